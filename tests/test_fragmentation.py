@@ -1,0 +1,195 @@
+"""Fragmentation: every metric against values worked out by hand, the replay against a bitmap."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.errors import WorkbenchError
+from workbench.fragmentation import (
+    extent_histogram,
+    external_fragmentation,
+    fragmentation_index,
+    history,
+    unusable_index,
+)
+
+EXTERNAL = [
+    ([10], 0.0),  # one hole
+    ([5, 5], 0.5),
+    ([4, 3, 2, 1], 0.6),  # 1 - 4/10
+    ([1] * 100, 0.99),
+    ([1, 99], 0.01),
+]
+UNUSABLE = [
+    ([4, 3, 2, 1], 1, 0.0),
+    ([4, 3, 2, 1], 2, 0.1),
+    ([4, 3, 2, 1], 3, 0.3),
+    ([4, 3, 2, 1], 4, 0.6),
+    ([4, 3, 2, 1], 5, 1.0),
+    ([8], 8, 0.0),
+]
+INDEX = [
+    ([1, 1, 1, 1], 2, 0.25),  # 1 - (1 + 4/2)/4
+    ([1] * 10, 5, 0.7),  # 1 - (1 + 10/5)/10
+    ([3, 3], 4, -0.25),  # 1 - (1 + 6/4)/2
+    ([1], 2, -0.5),  # 1 - (1 + 1/2)/1: memory is short
+]
+
+
+def log(*events: tuple) -> pd.DataFrame:
+    """Build an event log from (kind, page, count); time is the row."""
+    kinds, pages, counts = zip(*events, strict=True) if events else ((), (), ())
+    times = np.arange(len(events), dtype=np.uint64)
+    return pd.DataFrame({"time": times, "kind": kinds, "page": pages, "count": counts})
+
+
+@pytest.mark.parametrize(("extents", "expected"), EXTERNAL)
+def test_external_fragmentation(extents, expected):
+    assert external_fragmentation(extents) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("extents", "k", "expected"), UNUSABLE)
+def test_unusable_index(extents, k, expected):
+    assert unusable_index(extents, k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("extents", "k", "expected"), INDEX)
+def test_fragmentation_index(extents, k, expected):
+    assert fragmentation_index(extents, k) == pytest.approx(expected)
+
+
+def test_undefined_is_nan():
+    assert math.isnan(external_fragmentation([]))
+    assert math.isnan(unusable_index([], 1))
+    assert math.isnan(fragmentation_index([], 1))
+    assert math.isnan(fragmentation_index([4, 1], 4))  # the request would succeed
+
+
+@pytest.mark.parametrize("metric", [unusable_index, fragmentation_index])
+def test_a_request_has_pages(metric):
+    with pytest.raises(ValueError, match="at least 1 page"):
+        metric([1, 2], 0)
+
+
+@pytest.mark.parametrize("extents", [[0, 3], [-1], [[0, 4], [8, 2]]])
+def test_impossible_extents_are_refused(extents):
+    with pytest.raises(ValueError):
+        external_fragmentation(extents)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 60))
+def test_ranges(extents, k):
+    assert 0 <= external_fragmentation(extents) < 1
+    assert 0 <= unusable_index(extents, k) <= 1
+    index = fragmentation_index(extents, k)
+    bound = 1 / len(extents)
+    assert math.isnan(index) == (max(extents) >= k)
+    assert math.isnan(index) or -bound < index < 1 - bound
+
+
+def test_histogram_bins_are_powers_of_two():
+    table = extent_histogram([1, 1, 2, 3, 4, 16])
+    assert table["smallest"].tolist() == [1, 2, 4, 8, 16]
+    assert table["largest"].tolist() == [1, 3, 7, 15, 31]
+    assert table["extents"].tolist() == [2, 2, 1, 0, 1]
+    assert table["pages"].tolist() == [2, 5, 4, 0, 16]
+    assert table["share"].sum() == pytest.approx(1)
+    assert extent_histogram([]).empty
+
+
+def test_history_by_hand():
+    events = log(
+        ("alloc", 0, 4),  # ....|12 free
+        ("free", 1, 2),  # #..#|12: extents 2 and 12
+        ("reserve", 8, 4),  # #..#....RRRR....: extents 2, 4, 4
+        ("user_fault", 8, 1),  # reserved page gets memory
+        ("alloc_failed", -1, 5),
+        ("load", 0, 8),  # not an allocation: ignored
+        ("free", 0, 16),
+    )
+    table = history(events, 16, k=4)
+    assert table["kind"].tolist() == [
+        "start", "alloc", "free", "reserve", "user_fault", "alloc_failed", "free",
+    ]  # fmt: skip
+    assert table["live_pages"].tolist() == [0, 4, 2, 2, 3, 3, 0]
+    assert table["reserved_pages"].tolist() == [0, 0, 0, 4, 3, 3, 0]
+    assert table["free_pages"].tolist() == [16, 12, 14, 10, 10, 10, 16]
+    assert table["largest_extent"].tolist() == [16, 12, 12, 4, 4, 4, 16]
+    assert table["extents"].tolist() == [1, 1, 2, 3, 3, 3, 1]
+    assert table["external_fragmentation"].tolist() == pytest.approx(
+        [0, 0, 1 - 12 / 14, 0.6, 0.6, 0.6, 0]
+    )
+    assert table["unusable"].tolist() == pytest.approx([0, 0, 2 / 14, 0.2, 0.2, 0.2, 0])
+    index = table["fragmentation_index"]
+    assert index[5] == pytest.approx(1 - (1 + 10 / 5) / 3)
+    assert index.drop(5).isna().all()
+    assert (table["k"] == 4).all()
+
+
+def test_full_arena_is_nan_not_zero():
+    last = history(log(("alloc", 0, 8)), 8).iloc[-1]
+    assert last["free_pages"] == 0
+    assert math.isnan(last["external_fragmentation"])
+    assert math.isnan(last["unusable"])
+
+
+def test_empty_log_is_the_empty_arena():
+    table = history(log(), 1024)
+    assert len(table) == 1
+    assert table["free_pages"][0] == 1024
+
+
+def test_pages_beyond_the_arena_leave_the_free_pages_alone():
+    table = history(log(("user_fault", 9, 1), ("segv", -1, 0), ("free", 6, 100)), 8)
+    assert table["free_pages"].tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([("alloc", 0, 4), ("alloc", 3, 1)], "row 1: alloc of page 3"),
+        ([("alloc", 0, 4), ("user_fault", 3, 1)], "row 1: user fault on page 3"),
+        ([("reserve", 2, 1), ("reserve", 0, 4)], "row 1: reserve of page 2"),
+    ],
+)
+def test_contradictions_are_named(events, message):
+    with pytest.raises(WorkbenchError, match=message):
+        history(log(*events), 8)
+
+
+def test_frames_that_are_no_log_are_refused():
+    with pytest.raises(WorkbenchError, match=r"lacks the column\(s\) count, kind, page"):
+        history(pd.DataFrame({"time": [1]}), 8)
+    with pytest.raises(WorkbenchError, match="row 1: time runs backwards"):
+        history(log(("alloc", 0, 1), ("alloc", 1, 1)).assign(time=[5, 4]), 8)
+    with pytest.raises(WorkbenchError, match="at least 1 page"):
+        history(log(), 0)
+
+
+def runs(free: np.ndarray) -> list[int]:
+    """Measure the runs of True, the obvious way."""
+    return [len(run) for run in "".join("x" if f else " " for f in free).split()]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from(["take", "free"]), st.integers(0, 39),
+                          st.integers(1, 12)), max_size=60))  # fmt: skip
+def test_replay_agrees_with_a_bitmap(steps):
+    free, events, expected = np.ones(40, bool), [], []
+    for kind, page, count in steps:
+        if kind == "take" and not (free[page : page + count].all() and page + count <= 40):
+            continue
+        free[page : page + count] = kind == "free"
+        events.append(("alloc" if kind == "take" else "free", page, count))
+        expected.append(runs(free))
+    table = history(log(*events), 40, k=3)[1:]
+    assert table["extents"].tolist() == [len(e) for e in expected]
+    assert table["largest_extent"].tolist() == [max(e, default=0) for e in expected]
+    np.testing.assert_allclose(table["unusable"], [unusable_index(e, 3) for e in expected])
+    np.testing.assert_allclose(
+        table["external_fragmentation"], [external_fragmentation(e) for e in expected]
+    )
