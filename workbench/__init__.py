@@ -1,0 +1,41 @@
+"""Run, step through and draw BPF arena programs: one program, several engines, one answer.
+
+Public names are loaded on first use, so that `import workbench` stays fast.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "assemble": "workbench.assembler",
+    "disassemble": "workbench.disassembler",
+    "Program": "workbench.program",
+    "read_program": "workbench.program",
+    "Arena": "workbench.arena",
+    "ArenaFlags": "workbench.arena",
+    "verify": "workbench.verifier",
+    "Interpreter": "workbench.engines.interpreter",
+    "Kernel": "workbench.engines.kernel",
+    "KernelArena": "workbench.engines.kernel",
+    "compare": "workbench.engines.compare",
+    "record": "workbench.trace",
+    "Trace": "workbench.trace",
+    "load_trace": "workbench.trace",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that owns a public name the first time the name is used (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names for completion in the notebook."""
+    return sorted(__all__)

@@ -1,0 +1,347 @@
+"""Assembly text to programs, in the syntax of LLVM and of the kernel's verifier log.
+
+A line is reduced to its shape (registers, numbers and names replaced by placeholders) and the
+shape is looked up among the shapes of the instruction table, so the table is the grammar.
+
+    start:  r1 = *(u64 *)(r2 + 8)     ; comments begin with ';', '//' or '#'
+            if r1 == 0 goto start     ; labels, or relative targets such as +3 and -2
+            r3 = arena + 16 ll        ; an address in the program's arena
+            call bpf_arena_alloc_pages
+    .equ SIZE, 4096                   ; a named constant
+    .program add syscall              ; begins another program in the same file
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench import isa
+from workbench.errors import AssemblyError
+from workbench.functions import BY_NAME
+from workbench.isa import Op
+from workbench.program import TYPES, Program, Reference, SourceLine
+
+_TOKEN = re.compile(
+    r"(?P<typo>=[+-]\s)|(?P<sign>[+-])?\s*(?P<number>0[xX][0-9a-fA-F]+|\d+)\b"
+    r"|(?P<register>\b[rw](?:10|\d)\b)"
+    r"|(?P<signed>\bs(?:>>=|>=|<=|/=|%=|>|<))"
+    r"|(?P<word>[A-Za-z_.$][\w.$]*)"
+    r"|(?P<mark>>>=|<<=|==|!=|>=|<=|[-+*/%&|^]=|\S)"
+)
+_PASTED = re.compile(r"^\s*\d+:\s+(?:\([0-9a-f]{2}\)\s+|(?:[0-9a-f]{2}\s+){8})")
+_COMMENT = re.compile(r"(?:;|//|(?:^|\s)#).*$")
+_LABEL = re.compile(r"^\s*([A-Za-z_.$][\w.$]*):(?!\S)")
+
+
+class Shape(NamedTuple):
+    """A line without its particulars: `key` to look up, and the particulars in order."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+def _keywords() -> frozenset[str]:
+    words: set[str] = set()
+    for row in isa.TABLE:
+        for text in (row.syntax, *row.aliases):
+            words |= set(re.findall(r"[A-Za-z_]\w*", re.sub(r"[rw]?\{\w+\}", " ", text)))
+    return frozenset(words - {"r0", "w0"})
+
+
+_KEYWORDS = _keywords()
+
+
+def _shape(text: str) -> Shape:
+    """Reduce a line of assembly to its shape."""
+    key: list[str] = []
+    values: list[str] = []
+    for match in _TOKEN.finditer(text):
+        if match["number"]:
+            key.append("N")
+            values.append((match["sign"] or "") + match["number"])
+        elif match["register"]:
+            key.append(match["register"][0].upper())
+            values.append(match["register"][1:])
+        elif match["word"] and match["word"] not in _KEYWORDS:
+            key.append("N")
+            values.append(match["word"])
+        else:
+            key.append(match[0])
+    return Shape(" ".join(key), tuple(values))
+
+
+class Pattern(NamedTuple):
+    """A row of the table as the assembler sees it: the operands its shape's values stand for."""
+
+    row: isa.Row
+    fields: tuple[str, ...]
+    syntax: str
+
+
+_PLACE = re.compile(r"\b[rw](?:\{(dst|src)\}|(0)\b)|\{(\w+)\}|\b(\d+)\b")
+
+
+def _field(match: re.Match[str]) -> str:
+    """The operand a place in a syntax stands for; `=N` is the number N itself."""
+    return match[1] or match[3] or (f"={match[2] or match[4]}")
+
+
+def _patterns() -> dict[str, list[Pattern]]:
+    """Shape of every syntax and alias in the table -> the rows that have it."""
+    found: dict[str, list[Pattern]] = {}
+    for row in isa.TABLE:
+        for syntax in (row.syntax, *row.aliases):
+            fields = tuple(_field(match) for match in _PLACE.finditer(syntax))
+            example = _PLACE.sub(lambda m: f"{m[0][0]}0" if m[1] or m[2] else " 0", syntax)
+            found.setdefault(_shape(example).key, []).append(Pattern(row, fields, syntax))
+    return found
+
+
+_PATTERNS = _patterns()
+_SYMBOL_LOAD = re.compile(r"^r(10|\d)\s*=\s*([A-Za-z_.$][\w.$]*)\s*(?:([+-])\s*(\w+)\s*)?ll$")
+_CALL = re.compile(r"^call\s+(?:kfunc\s+)?([A-Za-z_.$][\w.$]*)(?:#(-?\d+))?$")
+
+
+@dataclass
+class _Section:
+    """One program while its lines are read."""
+
+    name: str
+    type: str
+    records: list[tuple[int, ...]] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    jumps: list[tuple[int, int, str]] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    lines: list[SourceLine] = field(default_factory=list)
+    license: str = "GPL"
+
+    def emit(self, op: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> None:
+        """Append one instruction, with its second slot when it has one."""
+        self.records.append((int(op), dst, src, 0, off, imm))
+        if op in isa.WIDE:
+            self.records.append((int(Op.INVALID), 0, 0, 0, 0, 0))
+
+
+def assemble(text: str, type: str = "syscall", name: str = "main") -> Program:
+    """Assemble one program; raises AssemblyError with the line and what to write instead."""
+    programs = assemble_all(text, type, name)
+    if len(programs) > 1:
+        raise AssemblyError(0, f"the text holds {len(programs)} programs; use assemble_all")
+    return next(iter(programs.values()))
+
+
+def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[str, Program]:
+    """Assemble every `.program` of a text, by name; text before the first is called `name`."""
+    constants: dict[str, int] = {}
+    sections = [_Section(name, type)]
+    for number, line in enumerate(text.splitlines(), 1):
+        statement = _COMMENT.sub("", _PASTED.sub("", line)).strip()
+        if statement.startswith("."):
+            statement = _directive(statement, number, sections, constants)
+        while match := _LABEL.match(statement):
+            _define_label(sections[-1], match[1], number)
+            statement = statement[match.end() :].strip()
+        if statement:
+            _statement(sections[-1], statement, number, line, constants)
+    kept = [section for section in sections if section.records]
+    if not kept:
+        raise AssemblyError(1, "no instructions; a program needs at least 'exit'")
+    return {section.name: _finish(section) for section in kept}
+
+
+def _directive(text: str, number: int, sections: list[_Section], constants: dict[str, int]) -> str:
+    """Carry out `.equ`, `.program` and `.license`; anything else may be a label such as `.L1:`."""
+    words = text.replace(",", " ").split()
+    if words[0] == ".equ" and len(words) == 3:
+        constants[words[1]] = _number(words[2], number, constants)
+    elif words[0] == ".program" and len(words) in (2, 3):
+        kind = words[2] if len(words) == 3 else sections[0].type
+        if kind not in TYPES:
+            raise AssemblyError(number, f"unknown program type '{kind}'; choose from {', '.join(TYPES)}")
+        if any(section.name == words[1] and section.records for section in sections):
+            raise AssemblyError(number, f"program '{words[1]}' is defined twice")
+        sections.append(_Section(words[1], kind))
+    elif words[0] == ".license" and len(words) == 2:
+        sections[-1].license = words[1].strip('"')
+    elif _LABEL.match(text):
+        return text
+    else:
+        raise AssemblyError(
+            number, f"cannot read '{text}'; directives are .equ NAME, VALUE  .program NAME [TYPE]  .license"
+        )
+    return ""
+
+
+def _define_label(section: _Section, label: str, number: int) -> None:
+    if label in section.labels:
+        raise AssemblyError(number, f"label '{label}' is defined twice")
+    section.labels[label] = len(section.records)
+
+
+def _statement(
+    section: _Section, text: str, number: int, line: str, constants: dict[str, int]
+) -> None:
+    """Assemble one instruction."""
+    section.lines.append(SourceLine(len(section.records), number, line.strip()))
+    if match := _CALL.match(text):
+        return _call(section, match[1], match[2], number)
+    if re.match(r"^call\s+(?:pc)?[+-]\d", text):
+        target = text.split()[-1].removeprefix("pc")
+        section.jumps.append((len(section.records), number, target))
+        return section.emit(Op.CALL_LOCAL)
+    match = _SYMBOL_LOAD.match(text)
+    if match and match[2] not in constants and match[2] not in _KEYWORDS:
+        return _symbol_load(section, match, number, constants)
+    pattern, shape = _find(text, number)
+    _encode(section, pattern, shape, number, constants)
+
+
+def _find(text: str, number: int) -> tuple[Pattern, Shape]:
+    """Look a line up in the table, or explain what was probably meant."""
+    shape = _shape(re.sub(r"\bpc(?=[+-]\d)", "", text))
+    for pattern in _PATTERNS.get(shape.key, ()):
+        if all(f[0] != "=" or f[1:] == v.lstrip("+") for f, v in zip(pattern.fields, shape.values, strict=True)):
+            return pattern, shape
+    raise AssemblyError(number, f"unknown instruction '{text}'{_suggest(shape)}", text)
+
+
+def _suggest(shape: Shape) -> str:
+    """Offer the nearest instruction, written with the operands of the line."""
+    near = difflib.get_close_matches(shape.key, _PATTERNS, 1, 0.55)
+    if not near:
+        return ""
+    values = iter(shape.values)
+    text = re.sub(
+        r"([rw])?(\{\w+\})",
+        lambda m: (m[1] or "") + _operand(next(values, "0"), bool(m[1])),
+        _PATTERNS[near[0]][0].syntax,
+    )
+    return f"; did you mean '{text}'?"
+
+
+def _operand(value: str, register: bool) -> str:
+    """An operand for a suggestion: the line's own where it fits, else 1."""
+    return "1" if register and value not in map(str, range(11)) else value
+
+
+def _encode(
+    section: _Section, pattern: Pattern, shape: Shape, number: int, constants: dict[str, int]
+) -> None:
+    """Turn matched operands into a record, checking that each fits its field."""
+    row = pattern.row
+    found: dict[str, int] = {}
+    for name, text in zip(pattern.fields, shape.values, strict=True):
+        if name[0] == "=":
+            continue
+        if name == "target":
+            section.jumps.append((len(section.records), number, text))
+            continue
+        value = _number(text, number, constants)
+        if found.setdefault(name, value) != value:
+            raise AssemblyError(number, f"both registers must be the same: r{found[name]} and r{value}")
+    _check_ranges(row, found, number)
+    src = isa.ZERO if isa.has_immediate_form(row.op) and "{imm}" in row.syntax else found.get("src", 0)
+    imm = found.get("imm", 0)
+    if row.op is Op.LD_MAP_VALUE or row.op is Op.LD_MAP_IDX_VALUE:
+        return section.emit(row.op, found["dst"], 0, 0, (imm & 0xFFFFFFFF) | found["off"] << 32)
+    if row.op is Op.LD_IMM64:
+        imm = (imm & (1 << 64) - 1 ^ 1 << 63) - (1 << 63)
+    else:
+        imm = (imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+    section.emit(row.op, found.get("dst", 0), src, found.get("off", 0), imm)
+
+
+_UNSIGNED_OK = frozenset({"alu32", "jump32", "packet"})
+
+
+def _check_ranges(row: isa.Row, found: dict[str, int], number: int) -> None:
+    """Refuse a number that its field cannot hold."""
+    wide = row.op in isa.WIDE
+    if not wide and not -0x8000 <= found.get("off", 0) <= 0x7FFF:
+        raise AssemblyError(number, f"offset {found['off']} does not fit 16 bits; add it to the register")
+    imm = found.get("imm", 0)
+    if row.op is Op.LD_IMM64:
+        if not -(1 << 63) <= imm < 1 << 64:
+            raise AssemblyError(number, f"{imm:#x} does not fit 64 bits")
+        return
+    top = 1 << 32 if row.group in _UNSIGNED_OK or row.op <= Op.STX32 and row.group == "store" else 1 << 31
+    if not -(1 << 31) <= imm < top:
+        raise AssemblyError(
+            number, f"{imm:#x} does not fit a signed 32-bit immediate; load it with 'rN = {imm:#x} ll'"
+        )
+
+
+def _number(text: str, number: int, constants: dict[str, int]) -> int:
+    """Read a number or a named constant."""
+    sign, bare = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if bare in constants:
+        return sign * constants[bare]
+    try:
+        return sign * int(bare, 0 if bare[:2] in ("0x", "0X") else 10)
+    except ValueError:
+        if re.fullmatch(r"[rw]\d+", bare):
+            raise AssemblyError(number, f"register {bare} does not exist; use r0 to r10") from None
+        near = difflib.get_close_matches(bare, constants, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "; define it with .equ"
+        raise AssemblyError(number, f"unknown name '{bare}'{hint}") from None
+
+
+def _call(section: _Section, name: str, ident: str | None, number: int) -> None:
+    """Assemble a call by name: a helper or kfunc of the table, a label, or another kfunc."""
+    row = BY_NAME.get(name)
+    if row is not None and row.kind == "helper":
+        return section.emit(Op.CALL_HELPER, imm=row.number)
+    if row is not None or name.startswith("bpf_"):
+        section.references.append(Reference(len(section.records), "kfunc", name))
+        return section.emit(Op.CALL_KFUNC, imm=-1)
+    section.jumps.append((len(section.records), number, name))
+    return section.emit(Op.CALL_LOCAL)
+
+
+def _symbol_load(
+    section: _Section, match: re.Match[str], number: int, constants: dict[str, int]
+) -> None:
+    """Assemble `rN = arena ll`, `rN = NAME + OFFSET ll` (a map) or `rN = LABEL ll` (a function)."""
+    dst, name, sign, offset = int(match[1]), match[2], match[3], match[4]
+    if dst > 9:
+        raise AssemblyError(number, "r10 is the frame pointer and cannot be written")
+    section.references.append(Reference(len(section.records), "arena" if name == "arena" else "map", name))
+    if offset is None:
+        return section.emit(Op.LD_MAP_FD, dst)
+    value = _number((sign or "") + offset, number, constants)
+    section.emit(Op.LD_MAP_VALUE, dst, imm=value << 32)
+
+
+def _targets(section: _Section) -> Iterator[tuple[int, int]]:
+    """Resolve each jump to (slot, relative target)."""
+    for pc, number, text in section.jumps:
+        if re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]+|\d+)", text):
+            offset = _number(text, number, {})
+        elif text in section.labels:
+            offset = section.labels[text] - pc - 1
+        else:
+            near = difflib.get_close_matches(text, [*section.labels, *BY_NAME], 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise AssemblyError(number, f"unknown label '{text}'{hint}")
+        if not -0x8000 <= offset <= 0x7FFF and isa.row_of(section.records[pc][0]).target_field == "off":
+            raise AssemblyError(number, f"'{text}' is {offset} slots away, out of 16-bit range; use gotol")
+        yield pc, offset
+
+
+def _finish(section: _Section) -> Program:
+    """Close a section: resolve its jumps and names, and make the value."""
+    functions = [ref for ref in section.references if ref.kind == "map" and ref.name in section.labels]
+    for ref in functions:
+        section.records[ref.pc] = (int(Op.LD_FUNC), *section.records[ref.pc][1:])
+        section.jumps.append((ref.pc, 0, ref.name))
+    records = np.array(section.records, isa.INSTRUCTION)
+    for pc, offset in _targets(section):
+        records[pc]["off"] = offset
+    references = tuple(ref for ref in section.references if ref not in functions)
+    return Program(
+        section.name, section.type, isa.encode(records), references, tuple(section.lines), section.license
+    )

@@ -1,0 +1,88 @@
+"""Programs to text: the inverse of the assembler, from the same table."""
+
+import re
+
+import numpy as np
+
+from workbench import isa
+from workbench.functions import HELPERS
+from workbench.isa import Op
+from workbench.program import Program
+
+_JUMPS = frozenset(row.op for row in isa.TABLE if "{target}" in row.syntax)
+
+
+def disassemble(program: Program) -> str:
+    """Write a program as assembly text; assembling it gives back the same bytes and references."""
+    records = program.instructions
+    labels = _labels(records)
+    names = {reference.pc: reference.name for reference in program.references}
+    lines: list[str] = []
+    for pc in range(len(records)):
+        if pc in labels:
+            lines.append(f"{labels[pc]}:")
+        if records[pc]["op"] != Op.INVALID:
+            lines.append("    " + instruction_text(records[pc], pc, labels, names.get(pc)))
+    return "\n".join(lines) + "\n"
+
+
+def listing(program: Program) -> list[str]:
+    """One text per slot (empty for the second half of an LD_IMM64), with relative targets."""
+    names = {reference.pc: reference.name for reference in program.references}
+    return [
+        "" if record["op"] == Op.INVALID else instruction_text(record, pc, {}, names.get(pc))
+        for pc, record in enumerate(program.instructions)
+    ]
+
+
+def instruction_text(
+    record: np.void, pc: int, labels: dict[int, str] | None = None, name: str | None = None
+) -> str:
+    """The text of one decoded instruction at slot `pc`; `name` is what it refers to, if known."""
+    op, dst, src, _, off, imm = (int(value) for value in record)
+    if op == Op.INVALID:
+        return "invalid"
+    row = isa.row_of(op, src)
+    if name is not None:
+        return _named(row, dst, imm, name)
+    if row.op is Op.CALL_HELPER and imm in HELPERS:
+        return f"call {HELPERS[imm].name}"
+    if row.op in (Op.LD_MAP_VALUE, Op.LD_MAP_IDX_VALUE):
+        off, imm = imm >> 32, (imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+    target = (labels or {}).get(pc + 1 + off, f"{off:+d}") if row.op in _JUMPS else ""
+    values = {
+        "dst": str(dst),
+        "src": str(src),
+        "imm": f"{imm & (1 << 64) - 1:#x}" if row.op is Op.LD_IMM64 else _immediate(row, imm),
+        "off": f"{'-' if off < 0 else '+'} {abs(off)}",
+        "target": target,
+    }
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], row.syntax)
+
+
+def _immediate(row: isa.Row, imm: int) -> str:
+    """Numbers are signed decimals, as LLVM prints them; packet offsets follow a register."""
+    if row.op in (Op.LD_IND8, Op.LD_IND16, Op.LD_IND32):
+        return f"{'-' if imm < 0 else '+'} {abs(imm)}"
+    return str(imm)
+
+
+def _named(row: isa.Row, dst: int, imm: int, name: str) -> str:
+    """The text of an instruction that refers to something by name."""
+    if row.op is Op.LD_MAP_VALUE:
+        offset = imm >> 32
+        return f"r{dst} = {name} {'-' if offset < 0 else '+'} {abs(offset)} ll"
+    if row.op is Op.LD_MAP_FD:
+        return f"r{dst} = {name} ll"
+    return f"call {name}"
+
+
+def _labels(records: np.ndarray) -> dict[int, str]:
+    """Name every slot that a jump, a call or a function pointer leads to."""
+    targets = set()
+    for pc, record in enumerate(records):
+        if record["op"] < Op.INVALID and Op(int(record["op"])) in _JUMPS:
+            target = pc + 1 + int(record["off"])
+            if 0 <= target < len(records) and records[target]["op"] != Op.INVALID:
+                targets.add(target)
+    return {target: f"L{target}" for target in sorted(targets)}
