@@ -244,11 +244,12 @@ def _encode(
         if found.setdefault(name, value) != value:
             raise AssemblyError(number, f"both registers must be the same: r{found[name]} and r{value}")
     _check_ranges(row, found, number)
+    wide = row.op in isa.WIDE
     src = isa.ZERO if isa.has_immediate_form(row.op) and "{imm}" in row.syntax else found.get("src", 0)
     imm = found.get("imm", 0)
     if row.op is Op.LD_MAP_VALUE or row.op is Op.LD_MAP_IDX_VALUE:
         return section.emit(row.op, found["dst"], 0, 0, (imm & 0xFFFFFFFF) | found["off"] << 32)
-    if row.op is Op.LD_IMM64:
+    if wide:
         imm = (imm & (1 << 64) - 1 ^ 1 << 63) - (1 << 63)
     else:
         imm = (imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
@@ -264,7 +265,7 @@ def _check_ranges(row: isa.Row, found: dict[str, int], number: int) -> None:
     if not wide and not -0x8000 <= found.get("off", 0) <= 0x7FFF:
         raise AssemblyError(number, f"offset {found['off']} does not fit 16 bits; add it to the register")
     imm = found.get("imm", 0)
-    if row.op is Op.LD_IMM64:
+    if wide:
         if not -(1 << 63) <= imm < 1 << 64:
             raise AssemblyError(number, f"{imm:#x} does not fit 64 bits")
         return
