@@ -97,7 +97,7 @@ def history(events: pd.DataFrame, page_count: int, k: int = 8) -> pd.DataFrame:
 
     `events` is the log of an arena of `page_count` pages from its creation on (`arena.events`);
     only allocations (also refused ones), frees, reservations and user faults count. The first
-    row is the empty arena. Columns: `time` (steps), `kind`, `count` (pages of the event),
+    row is the empty arena. Columns: `time` (steps), `kind`, `pages` (of the event),
     `live_pages`, `reserved_pages`, `free_pages`, `largest_extent` (pages), `extents`,
     `external_fragmentation`, `unusable` for requests of `k` pages, `fragmentation_index`
     (k = the pages asked for; only on rows of refused allocations) and `k`.
@@ -126,7 +126,7 @@ class _Row(NamedTuple):
 
     time: int
     kind: str
-    count: int
+    pages: int
     live_pages: int
     reserved_pages: int
     free_pages: int

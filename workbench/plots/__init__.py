@@ -1,0 +1,9 @@
+"""Figures of a run: each view takes a DataFrame or an array and returns a matplotlib figure.
+
+A figure shows itself in a notebook, carries its description in words (`workbench_alt`), and is
+saved in the workbench's style. Nothing here touches pyplot or its global state.
+"""
+
+from workbench.plots.figure import Figure
+
+__all__ = ["Figure"]
