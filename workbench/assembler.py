@@ -269,7 +269,8 @@ def _check_ranges(row: isa.Row, found: dict[str, int], number: int) -> None:
         if not -(1 << 63) <= imm < 1 << 64:
             raise AssemblyError(number, f"{imm:#x} does not fit 64 bits")
         return
-    top = 1 << 32 if row.group in _UNSIGNED_OK or row.op <= Op.STX32 and row.group == "store" else 1 << 31
+    unsigned = row.group in _UNSIGNED_OK or row.op in (Op.STX8, Op.STX16, Op.STX32, Op.CALL_HELPER)
+    top = 1 << 32 if unsigned else 1 << 31
     if not -(1 << 31) <= imm < top:
         raise AssemblyError(
             number, f"{imm:#x} does not fit a signed 32-bit immediate; load it with 'rN = {imm:#x} ll'"

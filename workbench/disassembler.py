@@ -61,10 +61,10 @@ def instruction_text(
 
 
 def _immediate(row: isa.Row, imm: int) -> str:
-    """Numbers are signed decimals, as LLVM prints them; packet offsets follow a register."""
+    """Numbers are signed decimals, as LLVM prints them, but helper numbers have no sign."""
     if row.op in (Op.LD_IND8, Op.LD_IND16, Op.LD_IND32):
         return f"{'-' if imm < 0 else '+'} {abs(imm)}"
-    return str(imm)
+    return str(imm & 0xFFFFFFFF) if row.op is Op.CALL_HELPER else str(imm)
 
 
 def _named(row: isa.Row, dst: int, imm: int, name: str) -> str:
