@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("*.test.*js"))
+FILES = [
+    path.relative_to(TESTS)
+    for path in sorted(TESTS.rglob("*js"))
+    if path.is_file() and "node:test" in path.read_text()
+]
 
 
 @pytest.mark.parametrize("name", FILES, ids=str)
