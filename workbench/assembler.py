@@ -9,6 +9,7 @@ shape is looked up among the shapes of the instruction table, so the table is th
             call bpf_arena_alloc_pages
     .equ SIZE, 4096                   ; a named constant
     .program add syscall              ; begins another program in the same file
+    .function hash                    ; joined to every program that says `call hash`
 """
 
 import difflib
@@ -27,6 +28,7 @@ from workbench.program import TYPES, Program, Reference, SourceLine
 
 _TOKEN = re.compile(
     r"(?P<typo>=[+-]\s)|(?P<sign>[+-])?\s*(?P<number>0[xX][0-9a-fA-F]+|\d+)\b"
+    r"|(?P<sign_of_name>[+-])\s*(?P<name>(?![rw]\d)[A-Za-z_.$][\w.$]*)"
     r"|(?P<register>\b[rw](?:10|\d)\b)"
     r"|(?P<signed>\bs(?:>>=|>=|<=|/=|%=|>|<))"
     r"|(?P<word>[A-Za-z_.$][\w.$]*)"
@@ -63,6 +65,9 @@ def _shape(text: str) -> Shape:
         if match["number"]:
             key.append("N")
             values.append((match["sign"] or "") + match["number"])
+        elif match["name"]:
+            key.append("N")
+            values.append(match["sign_of_name"] + match["name"])
         elif match["register"]:
             key.append(match["register"][0].upper())
             values.append(match["register"][1:])
@@ -106,9 +111,12 @@ _SYMBOL_LOAD = re.compile(r"^r(10|\d)\s*=\s*([A-Za-z_.$][\w.$]*)\s*(?:([+-])\s*(
 _CALL = re.compile(r"^call\s+(?:kfunc\s+)?([A-Za-z_.$][\w.$]*)(?:#(-?\d+))?$")
 
 
+FUNCTION = "function"
+
+
 @dataclass
 class _Section:
-    """One program while its lines are read."""
+    """One program, or a function for several (its type is FUNCTION), while its lines are read."""
 
     name: str
     type: str
@@ -135,7 +143,11 @@ def assemble(text: str, type: str = "syscall", name: str = "main") -> Program:
 
 
 def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[str, Program]:
-    """Assemble every `.program` of a text, by name; text before the first is called `name`."""
+    """Assemble every `.program` of a text, by name; text before the first is called `name`.
+
+    A `.function` is appended to each program that calls it, directly or not, as libbpf does with
+    functions in `.text`; its labels are its own.
+    """
     constants: dict[str, int] = {}
     sections = [_Section(name, type)]
     for number, line in enumerate(text.splitlines(), 1):
@@ -147,14 +159,34 @@ def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[s
             statement = statement[match.end() :].strip()
         if statement:
             _statement(sections[-1], statement, number, line, constants)
-    kept = [section for section in sections if section.records]
+    functions = {s.name: s for s in sections if s.records and s.type == FUNCTION}
+    kept = [s for s in sections if s.records and s.type != FUNCTION]
     if not kept:
         raise AssemblyError(1, "no instructions; a program needs at least 'exit'")
+    for section in kept:
+        _link(section, functions)
     return {section.name: _finish(section) for section in kept}
 
 
+def _link(section: _Section, functions: dict[str, _Section]) -> None:
+    """Append each function that a program calls, once; calls in what was appended count too."""
+    for _, _, name in section.jumps:  # grows while it is read
+        if name not in functions or name in section.labels:
+            continue
+        function, base = functions[name], len(section.records)
+        section.labels[name] = base
+        section.labels |= {f"{name}:{label}": base + pc for label, pc in function.labels.items()}
+        section.records += function.records
+        section.lines += [line._replace(pc=base + line.pc) for line in function.lines]
+        section.references += [ref._replace(pc=base + ref.pc) for ref in function.references]
+        section.jumps += [
+            (base + pc, number, f"{name}:{target}" if target in function.labels else target)
+            for pc, number, target in function.jumps
+        ]
+
+
 def _directive(text: str, number: int, sections: list[_Section], constants: dict[str, int]) -> str:
-    """Carry out `.equ`, `.program` and `.license`; anything else may be a label such as `.L1:`."""
+    """Carry out a directive; anything else may be a label such as `.L1:`."""
     words = text.replace(",", " ").split()
     if words[0] == ".equ" and len(words) == 3:
         constants[words[1]] = _number(words[2], number, constants)
@@ -162,16 +194,22 @@ def _directive(text: str, number: int, sections: list[_Section], constants: dict
         kind = words[2] if len(words) == 3 else sections[0].type
         if kind not in TYPES:
             raise AssemblyError(number, f"unknown program type '{kind}'; choose from {', '.join(TYPES)}")
-        if any(section.name == words[1] and section.records for section in sections):
+        if any(s.name == words[1] and s.records and s.type != FUNCTION for s in sections):
             raise AssemblyError(number, f"program '{words[1]}' is defined twice")
         sections.append(_Section(words[1], kind))
+    elif words[0] == ".function" and len(words) == 2:
+        if any(s.name == words[1] and s.type == FUNCTION for s in sections):
+            raise AssemblyError(number, f"function '{words[1]}' is defined twice")
+        sections.append(_Section(words[1], FUNCTION))
     elif words[0] == ".license" and len(words) == 2:
         sections[-1].license = words[1].strip('"')
     elif _LABEL.match(text):
         return text
     else:
         raise AssemblyError(
-            number, f"cannot read '{text}'; directives are .equ NAME, VALUE  .program NAME [TYPE]  .license"
+            number,
+            f"cannot read '{text}'; directives are .equ NAME, VALUE  .program NAME [TYPE]  "
+            ".function NAME  .license NAME",
         )
     return ""
 
