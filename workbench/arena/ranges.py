@@ -1,0 +1,206 @@
+"""Which pages are free: the kernel's range tree (kernel/bpf/range_tree.c), placement exact.
+
+Free pages form maximal ranges. Allocation takes the smallest range that is large enough; among
+equal ones the most recently inserted; and from it the lowest pages.
+
+The kernel keeps two trees. Pages are small integers here, so both become tables indexed by page
+or by size, with 64-ary bitmaps to find the next entry, four levels for 2^20 pages:
+
+    level 3                    1 word
+    level 2                 4 words        bit i of a word is set while
+    level 1            256 words           word i of the level below is not 0
+    level 0      16384 words               one bit for each page (or size - 1)
+
+Every operation costs a few word reads however many ranges there are.
+"""
+
+import numpy as np
+
+from workbench.arena.memory import lazy_zeros
+from workbench.compiled import leading_zeros, njit, trailing_zeros
+
+CAPACITY = 1 << 20
+_LEVEL1 = CAPACITY >> 6
+_LEVEL2 = _LEVEL1 + (CAPACITY >> 12)
+_LEVEL3 = _LEVEL2 + (CAPACITY >> 18)
+_WORDS = _LEVEL3 + 1
+_OFFSETS = (0, _LEVEL1, _LEVEL2, _LEVEL3)
+
+# One int64 array holds every table: compiled code then passes one array, not seven.
+LENGTH = 0  # [first page] -> pages in the range, 0 where none starts
+NEWEST = CAPACITY  # [pages - 1] -> first page + 1 of the newest range of that size, 0 if none
+OLDER = 2 * CAPACITY  # [first page] -> first page + 1 of the next older range of its size
+NEWER = 3 * CAPACITY  # [first page] -> the same towards newer
+STARTS = 4 * CAPACITY  # bitmap of first pages
+SIZES = STARTS + _WORDS  # bitmap of pages - 1
+FREE_PAGES = SIZES + _WORDS
+RANGE_COUNT = FREE_PAGES + 1
+
+
+def free_ranges(pages: int) -> np.ndarray:
+    """A set that holds the one range [0, pages): an int64 array, lazily committed."""
+    ranges = lazy_zeros(RANGE_COUNT + 1, np.int64)
+    insert(ranges, 0, pages)
+    return ranges
+
+
+@njit(inline=True)
+def _set_bit(ranges, bitmap, index):
+    for offset in _OFFSETS:
+        ranges[bitmap + offset + (index >> 6)] |= np.int64(1) << (index & 63)
+        index >>= 6
+
+
+@njit(inline=True)
+def _clear_bit(ranges, bitmap, index):
+    for offset in _OFFSETS:
+        word = bitmap + offset + (index >> 6)
+        ranges[word] &= ~(np.int64(1) << (index & 63))
+        if ranges[word] != 0:
+            return
+        index >>= 6
+
+
+@njit(inline=True)
+def _descend(ranges, bitmap, level, index, lowest):
+    """From a set bit of some level, follow lowest or highest set bits down to level 0."""
+    while level > 0:
+        level -= 1
+        word = np.uint64(ranges[bitmap + _OFFSETS[level] + index])
+        bit = np.int64(trailing_zeros(word)) if lowest else 63 - np.int64(leading_zeros(word))
+        index = index << 6 | bit
+    return index
+
+
+@njit(inline=True)
+def _next_set(ranges, bitmap, index):
+    """The smallest set index >= `index`, else -1."""
+    for level in range(4):
+        at = index >> 6
+        if at >= (CAPACITY >> (6 * (level + 1))) + (level == 3):
+            return np.int64(-1)
+        bits = np.uint64(ranges[bitmap + _OFFSETS[level] + at])
+        bits &= ~np.uint64(0) << np.uint64(index & 63)
+        if bits != np.uint64(0):
+            lowest = np.int64(trailing_zeros(bits))
+            return _descend(ranges, bitmap, level, at << 6 | lowest, True)
+        index = at + 1
+    return np.int64(-1)
+
+
+@njit(inline=True)
+def _last_set(ranges, bitmap, index):
+    """The largest set index <= `index`, else -1."""
+    for level in range(4):
+        if index < 0:
+            return np.int64(-1)
+        at = index >> 6
+        bits = np.uint64(ranges[bitmap + _OFFSETS[level] + at])
+        bits &= ~np.uint64(0) >> np.uint64(63 - (index & 63))
+        if bits != np.uint64(0):
+            highest = 63 - np.int64(leading_zeros(bits))
+            return _descend(ranges, bitmap, level, at << 6 | highest, False)
+        index = at - 1
+    return np.int64(-1)
+
+
+@njit
+def insert(ranges, first, count):
+    """Add a range that touches no other; it becomes the newest of its size."""
+    size = count - 1
+    ranges[LENGTH + first] = count
+    head = ranges[NEWEST + size]
+    ranges[OLDER + first] = head
+    ranges[NEWER + first] = 0
+    if head:
+        ranges[NEWER + head - 1] = first + 1
+    else:
+        _set_bit(ranges, SIZES, size)
+    ranges[NEWEST + size] = first + 1
+    _set_bit(ranges, STARTS, first)
+    ranges[FREE_PAGES] += count
+    ranges[RANGE_COUNT] += 1
+
+
+@njit
+def remove(ranges, first):
+    """Take out the range that starts at `first`; returns its page count."""
+    count = ranges[LENGTH + first]
+    size = count - 1
+    older, newer = ranges[OLDER + first], ranges[NEWER + first]
+    if older:
+        ranges[NEWER + older - 1] = newer
+    if newer:
+        ranges[OLDER + newer - 1] = older
+    else:
+        ranges[NEWEST + size] = older
+        if not older:
+            _clear_bit(ranges, SIZES, size)
+    ranges[LENGTH + first] = 0
+    _clear_bit(ranges, STARTS, first)
+    ranges[FREE_PAGES] -= count
+    ranges[RANGE_COUNT] -= 1
+    return count
+
+
+@njit
+def find(ranges, count):
+    """First page of the range that an allocation of `count` pages takes, else -1."""
+    if count > CAPACITY:
+        return np.int64(-1)
+    size = _next_set(ranges, SIZES, count - 1)
+    return np.int64(-1) if size < 0 else ranges[NEWEST + size] - 1
+
+
+@njit(inline=True)
+def is_free(ranges, first, count):
+    """Whether all of [first, first + count) lies in one free range."""
+    at = _last_set(ranges, STARTS, first)
+    return at >= 0 and at + ranges[LENGTH + at] >= first + count
+
+
+@njit
+def take(ranges, first, count):
+    """Make [first, first + count) not free; pages that were not free stay so (range_tree_clear)."""
+    end = first + count
+    at = _last_set(ranges, STARTS, first)
+    if at < 0 or at + ranges[LENGTH + at] <= first:
+        at = _next_set(ranges, STARTS, first)
+    while 0 <= at < end:
+        stop = at + remove(ranges, at)
+        if at < first:
+            insert(ranges, at, first - at)
+        if stop > end:
+            insert(ranges, end, stop - end)
+            return
+        at = np.int64(-1) if stop >= CAPACITY else _next_set(ranges, STARTS, stop)
+
+
+@njit
+def give(ranges, first, count):
+    """Make [first, first + count) free and join it with its neighbours (range_tree_set)."""
+    if is_free(ranges, first, count):
+        return
+    take(ranges, first, count)
+    end = first + count
+    if end < CAPACITY and ranges[LENGTH + end]:
+        end += remove(ranges, end)
+    if first > 0:
+        left = _last_set(ranges, STARTS, first - 1)
+        if left >= 0 and left + ranges[LENGTH + left] == first:
+            remove(ranges, left)
+            first = left
+    insert(ranges, first, end - first)
+
+
+@njit
+def extents(ranges):
+    """Every free range as rows (first page, page count), in address order."""
+    out = np.empty((ranges[RANGE_COUNT], 2), np.int64)
+    at = np.int64(0)
+    for row in range(out.shape[0]):
+        at = _next_set(ranges, STARTS, at)
+        out[row, 0] = at
+        out[row, 1] = ranges[LENGTH + at]
+        at += ranges[LENGTH + at]
+    return out

@@ -1,0 +1,148 @@
+"""The one door to numba: `njit` with a cache that sees every edit, and raw memory access.
+
+numba's own cache looks only at the file that defines a function, so a constant changed in
+another module would give stale results. Ours lives in a directory named by a hash of all sources
+that compiled code can depend on.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_COMPILED_SOURCES = ("compiled.py", "isa.py", "events.py", "arena", "engines")
+_KEPT_CACHES = 6
+
+
+def _sources() -> list[Path]:
+    root = Path(__file__).parent
+    found: list[Path] = []
+    for name in _COMPILED_SOURCES:
+        path = root / name
+        found += sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return found
+
+
+def cache_directory() -> Path:
+    """Where compiled code is kept: below $WORKBENCH_CACHE, else the user's cache directory."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpf-arena-workbench"
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in _sources():
+        digest.update(path.read_bytes())
+    return Path(os.environ.get("WORKBENCH_CACHE", default)) / digest.hexdigest()[:16]
+
+
+def _drop_old_caches(current: Path) -> None:
+    """Keep the caches of the few newest source versions."""
+    others = [path for path in current.parent.glob("????????????????") if path != current]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in others[_KEPT_CACHES - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+_CACHE = cache_directory()
+
+
+def _usable_cache() -> bool:
+    try:
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        _drop_old_caches(_CACHE)
+    except OSError:
+        return False
+    return os.access(_CACHE, os.W_OK)
+
+
+_CACHED = _usable_cache()
+
+
+def njit(function: Callable[..., Any] | None = None, *, inline: bool = False) -> Any:
+    """Compile a function with numba, without the GIL, cached by the package's sources.
+
+    `inline` asks LLVM to inline every call. Without a writable cache directory the function is
+    compiled anew in each process.
+    """
+    if function is None:
+        return lambda inner: njit(inner, inline=inline)
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_CACHE)
+    try:
+        return numba.njit(
+            cache=_CACHED, nogil=True, forceinline=inline, error_model="numpy", boundscheck=False
+        )(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _loader(bits: int) -> Any:
+    result = getattr(types, f"uint{bits}")
+
+    @intrinsic
+    def load(typingctx, address):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
+            return builder.load(pointer, align=1)
+
+        return result(types.uint64), codegen
+
+    return load
+
+
+def _storer(bits: int) -> Any:
+    kind = getattr(types, f"uint{bits}")
+
+    @intrinsic
+    def store(typingctx, address, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
+            builder.store(args[1], pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, kind), codegen
+
+    return store
+
+
+load8, load16, load32, load64 = (_loader(bits) for bits in (8, 16, 32, 64))
+store8, store16, store32, store64 = (_storer(bits) for bits in (8, 16, 32, 64))
+
+
+@intrinsic
+def clear_bytes(typingctx, address, count):  # type: ignore[no-untyped-def]
+    """Set `count` bytes at a host address to 0."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        builder.call(
+            builder.module.declare_intrinsic("llvm.memset", [pointer.type, ir.IntType(64)]),
+            [pointer, ir.Constant(ir.IntType(8), 0), args[1], ir.Constant(ir.IntType(1), 0)],
+        )
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
+    """Index of the lowest set bit of a non-zero 64-bit word."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
+    """Number of zero bits above the highest set bit of a non-zero 64-bit word."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
