@@ -1,0 +1,60 @@
+// Small helpers to build elements. Text always goes through textContent, never through HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+const ICONS = {
+  first: "M3 3v10M13 3 6 8l7 5z", back: "M12 3 4 8l8 5z", play: "M4 3l9 5-9 5z", pause: "M5 3v10M11 3v10",
+  next: "M4 3l8 5-8 5z", last: "M13 3v10M3 3l7 5-7 5z",
+};
+
+/** h("div", {class: "x", onclick: f}, child, "text") -> element. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** One of the drawn icons, hidden from screen readers (its button has the label). */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button with a label, which is its tooltip too. */
+export function button(label, onclick, ...children) {
+  return h("button", { type: "button", title: label, "aria-label": label, onclick }, ...children);
+}
+
+/** Change text or class only if it differs: writing the same value still costs layout. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function setClass(element, name) {
+  if (element.className !== name) element.className = name;
+}
+
+/** Call `f` at most once per `wait` ms, the last time included; `.flush()` calls it at once. */
+export function throttle(f, wait) {
+  let timer = 0, last = -Infinity;
+  const run = () => { timer = 0; last = performance.now(); f(); };
+  const throttled = () => { timer ||= setTimeout(run, Math.max(0, wait - (performance.now() - last))); };
+  throttled.flush = () => { if (timer) { clearTimeout(timer); run(); } };
+  return throttled;
+}
+
+/** Call `f` once the calls have paused for `wait` ms; `.cancel()` forgets it. */
+export function debounce(f, wait) {
+  let timer = 0;
+  const debounced = () => { clearTimeout(timer); timer = setTimeout(f, wait); };
+  debounced.cancel = () => clearTimeout(timer);
+  return debounced;
+}

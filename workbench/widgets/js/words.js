@@ -1,0 +1,98 @@
+// Numbers as people read them: hexadecimal, signed, and as places in the arena, stack or context.
+
+import { registersAfter } from "./replay.js";
+
+const SMALL = 1n << 24n; // below this a number reads better in decimal
+const FRAME_BYTES = 512n;
+
+export const hex = (value) => "0x" + value.toString(16);
+export const signed = (value) => BigInt.asIntN(64, value);
+export const hexByte = (byte) => byte.toString(16).padStart(2, "0");
+export const grouped = (number) => number.toLocaleString("en-US");
+
+/** A value in a sentence: decimal when small, else its place, else hexadecimal. */
+export function say(run, value, depth = 0) {
+  return place(run, value, depth) ?? number(value);
+}
+
+/** Small magnitudes in signed decimal, all others in hexadecimal. */
+export function number(value) {
+  const s = signed(value);
+  return s < SMALL && s > -SMALL ? s.toString() : hex(value);
+}
+
+/** Where a register's value points to (`arena+0x1008`, `fp-8`, `ctx+4`), or null. */
+export function place(run, value, depth = 0) {
+  return arenaPlace(run, value) ?? regionPlace(run, value, depth);
+}
+
+/** The low half alone finds the byte, so both the user and the kernel form of a pointer count. */
+function arenaPlace({ arena }, value) {
+  if (!arena) return null;
+  if (value >= arena.start && value < arena.end) return inArena(value - arena.start);
+  const kern = value - arena.low;
+  const inside = value >= 4096n && kern >= 0n && kern < arena.end - arena.start;
+  return inside ? inArena(kern) : null;
+}
+
+function regionPlace(run, value, depth) {
+  for (const { name, start, end } of run.regions) {
+    if (name === "stack" && value > start && value <= end) return stackPlace(end - value, depth);
+    if (value >= start && value < end) return name === "stack" ? stackPlace(end - value, depth) : offset(name, value - start);
+  }
+  return null;
+}
+
+/** Bytes below the top of all stacks -> offset from the frame pointer whose frame holds them. */
+function stackPlace(below, depth) {
+  const frame = below ? Number((below - 1n) / FRAME_BYTES) : 0;
+  const top = BigInt(depth) * FRAME_BYTES;
+  if (below === top) return "fp";
+  const within = below - BigInt(frame) * FRAME_BYTES;
+  return frame === depth ? `fp-${within}` : `fp-${within} of frame ${frame}`;
+}
+
+const offset = (name, distance) => (distance ? `${name}+${hex(distance)}` : name);
+
+const inArena = (distance) => `arena+${hex(distance)}`;
+
+/** Is this the full 64-bit form that user space follows (rather than the program's low half)? */
+export const isUserForm = ({ arena }, value) => !!arena && value >= arena.start && value < arena.end && arena.start > 0xffffffffn;
+
+/** Address of an access: its place, and for the arena the page (counted from the arena's start). */
+export function where(run, address, depth) {
+  const { arena } = run;
+  if (arena && address >= arena.start - 0x8000n && address < arena.end) {
+    if (address < arena.start) return `arena-${hex(arena.start - address)}`;
+    return `${inArena(address - arena.start)} (page ${pageNumber(run, address)})`;
+  }
+  return place(run, address, depth) ?? hex(address);
+}
+
+/** Page number relative to the arena's start. */
+export const pageNumber = ({ arena }, address) => Number((address - arena.start) >> 12n);
+
+/** Register meaning in the registers pane: a place with its form, or the number in decimal. */
+export function meaning(run, value, depth) {
+  const found = place(run, value, depth);
+  if (!found) return value === signed(value) && value < 10n ? "" : decimal(value);
+  if (!found.startsWith("arena")) return found;
+  return `${found} ${isUserForm(run, value) ? "user" : "kern"}`;
+}
+
+function decimal(value) {
+  const s = signed(value);
+  return s < 10n ** 12n && s > -(10n ** 12n) ? s.toString() : "";
+}
+
+/** Change of a number, when it says something: `+8`, `-1`. */
+export function difference(before, after) {
+  const d = BigInt.asIntN(64, after - before);
+  const small = d < 65536n && d > -65536n;
+  return d && small ? (d > 0n ? `+${d}` : `${d}`) : "";
+}
+
+/** The value of register `r` before step t, in the frame that runs then. */
+export function registerBefore(run, t, r) {
+  return r > 10 ? 0n : registersAfter(run, t)[run.columns.depth[t] * 11 + r];
+}
