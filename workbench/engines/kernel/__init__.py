@@ -1,0 +1,31 @@
+"""The running Linux kernel as an engine: real verifier, real JIT, real arena.
+
+    syscall    bpf(2) and its structures        memory     mappings, user touches that cannot kill
+    btf        names in the kernel's BTF        service    questions to an arena (service.bpf)
+    arena      KernelArena, its user view       loading    the verdict and its decisive line
+    engine     Kernel                           execution  one test run
+    native     machine code as a table          debug      BTF that ties machine code to slots
+    faults     real page faults, with times     timing     in-kernel durations
+    features   what this kernel can do
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "Kernel": "engine",
+    "KernelArena": "arena",
+    "Verdict": "loading",
+    "verdict": "loading",
+    "FaultRecorder": "faults",
+    "time_programs": "timing",
+    "probe_features": "features",
+}
+
+__all__ = [*_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that owns a public name the first time the name is used (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

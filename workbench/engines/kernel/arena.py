@@ -1,0 +1,291 @@
+"""A real arena map with the members of the emulated `Arena`, so that either serves the views.
+
+The map is mapped at its user base, so pointers that programs store are addresses of this process.
+"""
+
+import mmap
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from workbench.arena.rules import (
+    PAGE_SIZE,
+    WINDOW,
+    ArenaFlags,
+    creation_refusal,
+    default_user_base,
+)
+from workbench.engines.kernel import memory
+from workbench.engines.kernel.memory import Mapping
+from workbench.engines.kernel.service import Service
+from workbench.engines.kernel.syscall import (
+    F_MMAPABLE,
+    MAP_TYPE_ARENA,
+    Descriptor,
+    create_map,
+    freeze_map,
+)
+from workbench.errors import ArenaError, KernelError, SegmentationFault, Unsupported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.arena import Snapshot
+
+BASE_STEP = 1 << 33  # between the bases of arenas that are open at the same time
+BASE_ATTEMPTS = 512
+LOG_LENGTH = 1 << 16
+TYPES = {f"{sign}{bits}": np.dtype(f"<{kind}{bits // 8}")
+         for sign, kind in (("u", "u"), ("s", "i")) for bits in (8, 16, 32, 64)}
+
+
+class KernelArena:
+    """A BPF arena of the running kernel, mapped into this process at `user_start`.
+
+    `pages` is max_entries; MMAPABLE is implied in `flags`; `user_base` becomes map_extra, None
+    takes the usual base, or the next free one 8 GiB further when other arenas are open. Raises
+    ArenaError with the errno's name for what Linux refuses, KernelError where bpf(2) is unusable.
+    Use as a context manager, or `close`.
+    """
+
+    def __init__(self, pages: int = 1024, flags: ArenaFlags = ArenaFlags(0),
+                 user_base: int | None = None) -> None:
+        self.page_count = pages
+        self.flags = ArenaFlags(flags | F_MMAPABLE)
+        self._log: deque[tuple[int, str, int, int, int]] = deque(maxlen=LOG_LENGTH)
+        self._map, mapping = _open(pages, int(self.flags), user_base)
+        self._mapping: Mapping | None = mapping
+        self.user_start = mapping.address
+        self.user_end = self.user_start + mapping.length
+        self._service = Service(self._map)
+        self.user = UserView(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self.page_count} pages at {self.user_start:#x}"
+        return f"KernelArena({state})"
+
+    def close(self) -> None:
+        """Unload the helpers, unmap and give the map back; arrays made before keep their memory."""
+        self._service.close()
+        self._mapping = None
+        self._map.close()
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._map.closed
+
+    def fileno(self) -> int:
+        """Return the map's file descriptor."""
+        return self._map.fileno()
+
+    @property
+    def bytes(self) -> np.ndarray:
+        """The arena as a zero-copy uint8 array of this process's mapping.
+
+        Touching an absent page of it populates the page, as in any process. Raises Unsupported
+        for an arena with SEGV_ON_FAULT and absent pages, where that touch would end the process.
+        """
+        mapping = self._open_mapping()
+        if self.flags & ArenaFlags.SEGV_ON_FAULT and not self.present.all():
+            raise Unsupported("a touch of an absent page of this arena ends the process "
+                              "(SEGV_ON_FAULT); use .user, .snapshot() or .user.array()")
+        return mapping.bytes
+
+    def _open_mapping(self) -> Mapping:
+        if self._mapping is None:
+            raise KernelError("EBADF", "this arena was closed")
+        return self._mapping
+
+    # What a program asks for with kfuncs, asked from Python.
+
+    def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
+        """Call bpf_arena_alloc_pages; returns the user address of the first page, 0 on failure."""
+        result = self._service.alloc(address, count, node, flags)
+        self._note("alloc" if result else "alloc_failed", result or address, count)
+        return result
+
+    def free(self, address: int, count: int = 1) -> None:
+        """Call bpf_arena_free_pages, which is silent whatever happens.
+
+        Raises ArenaError EINVAL below the arena's start: Linux 6.18 corrupts the arena there.
+        """
+        if address and count and address % WINDOW < self.user_start % WINDOW:
+            raise ArenaError("EINVAL", f"{address:#x} is below the arena's start; Linux 6.18 "
+                                       "corrupts its free ranges there, so this is not tried")
+        self._service.free(address, count)
+        self._note("free", address, count)
+
+    def reserve(self, address: int, count: int = 1) -> int:
+        """Call bpf_arena_reserve_pages; returns 0 or a negative errno."""
+        result = self._service.reserve(address, count)
+        if result == 0:
+            self._note("reserve", address, count)
+        return result
+
+    def reset(self) -> None:
+        """Free every page: pages, contents and placement are again those of a new arena."""
+        self._service.free(self.user_start, self.page_count)
+        self._log.clear()
+
+    def freeze(self) -> None:
+        """Forbid writable mappings from now on; KernelError EBUSY while one exists, as here."""
+        freeze_map(self.fileno())
+
+    # Observation.
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which pages exist, as bool[page_count]; asked without faulting any in."""
+        told = np.zeros(self.page_count, bool)
+        candidates = self._not_free()
+        told[candidates] = self._service.presence(self.user_start + candidates * PAGE_SIZE)
+        return told
+
+    def _not_free(self) -> np.ndarray:
+        """Page numbers that may be present: those outside the kernel's free ranges, if readable."""
+        maybe = np.ones(self.page_count, bool)
+        try:
+            ranges = self._service.free_ranges()
+        except (KernelError, Unsupported):
+            return np.flatnonzero(maybe)
+        for first, last in ranges.tolist():
+            maybe[first : last + 1] = False
+        return np.flatnonzero(maybe)
+
+    @property
+    def free_extents(self) -> np.ndarray:
+        """The kernel's free ranges in address order: int64[n, 2] of (first page, count).
+
+        Read from the kernel's own range tree. Raises KernelError or Unsupported where its layout
+        or its memory cannot be read (before Linux 6.13, or lockdown=confidentiality).
+        """
+        ranges = self._service.free_ranges()
+        return np.column_stack([ranges[:, 0], ranges[:, 1] - ranges[:, 0] + 1])
+
+    @property
+    def pages(self) -> "pd.DataFrame":
+        """One row per page: page, address, state ("present", "reserved" or "free")."""
+        import pandas as pd
+
+        free = np.zeros(self.page_count, bool)
+        for first, count in self.free_extents.tolist():
+            free[first : first + count] = True
+        codes = np.where(self.present, 0, np.where(free, 2, 1)).astype(np.int8)
+        page = np.arange(self.page_count)
+        state = pd.Categorical.from_codes(codes, ["present", "reserved", "free"])
+        return pd.DataFrame({"page": page, "address": self.user_start + page * PAGE_SIZE,
+                             "state": state})
+
+    def snapshot(self) -> "Snapshot":
+        """Copy every present page; neither faults pages in nor maps them for the user."""
+        pages = np.flatnonzero(self.present)
+        from workbench.arena import Snapshot
+
+        content = self._service.copy(self.user_start + pages * PAGE_SIZE)
+        return Snapshot(pages.astype(np.uint32), content)
+
+    def _note(self, kind: str, address: int, count: int) -> None:
+        page = (address % WINDOW - self.user_start % WINDOW) // PAGE_SIZE
+        inside = 0 <= page < self.page_count
+        self._log.append((time.monotonic_ns(), kind, page if inside else -1, address, count))
+
+
+def _open(pages: int, flags: int, user_base: int | None) -> tuple[Descriptor, Mapping]:
+    """Create and map an arena; with no base given, at the first of our bases that is free."""
+    if user_base is not None:
+        return _open_at(pages, flags, user_base)
+    base = default_user_base(pages)
+    for attempt in range(BASE_ATTEMPTS):
+        try:
+            return _open_at(pages, flags, base + attempt * BASE_STEP)
+        except ArenaError as error:
+            if error.errno_name not in ("EEXIST", "EBUSY"):
+                raise
+    raise ArenaError("EEXIST", f"{BASE_ATTEMPTS} arenas are open already; close some")
+
+
+def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
+    """Create an arena with map_extra = `base` and map all of it there."""
+    try:
+        arena = create_map(MAP_TYPE_ARENA, 0, 0, pages, flags, base, "arena")
+    except KernelError as error:
+        if error.errno_name in ("EINVAL", "E2BIG", "ERANGE"):
+            raise _refusal(error, pages, flags, base) from None
+        raise
+    try:
+        where = mmap.MAP_SHARED | memory.MAP_FIXED_NOREPLACE if base else mmap.MAP_SHARED
+        return arena, Mapping(arena.fileno(), pages * PAGE_SIZE, base, where)
+    except KernelError as error:
+        arena.close()
+        raise ArenaError(error.errno_name, f"cannot map the arena at {base:#x}; the range may be "
+                                           "in use by another arena or library") from None
+
+
+def _refusal(error: KernelError, pages: int, flags: int, base: int) -> ArenaError:
+    """Explain a refused creation by our own rules, when they agree with the kernel."""
+    known = creation_refusal(pages, flags, base)
+    if known is not None and known.errno_name == error.errno_name:
+        return ArenaError(*known)
+    return ArenaError(error.errno_name, f"Linux refuses an arena of {pages} pages at {base:#x} "
+                                        f"with flags {flags:#x}")
+
+
+class UserView:
+    """The arena as user space sees it: each touch really happens, a refused one is an exception."""
+
+    def __init__(self, arena: KernelArena) -> None:
+        self._arena = arena
+
+    def load(self, address: int, type: str = "u64") -> int:
+        """Load one number ("u8" to "s64"); raises SegmentationFault."""
+        return int(np.frombuffer(self.read(address, TYPES[type].itemsize), TYPES[type])[0])
+
+    def store(self, address: int, type: str, value: int) -> None:
+        """Store one number, cut to its size; raises SegmentationFault."""
+        size = TYPES[type].itemsize
+        self.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+
+    def read(self, address: int, length: int) -> bytes:
+        """Read bytes; raises SegmentationFault at the first byte that cannot be read."""
+        inside = self._inside(address, length, "load")
+        content = memory.read_user(address, inside)
+        if inside < length:
+            raise self._outside(address + inside, "load")
+        return content
+
+    def write(self, address: int, content: bytes) -> None:
+        """Write bytes; those before a fault stay written. Raises SegmentationFault."""
+        inside = self._inside(address, len(content), "store")
+        memory.write_user(address, content[:inside])
+        if inside < len(content):
+            raise self._outside(address + inside, "store")
+
+    def array(self, address: int, type: str, count: int) -> np.ndarray:
+        """Return numbers as a zero-copy array; its pages are touched first, so none can fault.
+
+        They can again once a program frees them. Raises SegmentationFault.
+        """
+        length = TYPES[type].itemsize * count
+        for touched in (address, *range(address - address % PAGE_SIZE + PAGE_SIZE, address + length, PAGE_SIZE)):
+            self.read(touched, 1)
+        begin = address - self._arena.user_start
+        return self._arena._open_mapping().bytes[begin : begin + length].view(TYPES[type])
+
+    def _inside(self, address: int, length: int, access: str) -> int:
+        """Bytes of the touch that lie in the mapping, which must hold its first one."""
+        self._arena._open_mapping()
+        if not self._arena.user_start <= address < self._arena.user_end:
+            raise self._outside(address, access)
+        return min(length, self._arena.user_end - address)
+
+    def _outside(self, address: int, access: str) -> SegmentationFault:
+        return SegmentationFault(address, access, "outside the arena's mapping")

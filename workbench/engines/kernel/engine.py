@@ -1,0 +1,136 @@
+"""The kernel engine: a program in the real verifier, the real JIT and a real arena."""
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from workbench.arena.rules import ArenaFlags
+from workbench.engines.base import Result
+from workbench.engines.kernel import syscall
+from workbench.engines.kernel.arena import KernelArena
+from workbench.engines.kernel.execution import test_run
+from workbench.engines.kernel.native import native
+from workbench.engines.kernel.loading import Verdict, admit
+from workbench.errors import Unsupported
+from workbench.program import Program
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.arena import Arena
+
+_INTERPRETER = "the kernel engine cannot {what}; use workbench.Interpreter"
+
+
+class Kernel:
+    """A program loaded into the running kernel, never attached, run on request.
+
+    `arena` is a KernelArena (left open by `close`), or an emulated arena that is taken as a
+    description: same pages, flags and user base, and it must be empty. Without one, a program
+    that refers to an arena gets its own of 1024 pages. Raises VerificationError with the whole
+    log when the verifier refuses, Unsupported for "raw" programs, KernelError where bpf(2) is
+    unusable. Use as a context manager, or `close`.
+    """
+
+    def __init__(self, program: Program, arena: "KernelArena | Arena | None" = None,
+                 log_level: int = 1) -> None:
+        self.program = program
+        self.arena, self._owned = _real_arena(program, arena)
+        try:
+            admitted = admit(program, self.arena, log_level)
+            if admitted.descriptor is None:
+                raise admitted.verdict.error()
+        except BaseException:
+            self._close_owned()
+            raise
+        self._descriptor = admitted.descriptor
+        self.verdict = admitted.verdict
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._descriptor.closed else str(self.verdict)
+        return f"Kernel({self.program.name}: {state})"
+
+    def close(self) -> None:
+        """Unload the program, and close the arena if the engine made it."""
+        self._descriptor.close()
+        self._close_owned()
+
+    def _close_owned(self) -> None:
+        if self._owned and self.arena is not None:
+            self.arena.close()
+
+    def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None,
+            repeat: int = 1) -> Result:
+        """Run once and return what happened; `ctx` is the context, or for packet types the packet.
+
+        Result.r0 is the low half of r0, all that the kernel returns; steps is 0, as it counts
+        none; seconds is its own mean for packet programs, which run `repeat` times, and the wall
+        time of the system call for others. Raises KernelError when the kernel cannot run it.
+        """
+        if fuel is not None:
+            raise Unsupported(_INTERPRETER.format(what="stop after a number of steps"))
+        if trace is not None:
+            raise Unsupported(_INTERPRETER.format(what=f"record '{trace}'"))
+        ran = test_run(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
+        return Result(engine="kernel", program=self.program.name, stop="exit", r0=ran.r0, steps=0,
+                      seconds=ran.seconds, ctx=ran.output, pc=-1, reason="", trace=None,
+                      events=None)
+
+    def step(self, *_: object) -> None:
+        """Refuse: the kernel runs programs to their end."""
+        raise Unsupported(_INTERPRETER.format(what="single-step"))
+
+    def fileno(self) -> int:
+        """Return the program's file descriptor."""
+        return self._descriptor.fileno()
+
+    @property
+    def log(self) -> str:
+        """All that the verifier said."""
+        return self.verdict.log
+
+    @property
+    def report(self) -> Verdict:
+        """The verdict with the program as the verifier rewrote it."""
+        return Verdict(**{**vars(self.verdict), "code": self.xlated_bytes})
+
+    @property
+    def xlated_bytes(self) -> bytes:
+        """The program as the verifier rewrote it, in wire form."""
+        return syscall.xlated(self._descriptor.fileno())
+
+    @property
+    def xlated(self) -> np.ndarray:
+        """The program as the verifier rewrote it, as INSTRUCTION records."""
+        return self.report.xlated
+
+    @property
+    def native(self) -> "pd.DataFrame":
+        """Machine code next to BPF text: pc, bpf, address, code, native."""
+        return native(self.program, self.arena)
+
+
+def _real_arena(program: Program, arena: "KernelArena | Arena | None"
+                ) -> tuple[KernelArena | None, bool]:
+    """Return the arena to use, and whether the engine owns it."""
+    if isinstance(arena, KernelArena):
+        return arena, False
+    if arena is not None:
+        return _copy_of(arena), True
+    return (KernelArena(), True) if program.uses_arena else (None, False)
+
+
+def _copy_of(arena: "Arena") -> KernelArena:
+    """Make a real arena as an emulated one describes it; refuse one with pages in use."""
+    extents = arena.free_extents
+    if len(extents) != 1 or tuple(extents[0]) != (0, arena.page_count):
+        raise Unsupported("this emulated arena is in use, and its pages cannot be moved into the "
+                          "kernel; pass an empty one, or a KernelArena")
+    flags = ArenaFlags(arena.flags)
+    return KernelArena(pages=arena.page_count, flags=flags, user_base=arena.user_start)

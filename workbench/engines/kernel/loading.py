@@ -1,0 +1,167 @@
+"""What the real verifier says: loading without running, and its log read for the decisive line."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench import isa
+from workbench.engines.kernel import syscall
+from workbench.engines.kernel.arena import KernelArena
+from workbench.engines.kernel.debug import debug_info
+from workbench.engines.kernel.service import SLEEPABLE, bind
+from workbench.engines.kernel.xlated import listing, normalise
+from workbench.errors import KernelError, Unsupported, VerificationError
+from workbench.program import Program
+
+# enum bpf_prog_type, and BPF_F_SLEEPABLE where the kernel insists on it
+TYPES = {"syscall": (31, SLEEPABLE), "socket_filter": (1, 0), "tc": (3, 0), "xdp": (6, 0),
+         "raw_tp": (17, 0)}
+NOT_THE_PROGRAM = ("EPERM", "ENOMEM", "ENOSYS", "EMFILE", "ENFILE", "EAGAIN", "EINTR")
+
+_INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
+_STATE = re.compile(r"^(?:\d+: |from \d+ to \d+|; |(?:cur|old) state:|caller:|callee:|mark_precise|"
+                    r"processed \d+ insns|verification time|stack depth|insns_|total_states| ?frame\d)")
+_NAMED = re.compile(r"\binsn (\d+)")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The real verifier's answer about one program.
+
+    `pc` and `reason` are its decisive line (-1 and "" when accepted), `instruction` the text it
+    printed for that slot, `log` all it said, `code` the program as it rewrote it (wire form, b""
+    when refused), `seconds` the wall time of loading.
+    """
+
+    ok: bool
+    pc: int
+    reason: str
+    instruction: str
+    errno_name: str
+    seconds: float
+    log: str = field(repr=False)
+    code: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def xlated(self) -> np.ndarray:
+        """The rewritten program as INSTRUCTION records, without what differs from load to load.
+
+        Raises DecodeError where the kernel put instructions of its own (division guards,
+        may_goto counters), which `listing` shows.
+        """
+        return isa.decode(normalise(self.code))
+
+    @property
+    def listing(self) -> list[str]:
+        """The rewritten program as one text per slot."""
+        return listing(normalise(self.code))
+
+    @property
+    def processed(self) -> int:
+        """How many instructions the verifier looked at, 0 if it did not say."""
+        found = re.search(r"^processed (\d+) insns", self.log, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"accepted by the kernel ({self.processed} instructions verified)"
+        return f"refused by the kernel: {self.message()}"
+
+    def message(self) -> str:
+        """The decisive line with the instruction that it is about."""
+        where = f"instruction {self.pc}" if self.pc >= 0 else self.errno_name
+        return f"{where}: {self.reason}" + (f"  [{self.instruction}]" if self.instruction else "")
+
+    def error(self) -> VerificationError:
+        """The refusal as an exception; its text is `message()`, its `.log` is whole."""
+        error = VerificationError(self.pc, self.reason, self.log)
+        error.args = (self.message(),)
+        return error
+
+
+class Admitted(NamedTuple):
+    """A loaded program (None when refused) and the verdict on it, without its rewritten code."""
+
+    descriptor: syscall.Descriptor | None
+    verdict: Verdict
+
+
+def verdict(program: Program, arena: KernelArena | None = None, log_level: int = 1) -> Verdict:
+    """Let the real verifier judge a program without running it.
+
+    Without an arena, a program that refers to one gets a new arena of 1024 pages for the time of
+    the call. `log_level` 2 prints every state. Raises KernelError where bpf(2) is unusable,
+    Unsupported for a type of program that Linux does not know.
+    """
+    if arena is None and program.uses_arena:
+        with KernelArena() as made:
+            return verdict(program, made, log_level)
+    admitted = admit(program, arena, log_level)
+    if admitted.descriptor is None:
+        return admitted.verdict
+    with admitted.descriptor as descriptor:
+        code = syscall.xlated(descriptor.fileno())
+    return Verdict(**{**vars(admitted.verdict), "code": code})
+
+
+def admit(program: Program, arena: KernelArena | None, log_level: int = 1,
+          lines: bool = False) -> Admitted:
+    """Load a program; with `lines`, along with BTF that ties machine code to instructions.
+
+    Raises KernelError when the fault is not the program's (privileges, memory).
+    """
+    if program.type not in TYPES:
+        raise Unsupported(f"the kernel cannot run a '{program.type}' program (bytecode with "
+                          "r1 = memory); use the interpreter, or make it a syscall program")
+    number, flags = TYPES[program.type]
+    maps: Mapping[str, int] = {"arena": arena.fileno()} if arena is not None else {}
+    debug = debug_info(program) if lines or _has_callbacks(program) else None
+    loaded = syscall.load_program(number, bind(program, maps), program.license, program.name,
+                                  flags, log_level, debug)
+    refused = read_log(loaded.log) if loaded.descriptor is None else Refusal(-1, "", "")
+    name = syscall.errno_name(loaded.errno) if loaded.errno else ""
+    if loaded.descriptor is None and not refused.reason:
+        refused = _without_log(name, loaded.errno)
+    return Admitted(loaded.descriptor,
+                    Verdict(loaded.descriptor is not None, refused.pc, refused.reason,
+                            refused.instruction, name, loaded.seconds, loaded.log))
+
+
+def _has_callbacks(program: Program) -> bool:
+    """Whether a function's address is taken, which Linux allows only with BTF."""
+    return bool((program.instructions["op"] == isa.Op.LD_FUNC).any())
+
+
+class Refusal(NamedTuple):
+    """The decisive line of a log, the slot that it is about (-1: none) and that slot's text."""
+
+    pc: int
+    reason: str
+    instruction: str
+
+
+def _without_log(name: str, number: int) -> Refusal:
+    """Read a refusal about which the verifier printed nothing."""
+    if name in NOT_THE_PROGRAM:
+        raise KernelError(name, f"loading a program: {syscall.explain(number)}")
+    return Refusal(-1, f"{syscall.explain(number)} (the verifier printed nothing)", "")
+
+
+def read_log(log: str) -> Refusal:
+    """Find the decisive line of a refusal: the last one that is not state, progress or totals."""
+    reason, pc, instruction = "", -1, ""
+    texts: dict[int, str] = {}
+    for line in log.splitlines():
+        if match := _INSTRUCTION.match(line):
+            pc, instruction = int(match[1]), match[2]
+            texts[pc] = instruction
+        elif line.strip() and not _STATE.match(line):
+            reason = line.strip()
+    if named := _NAMED.search(reason):
+        pc = int(named[1])
+        instruction = texts.get(pc, "")
+    return Refusal(pc, reason, instruction) if reason else Refusal(-1, "", "")

@@ -1,0 +1,393 @@
+"""bpf(2) and nothing else: one function per command, one explicit structure per attribute union.
+
+Every function takes and returns plain values or a `Descriptor`, and raises `KernelError` with the
+errno's name. Layouts are those of include/uapi/linux/bpf.h; unused tails are zero, which older
+kernels accept.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import time
+from ctypes import addressof, c_char, c_int32, c_uint32, c_uint64, sizeof
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from workbench.errors import KernelError
+
+NUMBER = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+
+MAP_CREATE = 0
+MAP_UPDATE_ELEM = 2
+PROG_LOAD = 5
+PROG_TEST_RUN = 10
+OBJ_GET_INFO_BY_FD = 15
+BTF_LOAD = 18
+MAP_FREEZE = 22
+ENABLE_STATS = 32
+
+MAP_TYPE_ARRAY = 2
+MAP_TYPE_ARENA = 33
+F_MMAPABLE = 1 << 10
+
+LOG_BYTES = 1 << 16
+LOG_LIMIT = 1 << 30
+LOAD_ATTEMPTS = 10
+INFO_MAPS = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+class MapCreate(ctypes.Structure):
+    """Attributes of BPF_MAP_CREATE."""
+
+    _fields_ = [("map_type", c_uint32), ("key_size", c_uint32), ("value_size", c_uint32),
+                ("max_entries", c_uint32), ("map_flags", c_uint32), ("inner_map_fd", c_uint32),
+                ("numa_node", c_uint32), ("map_name", c_char * 16), ("map_ifindex", c_uint32),
+                ("btf_fd", c_uint32), ("btf_key_type_id", c_uint32),
+                ("btf_value_type_id", c_uint32), ("btf_vmlinux_value_type_id", c_uint32),
+                ("map_extra", c_uint64)]
+
+
+class MapFd(ctypes.Structure):
+    """Attributes of the commands that take a map and nothing else (BPF_MAP_FREEZE)."""
+
+    _fields_ = [("map_fd", c_uint32)]
+
+
+class ProgLoad(ctypes.Structure):
+    """Attributes of BPF_PROG_LOAD."""
+
+    _fields_ = [("prog_type", c_uint32), ("insn_cnt", c_uint32), ("insns", c_uint64),
+                ("license", c_uint64), ("log_level", c_uint32), ("log_size", c_uint32),
+                ("log_buf", c_uint64), ("kern_version", c_uint32), ("prog_flags", c_uint32),
+                ("prog_name", c_char * 16), ("prog_ifindex", c_uint32),
+                ("expected_attach_type", c_uint32), ("prog_btf_fd", c_uint32),
+                ("func_info_rec_size", c_uint32), ("func_info", c_uint64),
+                ("func_info_cnt", c_uint32), ("line_info_rec_size", c_uint32),
+                ("line_info", c_uint64), ("line_info_cnt", c_uint32), ("attach_btf_id", c_uint32),
+                ("attach_prog_fd", c_uint32), ("core_relo_cnt", c_uint32), ("fd_array", c_uint64),
+                ("core_relos", c_uint64), ("core_relo_rec_size", c_uint32),
+                ("log_true_size", c_uint32), ("prog_token_fd", c_int32),
+                ("fd_array_cnt", c_uint32)]
+
+
+class TestRun(ctypes.Structure):
+    """Attributes of BPF_PROG_TEST_RUN; the kernel writes retval, duration and the sizes out."""
+
+    __test__ = False  # not a pytest class
+    _fields_ = [("prog_fd", c_uint32), ("retval", c_uint32), ("data_size_in", c_uint32),
+                ("data_size_out", c_uint32), ("data_in", c_uint64), ("data_out", c_uint64),
+                ("repeat", c_uint32), ("duration", c_uint32), ("ctx_size_in", c_uint32),
+                ("ctx_size_out", c_uint32), ("ctx_in", c_uint64), ("ctx_out", c_uint64),
+                ("flags", c_uint32), ("cpu", c_uint32), ("batch_size", c_uint32)]
+
+
+class ObjectInfo(ctypes.Structure):
+    """Attributes of BPF_OBJ_GET_INFO_BY_FD."""
+
+    _fields_ = [("bpf_fd", c_uint32), ("info_len", c_uint32), ("info", c_uint64)]
+
+
+class BtfLoad(ctypes.Structure):
+    """Attributes of BPF_BTF_LOAD."""
+
+    _fields_ = [("btf", c_uint64), ("btf_log_buf", c_uint64), ("btf_size", c_uint32),
+                ("btf_log_size", c_uint32), ("btf_log_level", c_uint32),
+                ("btf_log_true_size", c_uint32)]
+
+
+class EnableStats(ctypes.Structure):
+    """Attributes of BPF_ENABLE_STATS."""
+
+    _fields_ = [("type", c_uint32)]
+
+
+class ProgInfo(ctypes.Structure):
+    """struct bpf_prog_info: what the kernel tells about a loaded program."""
+
+    _fields_ = [("type", c_uint32), ("id", c_uint32), ("tag", ctypes.c_uint8 * 8),
+                ("jited_prog_len", c_uint32), ("xlated_prog_len", c_uint32),
+                ("jited_prog_insns", c_uint64), ("xlated_prog_insns", c_uint64),
+                ("load_time", c_uint64), ("created_by_uid", c_uint32), ("nr_map_ids", c_uint32),
+                ("map_ids", c_uint64), ("name", c_char * 16), ("ifindex", c_uint32),
+                ("gpl_compatible", c_uint32), ("netns_dev", c_uint64), ("netns_ino", c_uint64),
+                ("nr_jited_ksyms", c_uint32), ("nr_jited_func_lens", c_uint32),
+                ("jited_ksyms", c_uint64), ("jited_func_lens", c_uint64), ("btf_id", c_uint32),
+                ("func_info_rec_size", c_uint32), ("func_info", c_uint64),
+                ("nr_func_info", c_uint32), ("nr_line_info", c_uint32), ("line_info", c_uint64),
+                ("jited_line_info", c_uint64), ("nr_jited_line_info", c_uint32),
+                ("line_info_rec_size", c_uint32), ("jited_line_info_rec_size", c_uint32),
+                ("nr_prog_tags", c_uint32), ("prog_tags", c_uint64), ("run_time_ns", c_uint64),
+                ("run_cnt", c_uint64), ("recursion_misses", c_uint64),
+                ("verified_insns", c_uint32), ("attach_btf_obj_id", c_uint32),
+                ("attach_btf_id", c_uint32)]
+
+
+class Descriptor:
+    """A file descriptor that is closed once: by `close`, by `with`, or when nobody holds it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        """Return the number; raises KernelError EBADF after `close`."""
+        if self._number < 0:
+            raise KernelError("EBADF", "this kernel object was closed")
+        return self._number
+
+    @property
+    def closed(self) -> bool:
+        """True once the descriptor has been given back."""
+        return self._number < 0
+
+    def close(self) -> None:
+        """Give the descriptor back; further calls do nothing."""
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
+
+    def __enter__(self) -> "Descriptor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def errno_name(number: int) -> str:
+    """Return the errno's name; 524 is ENOTSUPP, which only the kernel knows."""
+    return errno.errorcode.get(number, "ENOTSUPP" if number == 524 else f"errno {number}")
+
+
+def bpf(command: int, attributes: ctypes.Structure) -> int:
+    """Call bpf(2) once; returns its result or the negated errno."""
+    number = NUMBER.get(platform.machine())
+    if number is None:
+        raise KernelError("ENOSYS", f"no bpf(2) number is known for {platform.machine()}")
+    result = _syscall(number, command, ctypes.byref(attributes), sizeof(attributes))
+    return result if result >= 0 else -ctypes.get_errno()
+
+
+def checked(command: int, attributes: ctypes.Structure, what: str) -> int:
+    """Call bpf(2), again if a signal came first; raises KernelError saying `what` failed."""
+    result = bpf(command, attributes)
+    while result == -errno.EINTR:  # Python's signal handlers run between two calls (PEP 475)
+        result = bpf(command, attributes)
+    if result < 0:
+        raise KernelError(errno_name(-result), f"{what}: {explain(-result)}")
+    return result
+
+
+def explain(number: int) -> str:
+    """Say what an errno of bpf(2) usually means and what to try."""
+    cures = {
+        errno.EPERM: "not permitted; run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        errno.ENOMEM: "out of memory; before Linux 5.11 raise `ulimit -l` (memlock)",
+        errno.ENOSYS: "this kernel was built without bpf(2)",
+        errno.EMFILE: "too many open files; close engines and arenas, or raise `ulimit -n`",
+        errno.E2BIG: "too large",
+        errno.EOPNOTSUPP: "not supported; an arena needs a JIT (net.core.bpf_jit_enable=1)",
+    }
+    return cures.get(number, os.strerror(number))
+
+
+def create_map(map_type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0,
+               extra: int = 0, name: str = "") -> Descriptor:
+    """Create a map; `extra` is map_extra, for an arena its first user address."""
+    attributes = MapCreate(map_type=map_type, key_size=key_size, value_size=value_size,
+                           max_entries=max_entries, map_flags=flags, map_extra=extra,
+                           map_name=name.encode()[:15])
+    return Descriptor(checked(MAP_CREATE, attributes, "creating a map"))
+
+
+def freeze_map(map_fd: int) -> None:
+    """Forbid further changes of the map through system calls and writable mappings."""
+    checked(MAP_FREEZE, MapFd(map_fd=map_fd), "freezing a map")
+
+
+class Loaded(NamedTuple):
+    """What BPF_PROG_LOAD gave: a descriptor or an errno, with the verifier's whole log."""
+
+    descriptor: Descriptor | None
+    errno: int
+    log: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DebugInfo:
+    """BTF of a program with its function and line records, as raw bytes (ext_info layouts)."""
+
+    btf: bytes
+    functions: bytes  # {u32 first slot, u32 type id} each
+    lines: bytes      # {u32 slot, u32 file, u32 text, u32 line << 10 | column} each
+
+
+def load_program(program_type: int, bytecode: bytes, license: str = "GPL", name: str = "",
+                 flags: int = 0, log_level: int = 1, debug: DebugInfo | None = None) -> Loaded:
+    """Load a program without running it; a refusal is a value, not an error.
+
+    The log is never cut short: the buffer grows until the verifier's text fits.
+    """
+    if debug is None:
+        return _load_grown(_load_attributes(program_type, bytecode, license, name, flags),
+                           log_level)
+    with load_btf(debug.btf) as btf:
+        holder = _load_attributes(program_type, bytecode, license, name, flags)
+        _add_debug(holder, btf.fileno(), debug)
+        return _load_grown(holder, log_level)
+
+
+class _Load(NamedTuple):
+    """A load request and the buffers that it points into."""
+
+    attributes: ProgLoad
+    buffers: list[object]
+
+
+def _pointer(buffers: list[object], content: bytes) -> int:
+    """Keep `content` alive in `buffers` and return its address."""
+    buffer = ctypes.create_string_buffer(content, max(len(content), 1))
+    buffers.append(buffer)
+    return addressof(buffer)
+
+
+def _load_attributes(program_type: int, bytecode: bytes, license: str, name: str,
+                     flags: int) -> _Load:
+    """Fill the attributes that every load needs."""
+    buffers: list[object] = []
+    attributes = ProgLoad(prog_type=program_type, insn_cnt=len(bytecode) // 8,
+                          insns=_pointer(buffers, bytecode), prog_flags=flags,
+                          license=_pointer(buffers, license.encode() + b"\0"),
+                          prog_name=_object_name(name))
+    return _Load(attributes, buffers)
+
+
+def _object_name(name: str) -> bytes:
+    """Keep what the kernel allows in an object name: letters, digits, `_` and `.`."""
+    allowed = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "_."))
+    return allowed.encode()[:15]
+
+
+def _add_debug(load: _Load, btf_fd: int, debug: DebugInfo) -> None:
+    """Attach BTF, function and line records to a load request."""
+    attributes = load.attributes
+    attributes.prog_btf_fd = btf_fd
+    attributes.func_info_rec_size, attributes.line_info_rec_size = 8, 16
+    attributes.func_info_cnt = len(debug.functions) // 8
+    attributes.func_info = _pointer(load.buffers, debug.functions)
+    attributes.line_info_cnt = len(debug.lines) // 16
+    if debug.lines:
+        attributes.line_info = _pointer(load.buffers, debug.lines)
+
+
+def _load_grown(load: _Load, log_level: int) -> Loaded:
+    """Load, with a larger log buffer whenever the log did not fit."""
+    size = LOG_BYTES
+    while True:
+        result, log, true_size, seconds = _load_once(load.attributes, log_level, size)
+        if log_level == 0 or (result != -errno.ENOSPC and true_size <= size) or size >= LOG_LIMIT:
+            break
+        if result >= 0:
+            os.close(result)
+        size = min(max(2 * size, true_size), LOG_LIMIT)
+    descriptor = Descriptor(result) if result >= 0 else None
+    return Loaded(descriptor, max(-result, 0), log, seconds)
+
+
+def _load_once(attributes: ProgLoad, log_level: int, size: int) -> tuple[int, str, int, float]:
+    """Load with a log buffer of `size` bytes; returns result, log, its true size and seconds."""
+    if log_level:
+        buffer = ctypes.create_string_buffer(size)
+        attributes.log_level, attributes.log_size = log_level, size
+        attributes.log_buf = addressof(buffer)
+    start = time.perf_counter()
+    for _ in range(LOAD_ATTEMPTS):  # EAGAIN: a signal arrived while the verifier was at work
+        result = bpf(PROG_LOAD, attributes)
+        if result not in (-errno.EAGAIN, -errno.EINTR):
+            break
+    seconds = time.perf_counter() - start
+    log = buffer.value.decode(errors="replace") if log_level else ""
+    return result, log, attributes.log_true_size, seconds
+
+
+def load_btf(content: bytes) -> Descriptor:
+    """Load BTF; raises KernelError with the kernel's explanation."""
+    data = ctypes.create_string_buffer(content, len(content))
+    log = ctypes.create_string_buffer(LOG_BYTES)
+    attributes = BtfLoad(btf=addressof(data), btf_size=len(content), btf_log_buf=addressof(log),
+                         btf_log_size=LOG_BYTES, btf_log_level=1)
+    result = bpf(BTF_LOAD, attributes)
+    if result < 0:
+        detail = log.value.decode(errors="replace").strip()
+        raise KernelError(errno_name(-result), f"loading BTF: {detail or explain(-result)}")
+    return Descriptor(result)
+
+
+def enable_stats() -> Descriptor:
+    """Count run time and runs of all programs for as long as the descriptor is open."""
+    return Descriptor(checked(ENABLE_STATS, EnableStats(type=0), "enabling run-time statistics"))
+
+
+def program_info(program_fd: int) -> ProgInfo:
+    """Return the numbers of a loaded program: lengths, run time, verified instructions."""
+    info = ProgInfo()
+    _fill_info(program_fd, info)
+    return info
+
+
+def _fill_info(program_fd: int, info: ProgInfo) -> None:
+    """Let the kernel fill `info` and the buffers that it points to."""
+    attributes = ObjectInfo(bpf_fd=program_fd, info_len=sizeof(info), info=addressof(info))
+    checked(OBJ_GET_INFO_BY_FD, attributes, "reading what the kernel knows of a program")
+
+
+def xlated(program_fd: int) -> bytes:
+    """Return the program as the verifier rewrote it, in wire form."""
+    info = program_info(program_fd)
+    buffer = ctypes.create_string_buffer(max(info.xlated_prog_len, 1))
+    wanted = ProgInfo(xlated_prog_len=info.xlated_prog_len, xlated_prog_insns=addressof(buffer))
+    _fill_info(program_fd, wanted)
+    if not wanted.xlated_prog_insns:
+        raise KernelError("EPERM", "the kernel hides xlated code (needs CAP_PERFMON or "
+                                   "CAP_SYS_ADMIN, and kernel.kptr_restrict=0)")
+    return buffer.raw[:info.xlated_prog_len]
+
+
+class Native(NamedTuple):
+    """Machine code of a program: one address and length per function, and line addresses."""
+
+    code: bytes
+    addresses: tuple[int, ...]
+    lengths: tuple[int, ...]
+    lines: tuple[tuple[int, int], ...]  # (BPF slot, address), when loaded with line records
+
+
+def jited(program_fd: int) -> Native:
+    """Return the machine code that the JIT wrote for a program."""
+    info = program_info(program_fd)
+    functions, line_count = info.nr_jited_func_lens, info.nr_jited_line_info
+    code = ctypes.create_string_buffer(max(info.jited_prog_len, 1))
+    symbols, lengths = (c_uint64 * functions)(), (c_uint32 * functions)()
+    records, lines = (c_uint32 * (4 * line_count))(), (c_uint64 * line_count)()
+    wanted = ProgInfo(
+        jited_prog_len=info.jited_prog_len, jited_prog_insns=addressof(code),
+        nr_jited_ksyms=functions, jited_ksyms=addressof(symbols),
+        nr_jited_func_lens=functions, jited_func_lens=addressof(lengths))
+    if line_count:
+        wanted.nr_line_info, wanted.line_info_rec_size = line_count, 16
+        wanted.line_info = addressof(records)
+        wanted.nr_jited_line_info, wanted.jited_line_info_rec_size = line_count, 8
+        wanted.jited_line_info = addressof(lines)
+    _fill_info(program_fd, wanted)
+    if not wanted.jited_prog_len or not wanted.jited_prog_insns:
+        raise KernelError("EPERM", "the kernel gives no machine code: its JIT is off, or "
+                                   "kernel.kptr_restrict hides it")
+    pairs = tuple((records[4 * i], lines[i]) for i in range(line_count))
+    return Native(code.raw[:info.jited_prog_len], tuple(symbols), tuple(lengths), pairs)
