@@ -1,0 +1,147 @@
+"""The emulated arena: what `bpf(BPF_MAP_CREATE)` and `mmap` give, in one Python object."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench import events
+from workbench.arena import state as core
+from workbench.arena.ranges import FREE_PAGES, extents
+from workbench.arena.rules import GUARD, PAGE_SIZE, ArenaFlags, check_creation, default_user_base
+from workbench.arena.snapshot import Snapshot
+from workbench.arena.user import UserView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Arena:
+    """A sparse memory of up to 2**20 pages, shared by BPF programs and user space, emulated.
+
+    `user_base` (page aligned; by default one whose low half is not 0) is the user address of the
+    first page; user space maps the whole arena there. Raises ArenaError with the errno that
+    Linux returns. Memory is committed as it is touched.
+    """
+
+    def __init__(
+        self, pages: int = 1024, flags: ArenaFlags | int = 0, user_base: int | None = None
+    ) -> None:
+        self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
+        start = default_user_base(max(1, min(pages, 1 << 20))) if user_base is None else user_base
+        check_creation(pages, int(self.flags), start)
+        self.page_count = pages
+        end = start + pages * PAGE_SIZE
+        self.state = core.arena_state(pages, int(self.flags), start, end)
+        self.state.meta[core.VMA_START : core.WRITABLE + 1] = start, end, 1
+        self.user = UserView(self.state)
+
+    def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
+        """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0."""
+        arguments = _u64(address), _u64(count), np.int64(_s32(node)), _u64(flags), -1
+        return int(core.alloc_pages(self.state, *arguments))
+
+    def free(self, address: int, count: int = 1) -> None:
+        """Free pages as a program would (bpf_arena_free_pages); silent on every input."""
+        core.free_pages(self.state, _u64(address), _u64(count), -1)
+
+    def reserve(self, address: int, count: int = 1) -> int:
+        """Keep pages from being allocated (bpf_arena_reserve_pages): 0 or a negative errno."""
+        return int(core.reserve_pages(self.state, _u64(address), _u64(count), -1))
+
+    @property
+    def user_start(self) -> int:
+        """User address of the first page."""
+        return int(self.state.meta[core.START])
+
+    @property
+    def user_end(self) -> int:
+        """User address after the last page."""
+        return int(self.state.meta[core.END])
+
+    @property
+    def live_pages(self) -> int:
+        """How many pages are present."""
+        return int(self.state.meta[core.LIVE])
+
+    @property
+    def clock(self) -> int:
+        """Instructions executed on this arena so far: the time axis of its events."""
+        return int(self.state.meta[core.CLOCK])
+
+    @property
+    def page_bits(self) -> np.ndarray:
+        """Page bits (PRESENT, USER, DIRTY) of the arena's own pages: a view, uint8[page_count]."""
+        first = (self.user_start % (1 << 32)) // PAGE_SIZE + core.GUARD_PAGES
+        return self.state.pages[first : first + (self.user_end - self.user_start) // PAGE_SIZE]
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which pages are present: bool[page_count]."""
+        return (self.page_bits & core.PRESENT).astype(bool)
+
+    @property
+    def free_extents(self) -> np.ndarray:
+        """Free ranges as int64[n, 2] rows (first page, pages), in address order."""
+        return extents(self.state.ranges)
+
+    @property
+    def free_pages(self) -> int:
+        """How many pages can still be allocated."""
+        return int(self.state.ranges[FREE_PAGES])
+
+    @property
+    def bytes(self) -> np.ndarray:
+        """The arena's memory without copying or faulting: uint8[page_count * 4096]."""
+        low = GUARD + self.user_start % (1 << 32)
+        return self.state.window[low : low + self.user_end - self.user_start]
+
+    @property
+    def pages(self) -> "pd.DataFrame":
+        """A row for each page ever used: page, address, present, user (mapped there too)."""
+        import pandas as pd
+
+        used = np.nonzero(self.page_bits)[0]
+        bits = self.page_bits[used]
+        return pd.DataFrame(
+            {
+                "page": used,
+                "address": self.user_start + used.astype(np.uint64) * np.uint64(PAGE_SIZE),
+                "present": (bits & core.PRESENT).astype(bool),
+                "user": (bits & core.USER).astype(bool),
+            }
+        )
+
+    @property
+    def events(self) -> "pd.DataFrame":
+        """The newest page events (up to 2**20), oldest first; see workbench.events."""
+        return events.frame(events.columns(self.state.log))
+
+    def snapshot(self) -> Snapshot:
+        """Copy the present pages; nothing is faulted in."""
+        present = np.nonzero(self.present)[0]
+        return Snapshot(present.astype(np.uint32), self.bytes.reshape(-1, PAGE_SIZE)[present])
+
+    def close(self) -> None:
+        """Do nothing: memory goes with the last reference. For symmetry with KernelArena."""
+
+    def __enter__(self) -> "Arena":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        flags = self.flags & ~ArenaFlags.MMAPABLE
+        named = f" {flags.name}" if flags else ""
+        return (
+            f"<Arena {self.page_count} pages at {self.user_start:#x}{named}: "
+            f"{self.live_pages} present, {self.free_pages} free in {len(self.free_extents)} ranges>"
+        )
+
+
+def _u64(value: int) -> np.uint64:
+    return np.uint64(value & (1 << 64) - 1)
+
+
+def _s32(value: int) -> int:
+    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
