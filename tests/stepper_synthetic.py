@@ -4,7 +4,9 @@ It records the same columns as the real recorder, and besides the whole state at
 the browser's replay can be checked against something that shares no code with it.
 """
 
+import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,7 +124,7 @@ class Machine:
         elif op == "STX64":
             memory = self.store((regs[dst] + off) & MASK, second)
             value = memory[4]
-        elif op == "JEQ64" and regs[dst] == second or op == "JA":
+        elif (op == "JEQ64" and regs[dst] == second) or op == "JA":
             self.pc += off
         elif op == "CALL_LOCAL":
             self.returns.append(self.pc)
@@ -178,7 +180,8 @@ def list_sum() -> tuple[bytes, list[dict[str, Any]]]:
     machine = Machine().run()
     names = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
     columns: dict[str, Any] = {
-        name: np.array(column, np.uint64) for name, column in zip(names, zip(*machine.rows), strict=True)
+        name: np.array(column, np.uint64)
+        for name, column in zip(names, zip(*machine.rows, strict=True), strict=True)
     }
     keys = machine.states[: len(machine.rows) : KEY_INTERVAL]
     columns["key_regs"] = np.array([state["regs"] for state in keys], np.uint64)
@@ -198,13 +201,20 @@ def meta(r0: int) -> dict[str, Any]:
         | ({"name": name[0]} if name else {})
         for pc, (op, dst, src, off, imm, text, *name) in PROGRAM.items()
     ]
-    lines = [{"pc": pc, "line": n, "text": t, "file": "list_sum.c"} for pc, (n, t) in source().items()]
+    lines = [
+        {"pc": pc, "line": n, "text": t, "file": "list_sum.c"} for pc, (n, t) in source().items()
+    ]
     return {
         "name": "list_sum",
         "engine": "interpreter",
         "instructions": rows,
         "lines": lines,
-        "arena": {"user_start": USER, "user_end": USER + (64 << 12), "pages": 64, "flags": ["MMAPABLE"]},
+        "arena": {
+            "user_start": USER,
+            "user_end": USER + (64 << 12),
+            "pages": 64,
+            "flags": ["MMAPABLE"],
+        },
         "regions": [STACK, CTX],
         "stop": {"kind": "exit", "pc": 24, "reason": "", "r0": r0},
         "event_kinds": ["alloc", "free", "user_fault"],
@@ -231,7 +241,8 @@ def long_run(n: int) -> bytes:
     zero = np.zeros(body, np.uint64)
 
     def weave(*four: Any) -> np.ndarray[Any, Any]:
-        return np.stack([np.broadcast_to(np.asarray(x, np.uint64), body) for x in four], 1).reshape(-1)
+        columns = [np.broadcast_to(np.asarray(x, np.uint64), body) for x in four]
+        return np.stack(columns, 1).reshape(-1)
 
     columns: dict[str, Any] = {
         "pc": weave(0, 1, 2, 3),
@@ -263,4 +274,28 @@ def long_run(n: int) -> bytes:
         for pc, (op, dst, src, off, imm, text) in enumerate(texts)
     ]
     stop = {"kind": "fuel", "pc": 0, "reason": "", "r0": int(total[-1])}
-    return pack(meta(0) | {"name": "long_run", "instructions": rows, "lines": [], "stop": stop}, columns)
+    changes = {"name": "long_run", "instructions": rows, "lines": [], "stop": stop}
+    return pack(meta(0) | changes, columns)
+
+
+def write_fixture(folder: Path) -> None:
+    """Write list_sum.trace and, as JSON, the states that the JavaScript tests expect of it."""
+    payload, states = list_sum()
+    (folder / "list_sum.trace").write_bytes(payload)
+    told = [
+        {"step": k, "regs": [[f"{r:x}" for r in frame] for frame in state["regs"]]}
+        | {"pages": {n: nonzero(page) for n, page in state["pages"].items()}}
+        | {"stack": nonzero(state["stack"])}
+        for k, state in enumerate(states)
+        if k % 13 in (0, 5) or k > len(states) - 8
+    ]
+    (folder / "list_sum.json").write_text(json.dumps(told, separators=(",", ":")) + "\n")
+
+
+def nonzero(page: bytes) -> dict[int, int]:
+    """The bytes that are not zero, by offset."""
+    return {offset: byte for offset, byte in enumerate(page) if byte}
+
+
+if __name__ == "__main__":
+    write_fixture(Path(__file__).parent / "js")

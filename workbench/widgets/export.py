@@ -12,12 +12,12 @@ _PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>
-body {{ margin: 0; font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
-  background: #fff; color: #1c1e21; }}
+body {{ margin: 0; background: #fff; color: #1c1e21;
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }}
 main {{ max-width: 1440px; margin: 0 auto; padding: 12px 16px 24px; }}
 h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #101316; color: #e4e7eb; }} }}
@@ -41,7 +41,7 @@ h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 
 _MODULE_EXPORT = "export default { render };"
 
-# The part of a Jupyter widget model that the module uses, over the page's own state; #t=123 is the step.
+# The part of a Jupyter widget model that the module uses; the address ends in the step, #t=123.
 _SHIM = """\
 const text = document.getElementById("payload").textContent;
 const data = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -52,7 +52,7 @@ const model = {
   set(name, value) { state[name] = value; for (const f of listeners[`change:${name}`] ?? []) f(); },
   on: (event, f) => { (listeners[event] ??= new Set()).add(f); },
   off: (event, f) => { listeners[event]?.delete(f); },
-  save_changes() { try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* no address */ } },
+  save_changes() { try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* none */ } },
 };
 addEventListener("hashchange", () => model.set("t", fromHash()));
 render({ model, el: document.getElementById("stepper") });"""

@@ -62,7 +62,8 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
 
     `meta` keys:
       name, engine: str
-      instructions: [{pc, op, dst, src, off, imm, text, name?}], op as in `isa.Op`, name = what is called
+      instructions: [{pc, op, dst, src, off, imm, text, name?}]
+                    op as in `isa.Op`; name = the helper, kfunc or map that is named
       lines: [{pc, line, text, file}]                     (may be empty)
       arena: {user_start, user_end, pages, flags: [str]}  or None
       regions: [{name, address, size}]                    stack, ctx, memory, packet
@@ -122,7 +123,7 @@ def read_meta(payload: bytes) -> tuple[Meta, int]:
 
 
 def compress(payload: bytes, level: int = 1) -> bytes:
-    """Compress packed bytes; traces repeat themselves, so the fastest level already gives 5 to 20x."""
+    """Compress packed bytes; traces repeat themselves, so even the fastest level gives 5 to 20x."""
     return payload if payload[:2] == b"\x1f\x8b" else gzip.compress(payload, level, mtime=0)
 
 
@@ -179,7 +180,7 @@ def _inflated(payload: bytes) -> bytes:
 
 
 def _narrow(value: Any, field: str = "") -> Any:
-    """Copy a JSON value, with the 64-bit fields as decimal strings and NumPy scalars as Python's."""
+    """Copy a JSON value: 64-bit fields become decimal strings, NumPy scalars Python's own."""
     if isinstance(value, Mapping):
         return {key: _narrow(item, key) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

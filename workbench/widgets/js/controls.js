@@ -62,8 +62,15 @@ export function createJumps(run, jump) {
     group("fault", "▲", faultSteps(run).length, "f", plural(faultSteps(run).length, "fault")),
     group("alloc", "■", allocations + frees, "a", allocText(allocations, frees)),
     group("cast", "❘", run.casts.length, "c", plural(run.casts.length, "cast")),
-    group("breakpoint", "◆", 1, "n", hits));
-  return { element, setBreakpoints: (pcs) => setText(hits, plural(pcs.length, "breakpoint")) };
+    group("breakpoint", "◆", 0, "n", hits));
+  const arrows = element.lastChild.querySelectorAll("button");
+  return {
+    element,
+    setBreakpoints(pcs) {
+      setText(hits, plural(pcs.length, "breakpoint"));
+      for (const arrow of arrows) arrow.disabled = !pcs.length;
+    },
+  };
 }
 
 function jumpButton(label, onclick, text, disabled) {

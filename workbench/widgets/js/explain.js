@@ -23,10 +23,15 @@ function stepFacts(run, t, insn) {
     t, insn, depth: c.depth[t], registers, size: c.size[t], access: c.access[t], address: c.address[t],
     value: c.value[t], old: c.old[t], new: c.new[t], reg: c.reg[t],
     next: t + 1 < run.n ? c.pc[t + 1] : -1,
-    // second operand: regs[src] + imm, where src = 11 is a register that is always 0
-    source: BigInt.asUintN(64, (insn.src > 10 ? 0n : registers.before[insn.src]) + BigInt(insn.imm)),
+    source: secondOperand(insn, registers.before),
     target: insn.dst <= 10 ? registers.before[insn.dst] : 0n,
   };
+}
+
+/** regs[src] + imm, where src = 11 is a register that is always 0; a cast's imm is no operand. */
+function secondOperand({ kind, src, imm }, regs) {
+  const register = src > 10 ? 0n : regs[src];
+  return kind === "cast" ? register : BigInt.asUintN(64, register + BigInt(imm));
 }
 
 const SENTENCES = { load, store, atomic, cast, jump, call, exit, const: constant, packet, alu, invalid };

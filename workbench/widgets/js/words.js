@@ -80,9 +80,12 @@ export function meaning(run, value, depth) {
   return `${found} ${isUserForm(run, value) ? "user" : "kern"}`;
 }
 
+/** Grouped decimal; 32-bit values with the top bit set read as negative numbers too. */
 function decimal(value) {
   const s = signed(value);
-  return s < 10n ** 12n && s > -(10n ** 12n) ? s.toString() : "";
+  if (s >= 10n ** 12n || s <= -(10n ** 12n)) return "";
+  const low = s >= 1n << 31n && s < 1n << 32n ? ` (${grouped(BigInt.asIntN(32, s))} as s32)` : "";
+  return grouped(s) + low;
 }
 
 /** Change of a number, when it says something: `+8`, `-1`. */
