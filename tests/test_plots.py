@@ -126,3 +126,17 @@ def test_refused_allocation_is_told():
     figure = holes_plots.timeline(churn())
     assert "1 refused allocation." in figure.workbench_alt
     assert "external fragmentation 0.88" in figure.workbench_alt  # 8 holes of 1 page: 1 - 1/8
+
+
+def test_the_axis_is_the_clock_or_the_order():
+    log = event_log()
+    still = log.assign(time=np.uint64(7))
+    labels = {
+        "auto": faults.timeline(log), "order": faults.timeline(log, axis="order"),
+        "still": faults.timeline(still), "steps": faults.timeline(still, axis="steps"),
+    }  # fmt: skip
+    steps, order = "time (steps of the program)", "events in their order"
+    found = {name: figure.axes[0].get_xlabel() for name, figure in labels.items()}
+    assert found == {"auto": steps, "order": order, "still": order, "steps": steps}
+    with pytest.raises(ValueError, match="unknown axis 'time'"):
+        faults.timeline(log, axis="time")

@@ -20,6 +20,7 @@ from workbench.plots.figure import (
     plural,
     say_empty,
     styled,
+    time_axis,
 )
 
 
@@ -47,14 +48,17 @@ SPANS = ("alloc", "free", "reserve")  # their `count` is pages; the others touch
 
 
 @styled
-def timeline(events: pd.DataFrame) -> Figure:
+def timeline(events: pd.DataFrame, axis: str = "auto") -> Figure:
     """Draw every page event at its time and page, one marker and colour for each cause.
 
     `events` is an event frame (`arena.events` or `result.events`): `time` (steps), `kind`, `page`
     (relative to the arena's start) and `count`. Other kinds of event are left out. Touches outside
     the arena (page -1, a NULL pointer for example) get a strip of their own below the pages.
+    `axis` is "steps", "order" (one place for each event) or "auto": order if no step passes.
     """
     shown = events[events["kind"].isin([mark.kind for mark in MARKS])]
+    x, label = time_axis(shown, axis)
+    shown = shown.assign(x=x)
     outside = bool((shown["page"] < 0).any())
     figure = Figure(figsize=(7.0, 3.9))
     rows = figure.subplots(2, sharex=True, squeeze=False, height_ratios=(9, 1)) if outside else None
@@ -65,7 +69,7 @@ def timeline(events: pd.DataFrame) -> Figure:
     if rows is not None:
         _draw_outside(rows[1, 0], shown[shown["page"] < 0])
     bottom = pages if rows is None else rows[1, 0]
-    bottom.set_xlabel("time (steps of the program)")
+    bottom.set_xlabel(label)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     if shown.empty:
         say_empty(pages, "no page was allocated, freed or faulted on")
@@ -93,7 +97,7 @@ def _draw(axes: Axes, events: pd.DataFrame) -> None:
         own = events[events["kind"] == mark.kind]
         if own.empty:
             continue
-        time, page = own["time"].to_numpy(np.float64), own["page"].to_numpy(np.float64)
+        time, page = own["x"].to_numpy(np.float64), own["page"].to_numpy(np.float64)
         last = page + own["count"].to_numpy(np.float64).clip(1) - 1 if mark.kind in SPANS else page
         if (last > page).any():
             axes.vlines(time, page, last, color=mark.colour, linewidth=1.6, alpha=0.8)
@@ -104,7 +108,7 @@ def _draw(axes: Axes, events: pd.DataFrame) -> None:
 def _draw_outside(axes: Axes, events: pd.DataFrame) -> None:
     """Draw the events outside the arena in one row."""
     for mark in MARKS:
-        time = events.loc[events["kind"] == mark.kind, "time"].to_numpy(np.float64)
+        time = events.loc[events["kind"] == mark.kind, "x"].to_numpy(np.float64)
         if time.size:
             _scatter(axes, time, np.zeros(time.size), mark)
     axes.set(yticks=[0], yticklabels=["outside"], ylim=(-1, 1))

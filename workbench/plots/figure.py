@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib.style
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 STYLES = Path(__file__).parent.parent / "styles"
 SCREEN_DPI = 144  # PNG for the notebook: sharp on dense displays, shown at 100 dpi
@@ -62,6 +65,20 @@ def styled(view: Callable[P, Figure]) -> Callable[P, Figure]:
             return view(*args, **kwargs)
 
     return draw
+
+
+def time_axis(frame: pd.DataFrame, axis: str) -> tuple[NDArray[np.float64], str]:
+    """Place the rows of a frame on a horizontal axis; return the places and the axis's label.
+
+    "steps" is the program's clock (column `time`), "order" the number of the row. User touches do
+    not advance the clock, so "auto" takes the order when no step lies between first and last row.
+    """
+    if axis not in ("auto", "steps", "order"):
+        raise ValueError(f"unknown axis '{axis}'; choose from auto, steps, order")
+    time = frame["time"].to_numpy(np.float64)
+    if axis == "order" or (axis == "auto" and len(time) > 1 and time.min() == time.max()):
+        return np.arange(len(frame), dtype=np.float64), "events in their order"
+    return time, "time (steps of the program)"
 
 
 def say_empty(axes: Axes, text: str) -> None:

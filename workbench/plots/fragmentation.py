@@ -18,30 +18,34 @@ from workbench.plots.figure import (
     plural,
     say_empty,
     styled,
+    time_axis,
 )
 
 
 @styled
-def timeline(history: pd.DataFrame) -> Figure:
+def timeline(history: pd.DataFrame, axis: str = "auto") -> Figure:
     """Draw pages, free extents and fragmentation over time, from `fragmentation.history`.
 
-    Three panels over the steps of the program: live, reserved and free pages with the largest
+    Three panels: live, reserved and free pages with the largest
     free extent; the number of free extents; external fragmentation and the share of free memory
     unusable for k pages. Undefined values are gaps; a refused allocation is a cross.
+    `axis` is "steps", "order" (one place for each event) or "auto": order if no step passes.
     """
     figure = Figure(figsize=(7.0, 5.0))
     pages, extents, shares = figure.subplots(3, sharex=True, height_ratios=(3, 2, 3))
     pages.set(title="Pages", ylabel="pages")
     extents.set(title="Free extents", ylabel="extents")
     shares.set(title="Fragmentation (0 is best)", ylabel="share of free pages")
-    shares.set_xlabel("time (steps of the program)")
+    x, label = time_axis(history, axis)
+    shares.set_xlabel(label)
     if history.empty:
         for axes in (pages, extents, shares):
             say_empty(axes, "no events")
     else:
-        _pages(pages, history)
-        _extents(extents, history)
-        _shares(shares, history)
+        placed = history.assign(x=x)
+        _pages(pages, placed)
+        _extents(extents, placed)
+        _shares(shares, placed)
     figure.workbench_alt = describe(history)
     return figure
 
@@ -104,7 +108,7 @@ def _steps(
     axes: Axes, history: pd.DataFrame, column: str, colour: str, line: str, label: str | None
 ) -> None:
     """Draw a column as steps: a value holds until the next event."""
-    time = history["time"].to_numpy(np.float64)
+    time = history["x"].to_numpy(np.float64)
     values = history[column].to_numpy(np.float64)
     axes.step(time, values, line, where="post", color=colour, label=label)
 
@@ -135,7 +139,7 @@ def _shares(axes: Axes, history: pd.DataFrame) -> None:
     refused = history.loc[history["kind"] == "alloc_failed"]
     if len(refused):
         height = refused["external_fragmentation"].fillna(0)
-        axes.plot(refused["time"], height, "kx", label="allocation refused", clip_on=False)
+        axes.plot(refused["x"], height, "kx", label="allocation refused", clip_on=False)
     axes.set_ylim(-0.03, 1.03)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
