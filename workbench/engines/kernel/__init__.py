@@ -21,7 +21,7 @@ _PUBLIC = {
     "probe_features": "features",
 }
 
-__all__ = [*_PUBLIC]  # noqa: PLE0604
+__all__ = [*_PUBLIC]
 
 
 def __getattr__(name: str) -> object:

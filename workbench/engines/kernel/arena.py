@@ -4,8 +4,6 @@ The map is mapped at its user base, so pointers that programs store are addresse
 """
 
 import mmap
-import time
-from collections import deque
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,28 +15,26 @@ from workbench.arena.rules import (
     creation_refusal,
     default_user_base,
 )
+from workbench.arena.snapshot import Snapshot
 from workbench.engines.kernel import memory
+from workbench.engines.kernel.log import Log
 from workbench.engines.kernel.memory import Mapping
 from workbench.engines.kernel.service import Service
 from workbench.engines.kernel.syscall import (
-    F_MMAPABLE,
     MAP_TYPE_ARENA,
     Descriptor,
     create_map,
     freeze_map,
 )
-from workbench.errors import ArenaError, KernelError, SegmentationFault, Unsupported
+from workbench.engines.kernel.user import UserView
+from workbench.errors import ArenaError, KernelError, Unsupported
+from workbench.events import Actor, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.arena import Snapshot
-
-BASE_STEP = 1 << 33  # between the bases of arenas that are open at the same time
+BASE_STEP = 1 << 33     # between the bases of arenas that are open at the same time
 BASE_ATTEMPTS = 512
-LOG_LENGTH = 1 << 16
-TYPES = {f"{sign}{bits}": np.dtype(f"<{kind}{bits // 8}")
-         for sign, kind in (("u", "u"), ("s", "i")) for bits in (8, 16, 32, 64)}
 
 
 class KernelArena:
@@ -50,17 +46,17 @@ class KernelArena:
     Use as a context manager, or `close`.
     """
 
-    def __init__(self, pages: int = 1024, flags: ArenaFlags = ArenaFlags(0),
+    def __init__(self, pages: int = 1024, flags: ArenaFlags | int = 0,
                  user_base: int | None = None) -> None:
         self.page_count = pages
-        self.flags = ArenaFlags(flags | F_MMAPABLE)
-        self._log: deque[tuple[int, str, int, int, int]] = deque(maxlen=LOG_LENGTH)
+        self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
         self._map, mapping = _open(pages, int(self.flags), user_base)
         self._mapping: Mapping | None = mapping
         self.user_start = mapping.address
         self.user_end = self.user_start + mapping.length
         self._service = Service(self._map)
-        self.user = UserView(self)
+        self._log = Log(self.user_start, pages)
+        self.user = UserView(mapping, self._service, self.flags, self._log)
 
     def __enter__(self) -> Self:
         return self
@@ -69,12 +65,15 @@ class KernelArena:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self.page_count} pages at {self.user_start:#x}"
-        return f"KernelArena({state})"
+        flags = self.flags & ~ArenaFlags.MMAPABLE
+        named = f" {flags.name}" if flags else ""
+        closed = ", closed" if self.closed else ""
+        return f"<KernelArena {self.page_count} pages at {self.user_start:#x}{named}{closed}>"
 
     def close(self) -> None:
         """Unload the helpers, unmap and give the map back; arrays made before keep their memory."""
         self._service.close()
+        self.user.close()
         self._mapping = None
         self._map.close()
 
@@ -110,25 +109,28 @@ class KernelArena:
     def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
         """Call bpf_arena_alloc_pages; returns the user address of the first page, 0 on failure."""
         result = self._service.alloc(address, count, node, flags)
-        self._note("alloc" if result else "alloc_failed", result or address, count)
+        kind = Kind.ALLOC if result else Kind.ALLOC_FAILED
+        self._log.note(kind, Actor.PROGRAM, result or address, count)
         return result
 
     def free(self, address: int, count: int = 1) -> None:
-        """Call bpf_arena_free_pages, which is silent whatever happens.
+        """Call bpf_arena_free_pages, silent on every input.
 
-        Raises ArenaError EINVAL below the arena's start: Linux 6.18 corrupts the arena there.
+        An address below the arena's start is ignored here: Linux 6.18 would corrupt the arena.
         """
-        if address and count and address % WINDOW < self.user_start % WINDOW:
-            raise ArenaError("EINVAL", f"{address:#x} is below the arena's start; Linux 6.18 "
-                                       "corrupts its free ranges there, so this is not tried")
+        first = self.user_start - self.user_start % WINDOW + (address % WINDOW & -PAGE_SIZE)
+        count &= 0xFFFFFFFF
+        if address == 0 or count == 0 or not self.user_start <= first < self.user_end:
+            return
         self._service.free(address, count)
-        self._note("free", address, count)
+        count = min(count, (self.user_end - first) // PAGE_SIZE)
+        self._log.note(Kind.FREE, Actor.PROGRAM, first, count)
 
     def reserve(self, address: int, count: int = 1) -> int:
         """Call bpf_arena_reserve_pages; returns 0 or a negative errno."""
         result = self._service.reserve(address, count)
-        if result == 0:
-            self._note("reserve", address, count)
+        if result == 0 and count and address % PAGE_SIZE == 0:
+            self._log.note(Kind.RESERVE, Actor.PROGRAM, address, count)
         return result
 
     def reset(self) -> None:
@@ -172,31 +174,38 @@ class KernelArena:
         return np.column_stack([ranges[:, 0], ranges[:, 1] - ranges[:, 0] + 1])
 
     @property
+    def live_pages(self) -> int:
+        """How many pages are present."""
+        return int(self.present.sum())
+
+    @property
+    def free_pages(self) -> int:
+        """How many pages can still be allocated."""
+        return int(self.free_extents[:, 1].sum())
+
+    @property
     def pages(self) -> "pd.DataFrame":
-        """One row per page: page, address, state ("present", "reserved" or "free")."""
+        """A row for each present page: page, address, present, user (mapped there too)."""
         import pandas as pd
 
-        free = np.zeros(self.page_count, bool)
-        for first, count in self.free_extents.tolist():
-            free[first : first + count] = True
-        codes = np.where(self.present, 0, np.where(free, 2, 1)).astype(np.int8)
-        page = np.arange(self.page_count)
-        state = pd.Categorical.from_codes(codes, ["present", "reserved", "free"])
-        return pd.DataFrame({"page": page, "address": self.user_start + page * PAGE_SIZE,
-                             "state": state})
+        page = np.flatnonzero(self.present)
+        user = self.user.mapped(self.user_start, self.page_count)[page]
+        address = (self.user_start + page * PAGE_SIZE).astype(np.uint64)
+        return pd.DataFrame({"page": page, "address": address, "present": True, "user": user})
 
-    def snapshot(self) -> "Snapshot":
+    @property
+    def events(self) -> "pd.DataFrame":
+        """What Python asked of the arena and touched, oldest first; see workbench.events.
+
+        Time counts the events; ns is CLOCK_MONOTONIC. A program's own calls are not seen here.
+        """
+        return self._log.frame()
+
+    def snapshot(self) -> Snapshot:
         """Copy every present page; neither faults pages in nor maps them for the user."""
         pages = np.flatnonzero(self.present)
-        from workbench.arena import Snapshot
-
         content = self._service.copy(self.user_start + pages * PAGE_SIZE)
         return Snapshot(pages.astype(np.uint32), content)
-
-    def _note(self, kind: str, address: int, count: int) -> None:
-        page = (address % WINDOW - self.user_start % WINDOW) // PAGE_SIZE
-        inside = 0 <= page < self.page_count
-        self._log.append((time.monotonic_ns(), kind, page if inside else -1, address, count))
 
 
 def _open(pages: int, flags: int, user_base: int | None) -> tuple[Descriptor, Mapping]:
@@ -237,55 +246,3 @@ def _refusal(error: KernelError, pages: int, flags: int, base: int) -> ArenaErro
         return ArenaError(*known)
     return ArenaError(error.errno_name, f"Linux refuses an arena of {pages} pages at {base:#x} "
                                         f"with flags {flags:#x}")
-
-
-class UserView:
-    """The arena as user space sees it: each touch really happens, a refused one is an exception."""
-
-    def __init__(self, arena: KernelArena) -> None:
-        self._arena = arena
-
-    def load(self, address: int, type: str = "u64") -> int:
-        """Load one number ("u8" to "s64"); raises SegmentationFault."""
-        return int(np.frombuffer(self.read(address, TYPES[type].itemsize), TYPES[type])[0])
-
-    def store(self, address: int, type: str, value: int) -> None:
-        """Store one number, cut to its size; raises SegmentationFault."""
-        size = TYPES[type].itemsize
-        self.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
-
-    def read(self, address: int, length: int) -> bytes:
-        """Read bytes; raises SegmentationFault at the first byte that cannot be read."""
-        inside = self._inside(address, length, "load")
-        content = memory.read_user(address, inside)
-        if inside < length:
-            raise self._outside(address + inside, "load")
-        return content
-
-    def write(self, address: int, content: bytes) -> None:
-        """Write bytes; those before a fault stay written. Raises SegmentationFault."""
-        inside = self._inside(address, len(content), "store")
-        memory.write_user(address, content[:inside])
-        if inside < len(content):
-            raise self._outside(address + inside, "store")
-
-    def array(self, address: int, type: str, count: int) -> np.ndarray:
-        """Return numbers as a zero-copy array; its pages are touched first, so none can fault.
-
-        They can again once a program frees them. Raises SegmentationFault.
-        """
-        length = TYPES[type].itemsize * count
-        for touched in (address, *range(address - address % PAGE_SIZE + PAGE_SIZE, address + length, PAGE_SIZE)):
-            self.read(touched, 1)
-        begin = address - self._arena.user_start
-        return self._arena._open_mapping().bytes[begin : begin + length].view(TYPES[type])
-
-    def _inside(self, address: int, length: int, access: str) -> int:
-        """Bytes of the touch that lie in the mapping, which must hold its first one."""
-        self._arena._open_mapping()
-        if not self._arena.user_start <= address < self._arena.user_end:
-            raise self._outside(address, access)
-        return min(length, self._arena.user_end - address)
-
-    def _outside(self, address: int, access: str) -> SegmentationFault:
-        return SegmentationFault(address, access, "outside the arena's mapping")

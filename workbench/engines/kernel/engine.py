@@ -8,9 +8,9 @@ from workbench.arena.rules import ArenaFlags
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
-from workbench.engines.kernel.execution import test_run
-from workbench.engines.kernel.native import native
+from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import Verdict, admit
+from workbench.engines.kernel.native import native
 from workbench.errors import Unsupported
 from workbench.program import Program
 
@@ -49,7 +49,7 @@ class Kernel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -77,10 +77,9 @@ class Kernel:
             raise Unsupported(_INTERPRETER.format(what="stop after a number of steps"))
         if trace is not None:
             raise Unsupported(_INTERPRETER.format(what=f"record '{trace}'"))
-        ran = test_run(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
+        ran = execute(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
         return Result(engine="kernel", program=self.program.name, stop="exit", r0=ran.r0, steps=0,
-                      seconds=ran.seconds, ctx=ran.output, pc=-1, reason="", trace=None,
-                      events=None)
+                      seconds=ran.seconds, ctx=ran.output)
 
     def step(self, *_: object) -> None:
         """Refuse: the kernel runs programs to their end."""

@@ -29,7 +29,7 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def test_run(descriptor: int, type: str, content: bytes, repeat: int = 1) -> Ran:
+def execute(descriptor: int, type: str, content: bytes, repeat: int = 1) -> Ran:
     """Run a loaded program once, or a packet program `repeat` times, on `content`.
 
     The kernel returns the low 32 bits of r0. Seconds are the kernel's own mean for packet
@@ -41,9 +41,6 @@ def test_run(descriptor: int, type: str, content: bytes, repeat: int = 1) -> Ran
         raise KernelError("EINVAL", f"a {type} program runs once per call; only packet programs "
                                     "repeat in the kernel")
     return _run_context(descriptor, type, content)
-
-
-test_run.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
 def _run_context(descriptor: int, type: str, content: bytes) -> Ran:

@@ -23,8 +23,10 @@ TYPES = {"syscall": (31, SLEEPABLE), "socket_filter": (1, 0), "tc": (3, 0), "xdp
 NOT_THE_PROGRAM = ("EPERM", "ENOMEM", "ENOSYS", "EMFILE", "ENFILE", "EAGAIN", "EINTR")
 
 _INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
-_STATE = re.compile(r"^(?:\d+: |from \d+ to \d+|; |(?:cur|old) state:|caller:|callee:|mark_precise|"
-                    r"processed \d+ insns|verification time|stack depth|insns_|total_states| ?frame\d)")
+_STATE = re.compile(
+    r"^(?:\d+: |from \d+ to \d+|; |(?:cur|old) state:|caller:|callee:|mark_precise| ?frame\d|"
+    r"processed \d+ insns|verification time|stack depth|insns_|total_states)"
+)
 _NAMED = re.compile(r"\binsn (\d+)")
 
 

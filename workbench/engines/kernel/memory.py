@@ -67,7 +67,8 @@ def unmap_memory(address: int, length: int) -> None:
 class Mapping:
     """Mapped memory that lives until neither its owner nor any array made from it remains."""
 
-    def __init__(self, fd: int, length: int, address: int = 0, flags: int = mmap.MAP_SHARED) -> None:
+    def __init__(self, fd: int, length: int, address: int = 0,
+                 flags: int = mmap.MAP_SHARED) -> None:
         self.length = length
         self.address = map_memory(fd, address, length, READ_WRITE, flags)
 
@@ -82,9 +83,9 @@ class Mapping:
         """The memory as a zero-copy uint8 array; the array keeps the mapping."""
         return np.asarray(self)
 
-    def __del__(self, unmap=_munmap) -> None:
-        if getattr(self, "address", 0):
-            unmap(self.address, self.length)
+    def __del__(self) -> None:
+        if getattr(self, "address", 0) and _munmap is not None:  # None while Python shuts down
+            _munmap(self.address, self.length)
 
 
 def read_user(address: int, length: int) -> bytes:
@@ -92,7 +93,7 @@ def read_user(address: int, length: int) -> bytes:
     target = ctypes.create_string_buffer(length)
     moved = _touch(_writev, address, target, length)
     if moved < length:
-        raise _fault(address, moved, "load")
+        raise SegmentationFault(address + moved, "load", "the page is absent, or not mapped")
     return target.raw
 
 
@@ -101,7 +102,12 @@ def write_user(address: int, content: bytes) -> None:
     source = ctypes.create_string_buffer(content, len(content))
     moved = _touch(_readv, address, source, len(content))
     if moved < len(content):
-        raise _fault(address, moved, "store")
+        raise SegmentationFault(address + moved, "store", "the page is absent, or not mapped")
+
+
+def can_read(address: int) -> bool:
+    """Load one byte as a user would, populating its page; False instead of SIGSEGV."""
+    return _touch(_writev, address, ctypes.create_string_buffer(1), 1) == 1
 
 
 def _touch(function: "ctypes._NamedFuncPointer", address: int, buffer: "ctypes.Array[c_char]",
@@ -118,6 +124,22 @@ def _touch(function: "ctypes._NamedFuncPointer", address: int, buffer: "ctypes.A
     return max(moved, 0)
 
 
-def _fault(address: int, moved: int, access: str) -> SegmentationFault:
-    """Name the first byte that could not be touched."""
-    return SegmentationFault(address + moved, access, "the page is absent, or not mapped")
+class PageMap:
+    """This process's page table, as far as /proc/self/pagemap tells it: which pages it maps."""
+
+    def __init__(self) -> None:
+        self._fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+
+    def mapped(self, address: int, count: int) -> np.ndarray:
+        """Tell of `count` pages from `address` on whether each is mapped (bool array)."""
+        entries = os.pread(self._fd, 8 * count, address // mmap.PAGESIZE * 8)
+        return (np.frombuffer(entries, "<u8") >> np.uint64(63)).astype(bool)
+
+    def close(self) -> None:
+        """Close the file; further calls do nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()

@@ -28,7 +28,7 @@ def normalise(code: bytes) -> bytes:
     are lost: the kernel stores addresses, and the dump has them.
     """
     wire = np.frombuffer(bytearray(code), isa.WIRE)
-    opcodes, registers, offsets, numbers = (wire[name] for name in isa.WIRE.names)
+    opcodes, registers, offsets, numbers = (wire[name] for name in ("opcode", "regs", "off", "imm"))
     sources = registers >> 4
     second = np.zeros(len(wire), bool)
     second[1:] = opcodes[:-1] == _IMM64
