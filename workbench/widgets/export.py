@@ -45,8 +45,8 @@ _MODULE_EXPORT = "export default { render };"
 _SHIM = """\
 const text = document.getElementById("payload").textContent;
 const data = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-const fromHash = () => Number(/[#&]t=(\\d+)/.exec(location.hash)?.[1] ?? 0);
-const state = { data, t: fromHash(), breakpoints: [] }, listeners = {};
+const stepIn = (address) => Number(/[#&]t=(\\d+)/.exec(address)?.[1] ?? 0);
+const state = { data, t: stepIn(location.hash), breakpoints: [] }, listeners = {};
 const model = {
   get: (name) => state[name],
   set(name, value) { state[name] = value; for (const f of listeners[`change:${name}`] ?? []) f(); },
@@ -54,7 +54,7 @@ const model = {
   off: (event, f) => { listeners[event]?.delete(f); },
   save_changes() { try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* none */ } },
 };
-addEventListener("hashchange", () => model.set("t", fromHash()));
+addEventListener("hashchange", (event) => model.set("t", stepIn(event.newURL)));
 render({ model, el: document.getElementById("stepper") });"""
 
 

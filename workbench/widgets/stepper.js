@@ -87,10 +87,10 @@ function createStepper(run, model) {
   }
 
   function play() {
-    let last = performance.now(), due = 0;
+    let last = Infinity, due = 0; // the first frame's time may lie before this call
     controls.setPlaying(true);
     const frame = (now) => {
-      due += ((now - last) / 1000) * controls.speed();
+      due += (Math.max(0, now - last) / 1000) * controls.speed();
       last = now;
       const steps = Math.floor(due);
       due -= steps;

@@ -1,0 +1,475 @@
+"""The stepper in headless Chromium: as an exported page, and in JupyterLab.
+
+Set WORKBENCH_SCREENSHOTS to a folder to keep the screenshots; else they go to pytest's tmp_path.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+import pytest
+from stepper_synthetic import list_sum, long_run
+
+from workbench.widgets.export import to_html
+from workbench.widgets.payload import pack, unpack
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_NOTEBOOK = ROOT / "notebooks" / "00_sixty_seconds.ipynb"
+OWN_NOTEBOOK = """\
+from stepper_synthetic import list_sum
+from workbench.widgets.stepper import Stepper
+stepper = Stepper(list_sum()[0], t=3)
+stepper
+"""
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Time of one key press with the layout that follows; median and worst of many.
+TIMED = """(key) => {
+  const root = document.querySelector(".stp"), times = [];
+  for (let i = 0; i < 200; i++) {
+    const start = performance.now();
+    root.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    root.offsetHeight;
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[100];
+}"""
+# Elements whose content is cut although nothing lets the reader scroll to it.
+OVERFLOWING = """() => [document.documentElement,
+    ...document.querySelectorAll(".stp, .stp-pane, .stp-bar")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)"""
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium_path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium_path() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+
+
+@contextmanager
+def watched(browser: Any, **options: Any) -> Iterator[Any]:
+    """A page that must write no error to its console and ask nobody but this machine."""
+    page = browser.new_page(**options)
+    errors: list[str] = []
+    foreign: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    local = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|file:|data:|blob:")
+    page.on("request", lambda r: None if local.match(r.url) else foreign.append(r.url))
+    page.on("websocket", lambda w: None if local.match(w.url) else foreign.append(w.url))
+    yield page
+    page.close()
+    assert not errors
+    assert not foreign
+
+
+def keep(page: Any, name: str, tmp_path: Path) -> None:
+    """Take a screenshot, into the folder that WORKBENCH_SCREENSHOTS names if it is set."""
+    folder = Path(os.environ.get("WORKBENCH_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(folder / f"{name}.png"), full_page=True)
+
+
+class Exported(NamedTuple):
+    """An exported page on disk."""
+
+    url: str
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    path = tmp_path_factory.mktemp("export") / "list_sum.html"
+    path.write_text(to_html(list_sum()[0], "List sum"))
+    return Exported(path.as_uri())
+
+
+@contextmanager
+def opened(browser: Any, exported: Exported, step: int = 0, **options: Any) -> Iterator[Any]:
+    """The exported page at a step, with the stepper focused."""
+    with watched(browser, **options) as page:
+        page.goto(f"{exported.url}#t={step}")
+        page.wait_for_selector(f".stp[data-step='{step}']")
+        page.focus(".stp")
+        yield page
+
+
+def step_of(page: Any) -> int:
+    return int(page.get_attribute(".stp", "data-step"))
+
+
+KEYS = [
+    (0, "ArrowRight ArrowRight j", 3),
+    (9, "ArrowLeft k", 7),
+    (9, "Home", 0),
+    (9, "End", 196),
+    (0, "ArrowLeft", 0),
+    (196, "ArrowRight", 196),
+    (0, "f", 192),
+    (0, "f f", 193),
+    (196, "F F", 192),
+    (0, "c c", 12),
+    (12, "C", 8),
+    (0, "a", 6),
+    (196, "A", 6),
+    (14, "b Home n", 14),
+    (14, "b n n N", 23),
+    (0, "g 4 2 Enter j", 43),
+    (5, "g 4 2 Escape j", 6),
+    (5, "x z y d d m 0 Delete Enter", 5),
+    (5, "Control+f Alt+ArrowLeft Meta+c", 5),
+]
+
+
+@pytest.mark.parametrize(("start", "keys", "end"), KEYS)
+def test_keys_move_through_the_run(
+    browser: Any, exported: Exported, start: int, keys: str, end: int
+) -> None:
+    with opened(browser, exported, start) as page:
+        for key in keys.split():
+            page.keyboard.press(key)
+        assert step_of(page) == end
+
+
+def test_a_step_is_shown_everywhere(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported, 15) as page:
+        assert page.get_attribute(".stp", "data-pc") == "25"
+        assert page.get_attribute(".stp", "data-n") == "197"
+        assert page.inner_text(".stp-now .stp-text") == "r0 += r2"
+        assert page.inner_text(".stp-regs tr.stp-written").split() == [
+            *("RW", "r0", "0x0", "→", "0x1", "(+1)")
+        ]
+        assert page.inner_text(".stp-regs tr.stp-read:not(.stp-written)").split() == [
+            *("R", "r2", "0x1")
+        ]
+        assert "r0 = 0 + 1 = 1." in page.inner_text(".stp-say")
+        assert "frame 1, called from 16" in page.inner_text(".stp-regs")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        written = page.locator(".stp-bytes td.stp-written").all_inner_texts()
+        assert written == ["01", *["00"] * 7]
+        page.keyboard.press("Home")
+        assert "0xffff888123456700" in page.inner_text(".stp-regs")
+
+
+def test_the_address_follows_the_step_and_leads_to_it(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported, 15) as page:
+        page.keyboard.press("ArrowRight")
+        wait_for(lambda: page.evaluate("location.hash") == "#t=16")
+        page.evaluate("location.hash = '#t=40'")
+        page.wait_for_selector(".stp[data-step='40']")
+
+
+def test_slider_and_mouse(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported) as page:
+        page.locator(".stp-range").fill("100")
+        assert step_of(page) == 100
+        page.click(".stp-row[data-pc='24'] .stp-text")
+        assert step_of(page) == 196
+        page.click(".stp-row[data-pc='16'] .stp-bp")
+        assert page.get_attribute(".stp-row[data-pc='16'] .stp-bp", "aria-pressed") == "true"
+        page.click("[aria-label^='Previous breakpoint']")
+        assert page.get_attribute(".stp", "data-pc") == "16"
+
+
+def test_memory_goes_where_the_reader_asks(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported, 196) as page:
+        page.fill(".stp-address", "page 4")
+        page.keyboard.press("Enter")
+        assert page.inner_text(".stp-bytes tbody th >> nth=0") == "arena+0x4000"
+        assert page.inner_text(".stp-bytes tbody td >> nth=0") == "4e"
+        page.keyboard.press("Home")
+        assert "absent" in page.inner_text(".stp-where")
+        page.fill(".stp-address", "nowhere")
+        page.keyboard.press("Enter")
+        assert page.get_attribute(".stp-address", "aria-invalid") == "true"
+
+
+def test_play_stops_at_a_breakpoint(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported, 14) as page:
+        page.keyboard.press("b")
+        page.select_option(".stp-speed", "100")
+        page.focus(".stp")
+        page.keyboard.press("Space")
+        page.wait_for_selector(".stp[data-step='23']")
+        page.wait_for_timeout(150)
+        assert step_of(page) == 23
+
+
+def test_help_escape_and_announcements(browser: Any, exported: Exported) -> None:
+    with opened(browser, exported) as page:
+        page.keyboard.press("?")
+        assert page.is_visible(".stp-help")
+        page.keyboard.press("Escape")
+        assert page.is_hidden(".stp-help")
+        page.keyboard.press("ArrowRight")
+        live = page.locator("[aria-live=polite]")
+        wait_for(lambda: live.inner_text().startswith("step 1,"))
+        assert "r9" in live.inner_text()
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement === document.body")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [480, 700, 900, 1200])
+def test_nothing_overflows(
+    browser: Any, exported: Exported, width: int, scheme: str, tmp_path: Path
+) -> None:
+    size = {"width": width, "height": 800}
+    with opened(browser, exported, 17, viewport=size, color_scheme=scheme) as page:
+        for step in ("9", "17", "193", "195"):
+            page.evaluate(f"location.hash = '#t={step}'")
+            page.wait_for_selector(f".stp[data-step='{step}']")
+            assert page.evaluate(OVERFLOWING) == []
+        page.evaluate("location.hash = '#t=18'")
+        page.wait_for_selector(".stp[data-step='18']")
+        keep(page, f"stepper-{scheme}-{width}", tmp_path)
+
+
+def test_a_million_steps_open_and_move_at_once(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.html"
+    path.write_text(to_html(long_run(1_000_000)))
+    with watched(browser) as page:
+        start = time.perf_counter()
+        page.goto(f"{path.as_uri()}#t=500000")
+        page.wait_for_selector(".stp[data-n='1000000']")
+        seconds = time.perf_counter() - start
+        forward, back = (page.evaluate(TIMED, key) for key in ("ArrowRight", "ArrowLeft"))
+        print(f"opened in {seconds:.2f} s, one step {forward:.2f} ms forward, {back:.2f} ms back")
+        assert step_of(page) == 500_000
+        assert seconds <= 3
+        assert max(forward, back) <= 5
+
+
+def test_bytes_cut_short_say_so(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "cut.html"
+    path.write_text(to_html(list_sum()[0][:-64]))
+    with watched(browser) as page:
+        page.goto(path.as_uri())
+        assert "cut short: 64 bytes" in page.inner_text(".stp [role=alert], .stp[role=alert]")
+
+
+def test_an_empty_run_says_why(browser: Any, tmp_path: Path) -> None:
+    meta, columns = unpack(list_sum()[0])
+    meta["stop"] = {"kind": "fault", "pc": 0, "reason": "R1 !read_ok", "r0": 0}
+    steps = {name: column[:0] for name, column in columns.items()}
+    path = tmp_path / "empty.html"
+    path.write_text(to_html(pack(meta, steps)))
+    with watched(browser) as page:
+        page.goto(path.as_uri())
+        page.wait_for_selector("text=No step was recorded: R1 !read_ok")
+
+
+class Lab(NamedTuple):
+    """A running JupyterLab server and the folder that it serves."""
+
+    url: str
+    token: str
+    root: Path
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("lab")
+    root = home / "root"
+    (root / "notebooks").mkdir(parents=True)
+    (root / "data").symlink_to(ROOT / "data")
+    write_settings(home / "settings")
+    server = Lab(f"http://127.0.0.1:{free_port()}", secrets.token_hex(8), root)
+    with (home / "server.log").open("wb") as log:
+        process = start_lab(server, home, log)
+        try:
+            wait_until_up(server, home / "server.log")
+            yield server
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+
+def write_settings(folder: Path) -> None:
+    """No news from the network; all cells in the document, not only those in view."""
+    settings = {
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "notebook-extension/tracker": {"windowingMode": "none"},
+    }
+    for name, values in settings.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+
+def start_lab(server: Lab, home: Path, log: Any) -> "subprocess.Popen[bytes]":
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
+    port = server.url.rpartition(":")[2]
+    options = [
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={server.token}",
+        f"--ServerApp.root_dir={server.root}",
+        "--LabApp.expose_app_in_browser=True",
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ]
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    return subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_up(server: Lab, log: Path) -> None:
+    for _ in range(150):
+        try:
+            urllib.request.urlopen(f"{server.url}/api?token={server.token}", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+# The app is ready when its notebook's kernel is: running before that opens "Select Kernel".
+READY = """async () => {
+  const app = window.jupyterapp;
+  await app.restored;
+  const panel = app.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session?.kernel?.info;
+}"""
+PYTHON = """async (code) => {
+  const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+  const future = kernel.requestExecute({ code });
+  let text = "";
+  future.onIOPub = ({ content }) => { text += content.text ?? content.evalue ?? ""; };
+  await future.done;
+  return text.trim();
+}"""
+CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+  .map((cell) => cell.model.sharedModel.source)"""
+OTHER_KEYS = "x z y d d m v r 1 Shift+m Delete Enter Shift+Enter ArrowUp ArrowDown q h l"
+
+
+@contextmanager
+def run_notebook(browser: Any, lab: Lab, name: str, timeout: float) -> Iterator[Any]:
+    """A notebook opened in JupyterLab, all its cells run, its stepper in view and focused."""
+    with watched(browser, viewport={"width": 1400, "height": 1000}) as page:
+        page.goto(f"{lab.url}/lab/tree/notebooks/{name}?token={lab.token}&reset")
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context", timeout=60_000)
+        page.evaluate(READY)
+        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_selector(".stp[data-n]", timeout=1000 * timeout)
+        page.locator(".stp").first.scroll_into_view_if_needed()
+        page.focus(".stp")
+        yield page
+
+
+def check_keys_stay_inside(page: Any) -> None:
+    """Keys, known to the stepper or not, leave the notebook's cells alone."""
+    before = page.evaluate(CELLS)
+    for key in f"a b {OTHER_KEYS} c f ArrowRight".split():
+        page.keyboard.press(key)
+    page.keyboard.press("b")
+    assert page.evaluate(CELLS) == before
+    assert page.evaluate("document.activeElement.classList.contains('stp')")
+
+
+def write_notebook(path: Path, source: str) -> None:
+    cell = nbformat.v4.new_code_cell(source)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), path)
+
+
+def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
+    write_notebook(lab.root / "notebooks" / "own.ipynb", OWN_NOTEBOOK)
+    with run_notebook(browser, lab, "own.ipynb", timeout=60) as page:
+        assert step_of(page) == 3
+        for key in ("ArrowRight", "j", "j", "k"):
+            page.keyboard.press(key)
+        assert step_of(page) == 5
+        wait_for(lambda: page.evaluate(PYTHON, "print(stepper.t)") == "5")
+        check_keys_stay_inside(page)
+        here = str(step_of(page))
+        wait_for(lambda: page.evaluate(PYTHON, "print(stepper.t)") == here)
+        page.evaluate(PYTHON, "stepper.t = 18; stepper.breakpoints = [16]")
+        page.wait_for_selector(".stp[data-step='18']")
+        page.wait_for_selector(".stp-row[data-pc='16'] [aria-pressed=true]")
+        keep(page, "jupyterlab-light", tmp_path)
+        page.evaluate(
+            "window.jupyterapp.commands.execute"
+            "('apputils:change-theme', { theme: 'JupyterLab Dark' })"
+        )
+        page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+        page.wait_for_timeout(500)
+        keep(page, "jupyterlab-dark", tmp_path)
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.closest('.jp-Notebook') !== null")
+        assert page.evaluate("document.activeElement.closest('.stp') === null")
+
+
+@pytest.mark.skipif(not FIRST_NOTEBOOK.exists(), reason="no notebooks/00_sixty_seconds.ipynb yet")
+def test_first_notebook_in_jupyterlab(browser: Any, lab: Lab, tmp_path: Path) -> None:
+    shutil.copy(FIRST_NOTEBOOK, lab.root / "notebooks")
+    with run_notebook(browser, lab, FIRST_NOTEBOOK.name, timeout=150) as page:
+        page.keyboard.press("Home")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        assert step_of(page) == 2
+        check_keys_stay_inside(page)
+        page.keyboard.press("f")
+        keep(page, "00_sixty_seconds", tmp_path)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Poll until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
