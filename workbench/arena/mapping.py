@@ -250,7 +250,8 @@ class UserMapping:
 
     def mprotect(self, address: int, length: int, prot: Protection) -> None:
         """Change what the user may do; the program's access does not depend on it."""
-        end = self._checked_range(address, lengthXX == address or prot == self.prot:
+        end = self._checked_range(address, length)
+        if end == address or prot == self.prot:
             return
         if prot & Protection.EXEC or (prot & Protection.WRITE and not self.may_write):
             _refuse("EACCES", "an arena is never executable; one mapped to read stays read-only")
@@ -259,7 +260,8 @@ class UserMapping:
 
     def madvise(self, address: int, length: int, advice: Advice) -> None:
         """Give advice; none of it makes an arena lose its data."""
-        end = self._checked_range(address, lengthXX == address:
+        end = self._checked_range(address, length)
+        if end == address:
             return
         if advice in _REFUSED_ADVICE:
             _refuse(_REFUSED_ADVICE[advice], f"{advice.name} does not apply to an arena")
@@ -285,7 +287,8 @@ class UserMapping:
 
     def msync(self, address: int, length: int, flags: SyncFlags) -> None:
         """Write back: an arena has no file to write to, and says so."""
-        end = self._checked_range(address, lengthXX > address and flags & SyncFlags.SYNC:
+        end = self._checked_range(address, length)
+        if end > address and flags & SyncFlags.SYNC:
             _refuse("EINVAL", "an arena has no storage to synchronise with")
 
     def mlock(self, address: int, length: int) -> None:
