@@ -86,9 +86,11 @@ def describe(events: pd.DataFrame) -> str:
     counts = events["kind"].astype(str).value_counts()
     parts = [f"{mark.meaning}, {counts[mark.kind]:,}×" for mark in MARKS if mark.kind in counts]
     inside = events.loc[events["page"] >= 0, "page"]
-    where = f", pages {inside.min()} to {inside.max()}" if len(inside) else ""
-    span = f"steps {events['time'].min()} to {events['time'].max()}{where}"
-    return f"Timeline of {plural(len(events), 'page event')}, {span}: {'; '.join(parts)}."
+    first, last = events["time"].min(), events["time"].max()
+    when = f", steps {first:,} to {last:,}" if first < last else ""
+    where = f", pages {inside.min():,} to {inside.max():,}" if len(inside) else ""
+    count = plural(len(events), "page event")
+    return f"Timeline of {count}{when}{where}: {'; '.join(parts)}."
 
 
 def _draw(axes: Axes, events: pd.DataFrame) -> None:

@@ -93,10 +93,11 @@ def describe_holes(lengths: NDArray[np.int64]) -> str:
     """Say in words how free memory is split into extents."""
     if not lengths.size:
         return "Free extents by size: empty, no page is free."
+    small, large = int(lengths.min()), int(lengths.max())
+    sizes = f"from {small:,} to {plural(large, 'page')}" if small < large else plural(large, "page")
     return (
         f"Free extents by size: {plural(int(lengths.sum()), 'free page')} in "
-        f"{plural(lengths.size, 'extent')} of {lengths.min():,} to {lengths.max():,} pages, "
-        f"external fragmentation {_value(external_fragmentation(lengths))}."
+        f"{plural(lengths.size, 'extent')} of {sizes}; external fragmentation {_value(external_fragmentation(lengths))}."
     )
 
 
@@ -105,12 +106,18 @@ def _value(number: float) -> str:
 
 
 def _steps(
-    axes: Axes, history: pd.DataFrame, column: str, colour: str, line: str, label: str | None
+    axes: Axes,
+    history: pd.DataFrame,
+    column: str,
+    colour: str,
+    line: str,
+    label: str | None,
+    width: float = 1.4,
 ) -> None:
     """Draw a column as steps: a value holds until the next event."""
     time = history["x"].to_numpy(np.float64)
     values = history[column].to_numpy(np.float64)
-    axes.step(time, values, line, where="post", color=colour, label=label)
+    axes.step(time, values, line, where="post", color=colour, label=label, linewidth=width)
 
 
 def _pages(axes: Axes, history: pd.DataFrame) -> None:
@@ -134,7 +141,7 @@ def _extents(axes: Axes, history: pd.DataFrame) -> None:
 def _shares(axes: Axes, history: pd.DataFrame) -> None:
     """Draw the two shares between 0 and 1 and mark the refused allocations."""
     k = int(history["k"].iloc[0])
-    _steps(axes, history, "external_fragmentation", PURPLE, "-", "external\nfragmentation")
+    _steps(axes, history, "external_fragmentation", PURPLE, "-", "external\nfragmentation", 2.6)
     _steps(axes, history, "unusable", VERMILION, "--", f"unusable for\n{plural(k, 'page')}")
     refused = history.loc[history["kind"] == "alloc_failed"]
     if len(refused):
@@ -172,6 +179,7 @@ def _bars(axes: Axes, lengths: NDArray[np.int64]) -> None:
     axes.set_title(f"Free pages by size of hole: {plural(int(lengths.sum()), 'page')} "
                    f"in {plural(lengths.size, 'extent')}")  # fmt: skip
     axes.margins(y=0.15)
+    axes.set_xlim(-0.6, max(len(table), 4) - 0.4)  # one bar alone would fill the figure
     axes.grid(False, axis="x")
     if not lengths.size:
         say_empty(axes, "no page is free")
