@@ -97,7 +97,8 @@ def describe_holes(lengths: NDArray[np.int64]) -> str:
     sizes = f"from {small:,} to {plural(large, 'page')}" if small < large else plural(large, "page")
     return (
         f"Free extents by size: {plural(int(lengths.sum()), 'free page')} in "
-        f"{plural(lengths.size, 'extent')} of {sizes}; external fragmentation {_value(external_fragmentation(lengths))}."
+        f"{plural(lengths.size, 'extent')} of {sizes}; "
+        f"external fragmentation {_value(external_fragmentation(lengths))}."
     )
 
 
