@@ -6,7 +6,9 @@
     engine     Kernel                           execution  one test run
     native     machine code as a table          debug      BTF that ties machine code to slots
     faults     real page faults, with times     timing     in-kernel durations
-    features   what this kernel can do
+    perf       perf_event_open(2)               features   what this kernel can do
+    log        the arena's own event log        user       the arena as user space sees it
+    xlated     rewritten programs, comparable
 """
 
 from importlib import import_module
@@ -17,8 +19,13 @@ _PUBLIC = {
     "Verdict": "loading",
     "verdict": "loading",
     "FaultRecorder": "faults",
-    "time_programs": "timing",
+    "time_engines": "timing",
+    "loop": "timing",
+    "rounds_ctx": "timing",
+    "kernel_facts": "features",
     "probe_features": "features",
+    "PageFaults": "perf",
+    "kfunc_id": "btf",
 }
 
 __all__ = [*_PUBLIC]

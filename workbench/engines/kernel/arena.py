@@ -4,6 +4,7 @@ The map is mapped at its user base, so pointers that programs store are addresse
 """
 
 import mmap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -56,6 +57,7 @@ class KernelArena:
         self.user_end = self.user_start + mapping.length
         self._service = Service(self._map)
         self._log = Log(self.user_start, pages)
+        self._watchers: list[Callable[[], None]] = []
         self.user = UserView(mapping, self._service, self.flags, self._log)
 
     def __enter__(self) -> Self:
@@ -111,6 +113,7 @@ class KernelArena:
         result = self._service.alloc(address, count, node, flags)
         kind = Kind.ALLOC if result else Kind.ALLOC_FAILED
         self._log.note(kind, Actor.PROGRAM, result or address, count)
+        self.program_ran()
         return result
 
     def free(self, address: int, count: int = 1) -> None:
@@ -125,6 +128,7 @@ class KernelArena:
         self._service.free(address, count)
         count = min(count, (self.user_end - first) // PAGE_SIZE)
         self._log.note(Kind.FREE, Actor.PROGRAM, first, count)
+        self.program_ran()
 
     def reserve(self, address: int, count: int = 1) -> int:
         """Call bpf_arena_reserve_pages; returns 0 or a negative errno."""
@@ -137,6 +141,20 @@ class KernelArena:
         """Free every page: pages, contents and placement are again those of a new arena."""
         self._service.free(self.user_start, self.page_count)
         self._log.clear()
+        self.program_ran()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called after each run of a program that may have changed the pages."""
+        self._watchers.append(changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """Stop calling `changed`."""
+        self._watchers.remove(changed)
+
+    def program_ran(self) -> None:
+        """Tell the watchers that a program ran on this arena."""
+        for changed in self._watchers:
+            changed()
 
     def freeze(self) -> None:
         """Forbid writable mappings from now on; KernelError EBUSY while one exists, as here."""

@@ -78,6 +78,8 @@ class Kernel:
         if trace is not None:
             raise Unsupported(_INTERPRETER.format(what=f"record '{trace}'"))
         ran = execute(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
+        if self.arena is not None:
+            self.arena.program_ran()
         return Result(engine="kernel", program=self.program.name, stop="exit", r0=ran.r0, steps=0,
                       seconds=ran.seconds, ctx=ran.output)
 

@@ -42,9 +42,14 @@ class Log:
 
     def frame(self) -> "pd.DataFrame":
         """The events, oldest first: see workbench.events. Time counts them."""
-        rows = np.array(list(self._events), np.uint64).reshape(-1, len(FIELDS)).T
-        columns: dict[str, np.ndarray] = dict(zip(FIELDS, rows, strict=True))
-        columns["time"] = np.arange(self._written - len(self._events), self._written)
-        columns["pc"] = np.full(len(self._events), -1)
-        values = {name: columns[name].astype(type) for name, type in events.COLUMNS.items()}
-        return events.frame(values, "kernel", columns["ns"])
+        return to_frame(list(self._events), self._written - len(self._events))
+
+
+def to_frame(rows: list[tuple[int, ...]], first: int = 0) -> "pd.DataFrame":
+    """Rows of FIELDS as an event frame; `first` is the number of the first one."""
+    fields = np.array(rows, np.uint64).reshape(-1, len(FIELDS)).T
+    columns: dict[str, np.ndarray] = dict(zip(FIELDS, fields, strict=True))
+    columns["time"] = np.arange(first, first + len(rows))
+    columns["pc"] = np.full(len(rows), -1)
+    values = {name: columns[name].astype(type) for name, type in events.COLUMNS.items()}
+    return events.frame(values, "kernel", columns["ns"])

@@ -108,7 +108,7 @@ class UserView:
         """Touch unmapped pages one by one and note what each fault did."""
         for page, present in zip(pages.tolist(), self._service.presence(pages).tolist(),
                                  strict=True):
-            if not memory.can_read(page):
+            if not memory.can_read(max(page, address)):
                 reason = ("SEGV_ON_FAULT: the program has not allocated this page"
                           if self._fatal else "the kernel refused it; is memory exhausted?")
                 raise self._refused(max(page, address), access, reason)
