@@ -146,3 +146,13 @@ def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
         return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
+    """Reverse the bytes of a 64-bit word."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.bswap(args[0])
+
+    return types.uint64(types.uint64), codegen

@@ -1,0 +1,1 @@
+"""Engines run one program and give one answer: interpreter, and the real kernel."""

@@ -1,0 +1,433 @@
+"""What one run left behind: steps, counts and events as values, forward and back in time.
+
+Step columns (all of one length; row t is step t):
+pc, depth (frame before the step), reg (register written, 255 none), value (what it got),
+size and access (memory touched: bit 0 read, 1 write, 2 absent, 3 atomic, 4 arena), address,
+old and new (memory before and after a write). Every 256 steps a keyframe keeps all registers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from workbench import events, isa
+from workbench.arena import Arena, ArenaFlags, Snapshot
+from workbench.arena.rules import PAGE_SIZE
+from workbench.disassembler import listing
+from workbench.errors import TraceError, Unsupported
+from workbench.events import Actor, Kind
+from workbench.isa import Op
+from workbench.program import Program, Reference, SourceLine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16
+NO_REGISTER = 255
+KEYFRAME = 256
+_STEP_COLUMNS = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
+_CALLS = (Op.CALL_LOCAL, Op.CALLX)
+_POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
+
+
+class ArenaFacts(NamedTuple):
+    """What a trace remembers of the arena it ran on."""
+
+    user_start: int
+    user_end: int
+    pages: int
+    flags: int
+
+
+class State(NamedTuple):
+    """Where a run was before a step: slot, frame, and r0..r10 of that frame (uint64[11])."""
+
+    pc: int
+    depth: int
+    registers: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The record of one run; see the module for the columns.
+
+    steps, accesses: columns or None. page_events: columns of the arena's log. counted: executions
+    of each slot, or None. clock: the arena's clock before the run. stop, reason: how it ended.
+    """
+
+    program: Program
+    code: np.ndarray = field(repr=False)
+    arena: ArenaFacts | None
+    ctx: bytes
+    clock: int
+    stop: str
+    reason: str = ""
+    initial: Snapshot | None = field(default=None, repr=False)
+    steps: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    keyframes: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    counted: np.ndarray | None = field(default=None, repr=False)
+    page_counts: "pd.DataFrame | None" = field(default=None, repr=False)
+    total_steps: int = 0
+
+    def __len__(self) -> int:
+        """How many steps were recorded."""
+        return 0 if self.steps is None else len(self.steps["pc"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step of the run was recorded."""
+        return len(self) == self.total_steps
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each slot was executed: uint64[slots]."""
+        if self.counted is not None:
+            return self.counted
+        if self.steps is None:
+            raise Unsupported("nothing was counted; run with trace='counts' or trace='steps'")
+        return np.bincount(self.steps["pc"], minlength=len(self.code)).astype(np.uint64)
+
+    @cached_property
+    def events(self) -> "pd.DataFrame":
+        """Page events, and the accesses and casts that were recorded, in order of time."""
+        parts = [self.page_events]
+        if self.accesses is not None:
+            parts.append(self.accesses)
+        elif self.steps is not None:
+            parts.append(self._step_events())
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in events.COLUMNS}
+        if len(parts) > 1:
+            order = np.argsort(joined["time"], kind="stable")
+            joined = {name: column[order] for name, column in joined.items()}
+        return events.frame(joined)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The recorded steps as a DataFrame, with the instruction's text; columns are not copied."""
+        import pandas as pd
+
+        steps = self._recorded()
+        texts = [f"{pc}: {text}" for pc, text in enumerate(listing(self.program))]
+        table: dict[str, Any] = {"pc": steps["pc"]}
+        table["text"] = pd.Categorical.from_codes(steps["pc"].astype(np.int32), texts)
+        table |= {name: steps[name] for name in _STEP_COLUMNS[1:]}
+        return pd.DataFrame(table, index=pd.RangeIndex(len(self), name="step"), copy=False)
+
+    def state(self, t: int) -> State:
+        """Registers before step `t` (len(trace): after the last), from the keyframe before it."""
+        steps, (key_regs, key_depth) = self._recorded(), self._keyframes()
+        if not 0 <= t <= len(self):
+            raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
+        key = min(t, len(self) - 1) // KEYFRAME
+        frames, depth = key_regs[key].reshape(-1, 11).copy(), int(key_depth[key])
+        for at in range(key * KEYFRAME, t):
+            depth = self._replay(frames, depth, steps, at)
+        pc = int(steps["pc"][t]) if t < len(self) else self._end_pc()
+        return State(pc, depth, frames[depth])
+
+    def memory(self, t: int, page: int) -> np.ndarray | None:
+        """The 4096 bytes of an arena page before step `t`; None while it is absent."""
+        steps, facts = self._recorded(), self.arena
+        if facts is None:
+            return None
+        born, content = self._base_page(t, page)
+        if content is None:
+            return None
+        start = facts.user_start + page * PAGE_SIZE
+        wrote = (steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA
+        near = (steps["address"] + np.uint64(8) > start) & (steps["address"] < start + PAGE_SIZE)
+        for at in np.nonzero((wrote & near)[born:t])[0] + born:
+            _patch(content, int(steps["address"][at]) - start, int(steps["size"][at]), int(steps["new"][at]))
+        return content
+
+    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+        """The run as one self-contained page with the stepper in it: the text, also written to `path`."""
+        from workbench.widgets.export import to_html
+
+        text = to_html(self.payload(), title or f"{self.program.name}, step by step")
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def stepper(self):  # type: ignore[no-untyped-def]
+        """A widget that moves through the run, forward and back, without asking Python."""
+        from workbench.widgets.stepper import Stepper
+
+        return Stepper(self.payload())
+
+    def save(self, path: str | Path) -> None:
+        """Write the recording to one compressed file; `load_trace` reads it."""
+        from workbench.widgets.payload import compress
+
+        Path(path).write_bytes(compress(self.payload()))
+
+    def payload(self) -> bytes:
+        """The recording as the bytes that the stepper opens; see workbench.widgets.payload."""
+        from workbench.widgets.payload import pack
+
+        return pack(self._meta(), self._columns())
+
+    def __repr__(self) -> str:
+        kept = "" if self.complete or self.steps is None else f" of {self.total_steps:,}"
+        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
+
+    @classmethod
+    def of_run(
+        cls, program: Program, code: np.ndarray, *, arena: Arena | None, initial: Snapshot | None,
+        ctx: bytes, clock: int, logged: int, counts: Any, accesses: Any, steps: Any, stop: str,
+        reason: str, total_steps: int,
+    ) -> Self:
+        """Make the value from the buffers of an interpreter's run."""
+        log = events.columns(arena.state.log, logged) if arena else None
+        return cls(
+            program=program, code=code.copy(), arena=_facts(arena), ctx=ctx, clock=clock, stop=stop,
+            reason=reason, initial=initial, steps=_filled(steps), keyframes=_filled_keys(steps),
+            accesses=None if accesses is None else events.columns(accesses),
+            page_events=log or {n: np.zeros(0, t) for n, t in events.COLUMNS.items()},
+            counted=None if counts is None else counts.executed[: len(code)],
+            page_counts=None if counts is None or arena is None else _page_counts(counts, arena),
+            total_steps=total_steps,
+        )  # fmt: skip
+
+    def _recorded(self) -> dict[str, np.ndarray]:
+        if self.steps is None:
+            raise Unsupported("no steps were recorded; run with trace='steps'")
+        return self.steps
+
+    def _keyframes(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.keyframes is None or not len(self):
+            raise Unsupported("no steps were recorded; run with trace='steps'")
+        return self.keyframes
+
+    def _end_pc(self) -> int:
+        return int(self._recorded()["pc"][-1])
+
+    def _replay(self, frames: np.ndarray, depth: int, steps: dict[str, np.ndarray], at: int) -> int:
+        """Apply step `at` to the register file; returns the new depth."""
+        reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
+        if reg != NO_REGISTER:
+            frames[depth, reg] = steps["value"][at]
+        following = int(steps["depth"][at + 1]) if at + 1 < len(self) else depth
+        if op in _CALLS and following > depth:
+            frames[following, :10] = frames[depth, :10]
+            frames[following, 10] = frames[depth, 10] - np.uint64(512)
+        elif op == Op.EXIT and following < depth:
+            frames[following, :6] = frames[depth, :6]
+        return following
+
+    def _base_page(self, t: int, page: int) -> tuple[int, np.ndarray | None]:
+        """The step since which a page's content is only what was written, and what it was then."""
+        born, content = 0, None
+        if self.initial is not None and page in self.initial.pages:
+            content = self.initial.bytes[np.searchsorted(self.initial.pages, page)].copy()
+        for step, kind, first, count in self._page_changes():
+            if step < t and first <= page < first + count:
+                born, content = step, None if kind == Kind.FREE else np.zeros(PAGE_SIZE, np.uint8)
+        return born, content
+
+    def _page_changes(self) -> Iterator[tuple[int, int, int, int]]:
+        """Allocations, faults and frees of this run: (step, kind, first page, pages)."""
+        log = self.page_events
+        for at in np.nonzero(np.isin(log["kind"], (*_POPULATES, Kind.FREE)))[0]:
+            step = int(log["time"][at]) - self.clock - 1
+            yield max(step, 0), int(log["kind"][at]), int(log["page"][at]), int(log["count"][at])
+
+    def _step_events(self) -> dict[str, np.ndarray]:
+        """Accesses and casts among the recorded steps, as event columns."""
+        steps = self._recorded()
+        op = self.code["op"][steps["pc"]]
+        cast = (op == Op.CAST_KERN) | (op == Op.CAST_USER)
+        at = np.nonzero((steps["size"] > 0) | cast)[0]
+        access = steps["access"][at]
+        kind = np.where(access & WRITE, Kind.STORE, Kind.LOAD)
+        kind = np.where((access & (WRITE | ATOMIC)) == WRITE | ATOMIC, Kind.ATOMIC, kind)
+        kind = np.where(op[at] == Op.CAST_KERN, Kind.CAST_KERN, kind)
+        kind = np.where(op[at] == Op.CAST_USER, Kind.CAST_USER, kind)
+        address = np.where(cast[at], steps["value"][at], steps["address"][at])
+        return {
+            "time": np.uint64(self.clock + 1) + at.astype(np.uint64),
+            "kind": kind.astype(np.uint8),
+            "actor": np.full(len(at), Actor.PROGRAM, np.uint8),
+            "pc": steps["pc"][at].astype(np.int32),
+            "page": self._pages_of(address, cast[at] | ((access & IN_ARENA) > 0)),
+            "address": address,
+            "count": steps["size"][at].astype(np.uint32),
+        }
+
+    def _pages_of(self, address: np.ndarray, in_arena: np.ndarray) -> np.ndarray:
+        if self.arena is None:
+            return np.full(len(address), -1, np.int32)
+        offset = (address - np.uint64(self.arena.user_start)) & np.uint64(0xFFFFFFFF)
+        page = (offset // np.uint64(PAGE_SIZE)).astype(np.int32)
+        limit = (self.arena.user_end - self.arena.user_start) // PAGE_SIZE
+        return np.where(in_arena & (page < limit), page, -1).astype(np.int32)
+
+    def _meta(self) -> dict[str, Any]:
+        """The JSON part of the payload; `program` and `code` let `load_trace` rebuild the value."""
+        program, facts = self.program, self.arena
+        flags = [] if facts is None else [f.name for f in ArenaFlags if f & facts.flags]
+        last = self.state(len(self)) if len(self) else None
+        return {
+            "name": program.name,
+            "engine": "interpreter",
+            "instructions": list(_described(program)),
+            "lines": [line._asdict() for line in program.lines],
+            "arena": None if facts is None else {**facts._asdict(), "flags": flags},
+            "regions": [
+                {"name": "stack", "address": 0xFFFFC90000000000, "size": 4096},
+                {"name": "memory" if program.type == "raw" else "ctx",
+                 "address": 0xFFFF888100000000 if program.type == "raw" else 0xFFFF888000000000,
+                 "size": len(self.ctx)},
+            ],
+            "stop": {"kind": self.stop, "pc": last.pc if last else 0, "reason": self.reason,
+                     "r0": int(last.registers[0]) if last else 0},
+            "event_kinds": [kind.name.lower() for kind in Kind],
+            "total_steps": self.total_steps,
+            "program": {"type": program.type, "bytecode": program.bytecode.hex(),
+                        "references": [list(r) for r in program.references],
+                        "license": program.license},
+            "code": self.code.tobytes().hex(),
+            "clock": self.clock,
+            "arena_flags": facts.flags if facts else 0,
+        }  # fmt: skip
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        steps, (key_regs, key_depth) = self._recorded(), self._keyframes()
+        log = self.page_events
+        step = np.maximum(log["time"].astype(np.int64) - self.clock - 1, 0)
+        initial = self.initial or Snapshot(np.zeros(0, np.uint32), np.zeros((0, PAGE_SIZE), np.uint8))
+        stack = np.zeros(4096, np.uint8)
+        return steps | {
+            "key_regs": key_regs,
+            "key_depth": key_depth,
+            "page_number": initial.pages.astype(np.int32),
+            "page_bytes": initial.bytes,
+            "event_step": step.astype(np.uint32),
+            "event_kind": log["kind"],
+            "event_page": log["page"],
+            "event_count": log["count"],
+            "region_bytes": np.concatenate([stack, np.frombuffer(self.ctx, np.uint8)]),
+        }
+
+
+def record(
+    program: Program, arena: Arena | None = None, ctx: bytes = b"", fuel: int | None = None,
+    verify: bool = True, capacity: int = 1_000_000,
+) -> Trace:
+    """Run a program on the interpreter and return the recording of its first `capacity` steps."""  # fmt: skip
+    from workbench.engines.interpreter import Interpreter
+
+    with Interpreter(program, arena, verify=verify) as engine:
+        trace = engine.run(ctx, fuel=fuel, trace="steps", capacity=capacity).trace
+    assert trace is not None
+    return trace
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+    from workbench.widgets.payload import unpack
+
+    try:
+        meta, columns = unpack(Path(path).read_bytes())
+    except OSError as error:
+        raise TraceError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return _rebuilt(meta, columns)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"{path} is not a whole trace: {error}") from None
+
+
+def _rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
+    """Make the value from what `unpack` gives."""
+    about, facts = meta["program"], meta["arena"]
+    program = Program(
+        meta["name"], about["type"], bytes.fromhex(about["bytecode"]),
+        tuple(Reference(*reference) for reference in about["references"]),
+        tuple(SourceLine(**line) for line in meta["lines"]), about["license"],
+    )  # fmt: skip
+    arena = facts and ArenaFacts(facts["user_start"], facts["user_end"], facts["pages"], meta["arena_flags"])
+    kinds = columns["event_kind"]
+    page = columns["event_page"]
+    start = np.uint64(arena.user_start if arena else 0)
+    log = {
+        "time": columns["event_step"].astype(np.uint64) + np.uint64(meta["clock"] + 1),
+        "kind": kinds,
+        "actor": (np.isin(kinds, (Kind.USER_FAULT, Kind.USER_MINOR, Kind.SEGV))).astype(np.uint8),
+        "pc": _event_slots(columns),
+        "page": page,
+        "address": start + page.astype(np.uint64) * np.uint64(PAGE_SIZE),
+        "count": columns["event_count"],
+    }
+    pages = columns["page_number"].astype(np.uint32)
+    return Trace(
+        program=program, code=np.frombuffer(bytes.fromhex(meta["code"]), isa.INSTRUCTION), arena=arena,
+        ctx=columns["region_bytes"][4096:].tobytes(), clock=meta["clock"], stop=meta["stop"]["kind"],
+        reason=meta["stop"]["reason"], initial=Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE)),
+        steps={name: columns[name] for name in _STEP_COLUMNS},
+        keyframes=(columns["key_regs"].reshape(-1, 88), columns["key_depth"]),
+        page_events=log, total_steps=meta["total_steps"],
+    )  # fmt: skip
+
+
+def _event_slots(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The slot of the step during which each page event happened; -1 for an empty recording."""
+    if not len(columns["pc"]):
+        return np.full(len(columns["event_step"]), -1, np.int32)
+    step = np.minimum(columns["event_step"], len(columns["pc"]) - 1)
+    return columns["pc"][step].astype(np.int32)
+
+
+def _described(program: Program) -> Iterator[dict[str, Any]]:
+    """Each instruction as the stepper shows it."""
+    names = {reference.pc: reference.name for reference in program.references}
+    texts = listing(program)
+    for pc, record in enumerate(program.instructions):
+        if record["op"] == Op.INVALID:
+            continue
+        op, dst, src, _, off, imm = (int(value) for value in record)
+        found = {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": texts[pc]}
+        yield found | ({"name": names[pc]} if pc in names else {})
+
+
+def _facts(arena: Arena | None) -> ArenaFacts | None:
+    if arena is None:
+        return None
+    return ArenaFacts(arena.user_start, arena.user_end, arena.page_count, int(arena.flags))
+
+
+def _filled(recording: Any) -> dict[str, np.ndarray] | None:
+    """The columns of a Recording, without the room that was not used."""
+    if recording is None:
+        return None
+    length = int(recording.length[0])
+    return {name: getattr(recording, name)[:length] for name in _STEP_COLUMNS}
+
+
+def _filled_keys(recording: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    if recording is None:
+        return None
+    keys = -(-int(recording.length[0]) // KEYFRAME)
+    return recording.key_regs[:keys], recording.key_depth[:keys]
+
+
+def _page_counts(counts: Any, arena: Arena) -> "pd.DataFrame":
+    """Reads and writes of each touched page: page (relative to the arena's start), reads, writes."""
+    import pandas as pd
+
+    first = (arena.user_start % (1 << 32)) // PAGE_SIZE + 8
+    reads, writes = (column[first : first + arena.page_count] for column in (counts.reads, counts.writes))
+    page = np.nonzero(reads + writes)[0]
+    return pd.DataFrame({"page": page, "reads": reads[page], "writes": writes[page]})
+
+
+def _patch(content: np.ndarray, offset: int, size: int, value: int) -> None:
+    """Write the bytes of a value that fall inside a page."""
+    for byte in range(size):
+        if 0 <= offset + byte < PAGE_SIZE:
+            content[offset + byte] = value >> 8 * byte & 0xFF
