@@ -10,9 +10,6 @@ from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from workbench.arena.rules import ArenaFlags
-from workbench.compiled import cache_directory
-from workbench.engines.kernel import KernelArena, PageFaults, kernel_facts, kfunc_id, probe_features
 from workbench.errors import WorkbenchError
 
 AS_ROOT = "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
@@ -30,8 +27,14 @@ class Check:
 
 
 def doctor() -> list[Check]:
-    """Try everything that depends on the machine; plain values, in the order of the report."""
-    return [*_python(), *_libraries(), *_compilers(), *_kernel(), *_features()]
+    """Try everything that depends on the machine; plain values, in the order of the report.
+
+    Where a library that everything needs is missing, what lies above it is not tried.
+    """
+    checks = [*_python(), *_libraries(), *_compilers()]
+    if all(_version(name) for name in _NEEDED):
+        checks += [_cache(), *_kernel(), *_features()]
+    return checks
 
 
 def to_json(checks: list[Check]) -> list[dict[str, object]]:
@@ -60,14 +63,11 @@ def _try(name: str, act: Callable[[], object], cure: str, detail: str = "works")
 
 
 def _python() -> Iterator[Check]:
-    """The interpreter, this package and the compilation cache."""
+    """The interpreter and this package."""
     version = platform.python_version()
     yield Check("python", sys.version_info >= (3, 11), f"{version} at {sys.executable}",
                 "" if sys.version_info >= (3, 11) else "use Python 3.11 or newer")
     yield _package()
-    directory = cache_directory()
-    yield _try("compilation cache", lambda: _write_in(directory), "set WORKBENCH_CACHE to a "
-               "directory that you may write", str(directory))
 
 
 def _package() -> Check:
@@ -79,6 +79,15 @@ def _package() -> Check:
         return Check("package", True, f"workbench at {here}")
     return Check("package", False, f"`import workbench` finds {origin}, not {here}",
                  "pip uninstall workbench; pip install bpf-arena-workbench")
+
+
+def _cache() -> Check:
+    """Can compiled code be kept?"""
+    from workbench.compiled import cache_directory
+
+    directory = cache_directory()
+    return _try("compilation cache", lambda: _write_in(directory), "set WORKBENCH_CACHE to a "
+                "directory that you may write", str(directory))
 
 
 def _write_in(directory: Path) -> None:
@@ -137,6 +146,8 @@ def _output(command: list[str]) -> str:
 
 def _kernel() -> Iterator[Check]:
     """Is the kernel willing: bpf(2), arenas, kfuncs, perf, BTF."""
+    from workbench.engines.kernel import kernel_facts
+
     facts = kernel_facts()
     yield Check("linux", platform.system() == "Linux", f"{facts['release'].value} on "
                 f"{facts['machine'].value}", "" if platform.system() == "Linux" else
@@ -151,6 +162,14 @@ def _kernel() -> Iterator[Check]:
     yield Check("jit", jit in (1, 2), f"net.core.bpf_jit_enable={jit}, hardening "
                 f"{facts['jit_harden'].value}", "" if jit in (1, 2) else
                 "sysctl net.core.bpf_jit_enable=1")
+    yield from _system_calls(str(facts["perf_event_paranoid"].value))
+
+
+def _system_calls(paranoid: str) -> Iterator[Check]:
+    """Try bpf(2) and perf_event_open(2) themselves."""
+    from workbench.arena import ArenaFlags
+    from workbench.engines.kernel import KernelArena, PageFaults, kfunc_id
+
     yield _try("bpf(2) and arena map", lambda: KernelArena(1).close(), f"{AS_ROOT}; arenas came "
                "with Linux 6.9 and need a JIT", "an arena of one page was created and mapped")
     yield _try("NO_USER_CONV", lambda: KernelArena(1, ArenaFlags.NO_USER_CONV).close(), NEWER,
@@ -159,10 +178,12 @@ def _kernel() -> Iterator[Check]:
                "boot a kernel built with CONFIG_DEBUG_INFO_BTF", "/sys/kernel/btf/vmlinux")
     yield _try("page-fault events", lambda: PageFaults(1).close(),
                "run as root, with CAP_PERFMON, or set kernel.perf_event_paranoid=1",
-               f"kernel.perf_event_paranoid={facts['perf_event_paranoid'].value}")
+               f"kernel.perf_event_paranoid={paranoid}")
 
 
 def _features() -> Iterator[Check]:
     """What this kernel's arenas can do, found by trying."""
+    from workbench.engines.kernel import probe_features
+
     for name, fact in probe_features().items():
         yield Check(f"kernel: {name}", bool(fact.value), fact.detail, "" if fact.value else NEWER)

@@ -12,6 +12,17 @@
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.engines.kernel.arena import KernelArena
+    from workbench.engines.kernel.btf import kfunc_id
+    from workbench.engines.kernel.engine import Kernel
+    from workbench.engines.kernel.faults import FaultRecorder
+    from workbench.engines.kernel.features import kernel_facts, probe_features
+    from workbench.engines.kernel.loading import Verdict, verdict
+    from workbench.engines.kernel.perf import PageFaults
+    from workbench.engines.kernel.timing import loop, rounds_ctx, time_engines
 
 _PUBLIC = {
     "Kernel": "engine",
@@ -28,7 +39,20 @@ _PUBLIC = {
     "kfunc_id": "btf",
 }
 
-__all__ = [*_PUBLIC]
+__all__ = [
+    "FaultRecorder",
+    "Kernel",
+    "KernelArena",
+    "PageFaults",
+    "Verdict",
+    "kernel_facts",
+    "kfunc_id",
+    "loop",
+    "probe_features",
+    "rounds_ctx",
+    "time_engines",
+    "verdict",
+]
 
 
 def __getattr__(name: str) -> object:
