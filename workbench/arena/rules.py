@@ -103,3 +103,25 @@ def crosses_block(address: int, length: int) -> bool:
 def default_user_base(pages: int) -> int:
     """Choose the user address of an arena that nobody pinned; its low half is not 0 if it fits."""
     return _DEFAULT_BLOCK + min(_DEFAULT_LOW, WINDOW - pages * PAGE_SIZE)
+
+
+_UNSUPPORTED = {"update": "EOPNOTSUPP", "delete": "EOPNOTSUPP", "get_next_key": "EOPNOTSUPP",
+                "lookup_and_delete": "ENOTSUPP"}
+_BATCHES = ("lookup_batch", "lookup_and_delete_batch", "update_batch", "delete_batch")
+_READS = ("lookup", "get_next_key", "lookup_batch")
+
+
+def operation_refusal(operation: str, key: bool = False, frozen: bool = False) -> Refusal:
+    """Say how Linux refuses an element operation of bpf(2) on an arena; it refuses all of them.
+
+    `operation` is the lower-case rest of BPF_MAP_*_ELEM or BPF_MAP_*; `key`: a key was passed.
+    """
+    if operation in (*_UNSUPPORTED, *_BATCHES) and frozen and operation not in _READS:
+        return Refusal("EPERM", "a frozen map cannot be changed by system calls")
+    if operation in _BATCHES:
+        return Refusal("ENOTSUPP", "an arena has no elements to handle in batches")
+    if operation == "lookup" or (key and operation in _UNSUPPORTED):
+        return Refusal("EINVAL", "an arena has no keys; user space reaches its bytes by mmap")
+    if operation in _UNSUPPORTED:
+        return Refusal(_UNSUPPORTED[operation], "an arena has no elements")
+    raise ValueError(f"unknown operation '{operation}'")
