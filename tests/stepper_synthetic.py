@@ -47,19 +47,19 @@ PROGRAM: dict[int, tuple[Any, ...]] = {
     7: ("MOV64", 5, 11, 0, 0, "r5 = 0"),
     8: ("CALL_KFUNC", 0, 2, 0, -1, "call bpf_arena_alloc_pages", "bpf_arena_alloc_pages"),
     9: ("MOV64", 6, 0, 0, 0, "r6 = r0"),
-    10: ("CAST_KERN", 7, 6, 1, 1, "r7 = cast_kern(r6)"),
+    10: ("CAST_KERN", 7, 6, 0, 0, "r7 = cast_kern(r6)"),
     11: ("MOV64", 1, 9, 0, 0, "r1 = r9"),
     12: ("MOV64", 0, 11, 0, 0, "r0 = 0"),
-    13: ("JEQ64", 1, 11, 6, 0, "if r1 == 0 goto +6"),
-    14: ("CAST_KERN", 1, 1, 1, 1, "r1 = cast_kern(r1)"),
+    13: ("JEQ64", 1, 11, 6, 0, "if r1 == 0 goto L20"),
+    14: ("CAST_KERN", 1, 1, 0, 0, "r1 = cast_kern(r1)"),
     15: ("LDX64", 2, 1, 8, 0, "r2 = *(u64 *)(r1 + 8)"),
-    16: ("CALL_LOCAL", 0, 1, 0, 8, "call +8"),
+    16: ("CALL_LOCAL", 0, 0, 8, 0, "call L25"),
     17: ("STX64", 7, 0, 0, 0, "*(u64 *)(r7 + 0) = r0"),
     18: ("LDX64", 1, 1, 0, 0, "r1 = *(u64 *)(r1 + 0)"),
-    19: ("JA", 0, 0, -7, 0, "goto -7"),
+    19: ("JA", 0, 0, -7, 0, "goto L13"),
     20: ("LDX64", 3, 7, 8192, 0, "r3 = *(u64 *)(r7 + 8192)"),
     21: ("STX64", 7, 11, 8192, 1, "*(u64 *)(r7 + 8192) = 1"),
-    22: ("CAST_USER", 8, 7, 1, 0x10000, "r8 = cast_user(r7)"),
+    22: ("CAST_USER", 8, 7, 0, 0, "r8 = cast_user(r7)"),
     23: ("STX64", 10, 8, -8, 0, "*(u64 *)(r10 - 8) = r8"),
     24: ("EXIT", 0, 0, 0, 0, "exit"),
     25: ("ADD64", 0, 2, 0, 0, "r0 += r2"),
@@ -128,7 +128,7 @@ class Machine:
             self.pc += off
         elif op == "CALL_LOCAL":
             self.returns.append(self.pc)
-            self.pc += imm
+            self.pc += off
             self.frames[depth + 1] = [*regs[:10], regs[10] - 512]
             self.depth += 1
         elif op == "EXIT" and depth:

@@ -394,6 +394,18 @@ PYTHON = """async (code) => {
 }"""
 CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
   .map((cell) => cell.model.sharedModel.source)"""
+DIRTY = "window.jupyterapp.shell.currentWidget.context.model.dirty"
+# Colour of the square that marks the allocation at step 6, and what the theme says it should be.
+STRIP_COLOUR = """() => {
+  const canvas = document.querySelector(".stp-strip"), ratio = devicePixelRatio;
+  const x = 1.5 + (6 / 196) * (canvas.clientWidth - 3);
+  return [...canvas.getContext("2d").getImageData(x * ratio, 23 * ratio, 1, 1).data].slice(0, 3);
+}"""
+THEME_COLOUR = """() => {
+  const css = getComputedStyle(document.querySelector(".stp-strip"));
+  const pairs = css.getPropertyValue("--stp-alloc").trim().match(/[0-9a-f]{2}/g);
+  return pairs.map((pair) => parseInt(pair, 16));
+}"""
 OTHER_KEYS = "x z y d d m v r 1 Shift+m Delete Enter Shift+Enter ArrowUp ArrowDown q h l"
 
 
@@ -447,8 +459,11 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
             "('apputils:change-theme', { theme: 'JupyterLab Dark' })"
         )
         page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
-        page.wait_for_timeout(500)
+        wait_for(lambda: page.evaluate(STRIP_COLOUR) == page.evaluate(THEME_COLOUR))
         keep(page, "jupyterlab-dark", tmp_path)
+        page.evaluate("window.jupyterapp.shell.currentWidget.context.model.dirty = true")
+        page.keyboard.press("Control+s")
+        wait_for(lambda: not page.evaluate(DIRTY))
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.closest('.jp-Notebook') !== null")
         assert page.evaluate("document.activeElement.closest('.stp') === null")

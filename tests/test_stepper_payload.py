@@ -10,6 +10,7 @@ import pytest
 from stepper_synthetic import list_sum, meta
 
 from workbench.errors import TraceError
+from workbench.isa import Op
 from workbench.widgets import bundle
 from workbench.widgets.export import to_html
 from workbench.widgets.payload import COLUMNS, STEP_COLUMNS, compress, pack, read_meta, unpack
@@ -90,6 +91,12 @@ def test_damaged_bytes_are_refused_with_the_cause(damage: object, message: str) 
 def test_unequal_columns_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(TraceError, match=message):
         pack(meta(0), one_step(**changes))
+
+
+def test_operations_travel_by_name() -> None:
+    rows = [{**row, "op": Op[row["op"]].value} for row in meta(0)["instructions"]]
+    back, _ = unpack(pack(meta(0) | {"instructions": rows}, one_step()))
+    assert back["instructions"] == meta(0)["instructions"]
 
 
 def test_an_empty_run_packs() -> None:

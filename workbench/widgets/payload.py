@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import TraceError
+from workbench.isa import Op
 
 MAGIC = b"ARENATRC"
 VERSION = 1
@@ -63,7 +64,7 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
     `meta` keys:
       name, engine: str
       instructions: [{pc, op, dst, src, off, imm, text, name?}]
-                    op as in `isa.Op`; name = the helper, kfunc or map that is named
+                    op: an `isa.Op` or its name; name: of the helper, kfunc or map
       lines: [{pc, line, text, file}]                     (may be empty)
       arena: {user_start, user_end, pages, flags: [str]}  or None
       regions: [{name, address, size}]                    stack, ctx, memory, packet
@@ -78,6 +79,7 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
     Raises TraceError when columns are missing, unknown or of unequal length.
     """
     arrays = _checked(columns)
+    rows = [{**row, "op": _op_name(row["op"])} for row in meta["instructions"]]
     layout: dict[str, list[object]] = {}
     body = bytearray()
     for name, array in arrays.items():
@@ -85,7 +87,7 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
         body += array.tobytes()
         body += bytes(-len(body) % 8)
     header = {
-        "meta": _narrow({**meta, "key_interval": KEY_INTERVAL}),
+        "meta": _narrow({**meta, "instructions": rows, "key_interval": KEY_INTERVAL}),
         "columns": layout,
         "body": len(body),
         "crc32": zlib.crc32(body),
@@ -149,6 +151,11 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> Columns:
     if n and not arrays["key_depth"].size == -(-n // KEY_INTERVAL):
         raise TraceError(f"{n} steps need a keyframe every {KEY_INTERVAL} steps")
     return arrays
+
+
+def _op_name(op: int | str) -> str:
+    """Operations travel by name: their numbers are no part of the format."""
+    return op if isinstance(op, str) else Op(op).name
 
 
 def _header(raw: bytes) -> tuple[dict[str, Any], int]:

@@ -200,7 +200,7 @@ function keyMap(act, jump, toggleBreakpoint, askStep) {
 
 /** One key press: keys with Ctrl, Alt or Meta and keys typed into a field stay what they are. */
 function onKey(event, root, keys, closeHelp) {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.ctrlKey || event.altKey || event.metaKey) return passSave(event, root);
   const text = event.target.matches("input[type=text]"), field = text || event.target.matches("select");
   if (event.key === "Escape") {
     event.preventDefault();
@@ -218,6 +218,14 @@ function onKey(event, root, keys, closeHelp) {
   keys[event.key]();
 }
 
+/** JupyterLab ignores keys from in here, on purpose; saving is what a reader still means by Ctrl+S. */
+function passSave(event, root) {
+  if (event.key !== "s" || event.altKey || !root.parentElement) return;
+  event.stopPropagation();
+  const copy = new KeyboardEvent("keydown", event);
+  if (!root.parentElement.dispatchEvent(copy)) event.preventDefault();
+}
+
 /** Back to the stepper, with the typed text (leaving a field reports its change) or without it. */
 function leaveField(field, root, keep) {
   if (!keep) field.value = field.defaultValue;
@@ -232,7 +240,8 @@ function release(root) {
 
 /** Repaint the canvas when its size or the theme changes; returns what stops that. */
 function watchLooks(root, repaint) {
-  const size = new ResizeObserver(repaint), theme = new MutationObserver(repaint);
+  const soon = () => requestAnimationFrame(repaint); // a theme is switched with the page hidden
+  const size = new ResizeObserver(repaint), theme = new MutationObserver(soon);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   size.observe(root);
   theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"] });

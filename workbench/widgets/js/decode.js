@@ -70,11 +70,8 @@ function aluReads(insn, base, source) {
 /** Slot that a jump or a local call goes to, or -1. */
 export function targetOf(insn) {
   const { kind } = classify(insn.op);
-  if (kind === "jump" || insn.op === "CALL_LOCAL") return insn.pc + 1 + jumpOffset(insn);
-  return -1;
+  return kind === "jump" || insn.op === "CALL_LOCAL" ? insn.pc + 1 + insn.off : -1;
 }
-
-const jumpOffset = (insn) => (insn.op === "CALL_LOCAL" ? Number(BigInt(insn.imm)) : insn.off);
 
 /** True for the calls that enter a new frame. */
 export const entersFrame = (op) => CALLS[op] === "local";

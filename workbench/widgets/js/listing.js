@@ -5,7 +5,7 @@ import { readsOf, targetOf } from "./decode.js";
 import { grouped } from "./words.js";
 import { h, setClass, setText } from "./dom.js";
 
-const ASSEMBLY = /\.(bpf|s|S|asm)$/;
+const ASSEMBLY = /^$|\.(bpf|s|S|asm)$/; // file names of lines that only repeat the instruction
 
 /** Builds the pane; onBreakpoint(pc) toggles one, onPick(pc) asks for the nearest run of that row. */
 export function createListing(run, onBreakpoint, onPick) {
@@ -45,7 +45,7 @@ export function createListing(run, onBreakpoint, onPick) {
   };
 }
 
-const sourceText = (line) => (line ? `${line.file}:${line.line}  ${line.text.trim()}` : "");
+const sourceText = (line) => (line ? `${line.file || "line "}${line.file && ":"}${line.line}  ${line.text.trim()}` : "");
 
 const sourceRow = (line) => h("div", { class: "stp-src" },
   h("span", { class: "stp-lineno" }, String(line.line)), h("span", { title: line.text.trim() }, line.text));
@@ -58,7 +58,7 @@ function instructionRow(run, insn, onBreakpoint, onPick) {
   });
   const arrow = h("span", { class: "stp-arrow", "aria-hidden": "true" });
   const text = h("span", { class: "stp-text", title: insn.text }, insn.text);
-  const extra = [castName(insn), target >= 0 ? `→ ${target}` : ""].filter(Boolean).join(" ");
+  const extra = [castName(insn), target >= 0 && !insn.text.includes(`L${target}`) ? `→ ${target}` : ""].filter(Boolean).join(" ");
   const element = h("div", { class: "stp-row", "data-pc": insn.pc },
     stop, arrow, h("span", { class: "stp-pc" }, String(insn.pc)), text,
     h("span", { class: "stp-extra" }, extra),

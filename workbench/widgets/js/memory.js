@@ -5,6 +5,7 @@ import { ABSENT, WRITE, lowerBound } from "./replay.js";
 
 export const PAGE = 4096;
 const CHECKPOINT = 2048; // writes of one page between two of its checkpoints
+const CHANGES = new Set(["alloc", "user_fault", "free"]); // page events that change what a page holds
 const INITIAL = -1; // `writers` of bytes that no recorded step wrote
 
 /** Page number of a 64-bit address; 52 bits, so an exact JavaScript number. */
@@ -46,13 +47,6 @@ export class Memory {
     return state.present ? state : null;
   }
 
-  /** Is the page there before step t? */
-  presentBefore(page, t) {
-    const { steps, codes } = this.#history(page);
-    for (let i = lowerBound(steps, t) - 1; i >= 0; i--) if (codes[i]) return codes[i] !== "free";
-    return this.#initial(page) !== null;
-  }
-
   /** Step that last put this byte's content there before step t; -1: it was there from the start. */
   writerBefore(address, t) {
     const state = this.pageAfter(pageOf(address), t - 1);
@@ -89,7 +83,7 @@ export class Memory {
     if (!this.run.arena || this.#regionOf(page)) return found;
     for (let i = 0; i < kinds.length; i++) {
       const inside = number >= event_page[i] && number < event_page[i] + event_count[i];
-      if (inside && kinds[i] !== "reserve") found.push({ step: event_step[i], kind: kinds[i] });
+      if (inside && CHANGES.has(kinds[i])) found.push({ step: event_step[i], kind: kinds[i] });
     }
     return found;
   }

@@ -58,11 +58,11 @@ function indexSteps({ columns, n, insns, meta }) {
   return { hits, casts, faults, lastAccess, caller };
 }
 
-/** Page events by kind; a user fault counts as a fault at the step before which it happened. */
+/** Page events by kind; what user space met counts as a fault at the step before which it happened. */
 function indexEvents({ columns, meta, n }) {
   const kinds = Array.from(columns.event_kind, (code) => meta.event_kinds[code]);
   const steps = (kind) => columns.event_step.filter((_, i) => kinds[i] === kind).map((t) => Math.min(t, n - 1));
-  const allocs = steps("alloc"), frees = steps("free"), userFaults = steps("user_fault");
+  const allocs = steps("alloc"), frees = steps("free"), userFaults = [...steps("user_fault"), ...steps("segv")];
   return { kinds, allocs, frees, userFaults, pageEvents: sorted([...allocs, ...frees]) };
 }
 

@@ -80,12 +80,11 @@ export function meaning(run, value, depth) {
   return `${found} ${isUserForm(run, value) ? "user" : "kern"}`;
 }
 
-/** Grouped decimal; 32-bit values with the top bit set read as negative numbers too. */
+/** Grouped decimal; the last 65,536 numbers below 2^32 read as the small negative ones they mostly are. */
 function decimal(value) {
   const s = signed(value);
   if (s >= 10n ** 12n || s <= -(10n ** 12n)) return "";
-  const low = s >= 1n << 31n && s < 1n << 32n ? ` (${grouped(BigInt.asIntN(32, s))} as s32)` : "";
-  return grouped(s) + low;
+  return s >> 16n === 0xffffn ? `${grouped(BigInt.asIntN(32, s))} as s32` : grouped(s);
 }
 
 /** Change of a number, when it says something: `+8`, `-1`. */
