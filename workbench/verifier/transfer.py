@@ -47,7 +47,7 @@ def _signed(number: int, bits: int) -> int:
 
 
 def _shift_right_signed(bits: int) -> Callable[[int, int], int]:
-    return lambda a, b: _signed(a, bits) >> (b & (bits - 1))
+    return lambda a, b: _signed(a, bits) >> b
 
 
 _FOLDS: dict[int, Callable[[int, int], int]] = {}
@@ -59,21 +59,25 @@ for _bits in (64, 32):
         int(Op[f"OR{_bits}"]): operator.or_,
         int(Op[f"AND{_bits}"]): operator.and_,
         int(Op[f"XOR{_bits}"]): operator.xor,
-        int(Op[f"LSH{_bits}"]): lambda a, b, m=_bits - 1: a << (b & m),
-        int(Op[f"RSH{_bits}"]): lambda a, b, m=_bits - 1: a >> (b & m),
+        int(Op[f"LSH{_bits}"]): operator.lshift,
+        int(Op[f"RSH{_bits}"]): operator.rshift,
         int(Op[f"ARSH{_bits}"]): _shift_right_signed(_bits),
     }
-"""Operations on two constants, before truncation; division is left unknown, as in Linux 6.18."""
+"""Operations on two constants, before truncation.
+
+Division, and shifts by the width or more, are left unknown as in Linux 6.18.
+"""
+_SHIFTS = frozenset(int(op) for op in facts.SHIFTS)
 
 
 def fold(op: int, left: int, right: int) -> Value:
     """Compute a binary operation on constants of 64 unsigned bits."""
     function = _FOLDS.get(op)
-    if function is None:
+    mask = WORD if op >= Op.ADD32 else MASK
+    right &= mask
+    if function is None or (op in _SHIFTS and right >= facts.SHIFTS[Op(op)]):
         return ANY_SCALAR
-    if op >= Op.ADD32:
-        return Value(SCALAR, function(left & WORD, right & WORD) & WORD)
-    return Value(SCALAR, function(left, right) & MASK)
+    return Value(SCALAR, function(left & mask, right) & mask)
 
 
 def operand(i: Instruction, registers: tuple[Value, ...]) -> Value:
