@@ -87,6 +87,7 @@ function cast(run, s) {
   if (!isUserForm(run, value)) {
     return `cast_user keeps the low 32 bits of ${from}: ${name} = ${hex(value)} (NO_USER_CONV: no user address is made).`;
   }
+  if (source === value) return `cast_user of ${from}: it has the form that user space can follow already.`;
   return `cast_user gives ${from} its upper half: ${name} = ${hex(value)}, the pointer that user space can follow.`;
 }
 

@@ -45,7 +45,11 @@ export function createListing(run, onBreakpoint, onPick) {
   };
 }
 
-const sourceText = (line) => (line ? `${line.file || "line "}${line.file && ":"}${line.line}  ${line.text.trim()}` : "");
+function sourceText(line) {
+  if (!line) return "";
+  const at = line.file ? `${line.file}:${line.line}` : `line ${line.line}`;
+  return `${at}  ${line.text.trim().replace(/\s+/g, " ")}`;
+}
 
 const sourceRow = (line) => h("div", { class: "stp-src" },
   h("span", { class: "stp-lineno" }, String(line.line)), h("span", { title: line.text.trim() }, line.text));
