@@ -7,7 +7,14 @@ import numpy as np
 from workbench import events
 from workbench.arena import state as core
 from workbench.arena.ranges import FREE_PAGES, extents
-from workbench.arena.rules import GUARD, PAGE_SIZE, ArenaFlags, check_creation, default_user_base
+from workbench.arena.rules import (
+    GUARD,
+    PAGE_SIZE,
+    ArenaFlags,
+    check_creation,
+    check_user_range,
+    default_user_base,
+)
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 class Arena:
     """A sparse memory of up to 2**20 pages, shared by BPF programs and user space, emulated.
 
-    `user_base` (page aligned; by default one whose low half is not 0) is the user address of the
+    `user_base` (page aligned; None or 0: one whose low half is not 0) is the user address of the
     first page; user space maps the whole arena there. Raises ArenaError with the errno that
     Linux returns. Memory is committed as it is touched.
     """
@@ -27,8 +34,9 @@ class Arena:
         self, pages: int = 1024, flags: ArenaFlags | int = 0, user_base: int | None = None
     ) -> None:
         self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
-        start = default_user_base(max(1, min(pages, 1 << 20))) if user_base is None else user_base
+        start = user_base or default_user_base(max(1, min(pages, 1 << 20)))
         check_creation(pages, int(self.flags), start)
+        check_user_range(start, pages * PAGE_SIZE)
         self.page_count = pages
         end = start + pages * PAGE_SIZE
         self.state = core.arena_state(pages, int(self.flags), start, end)

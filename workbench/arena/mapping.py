@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, IntFlag
 from typing import NoReturn
 
-from workbench.arena.rules import PAGE_SIZE, WINDOW, crosses_block, default_user_base
+from workbench.arena.rules import (
+    PAGE_SIZE,
+    USER_END,
+    WINDOW,
+    check_user_range,
+    crosses_block,
+    default_user_base,
+)
 from workbench.errors import ArenaError, SegmentationFault
 
-TASK_SIZE = (1 << 47) - PAGE_SIZE  # end of user addresses on x86-64
-KERNEL_HALF = 1 << 63
-LOWEST_HINT = 65536                # a smaller hint is raised to this (CONFIG_LSM_MMAP_MIN_ADDR)
+LOWEST_HINT = 65536  # a smaller hint is raised to this (CONFIG_LSM_MMAP_MIN_ADDR)
 
 
 class Protection(IntFlag):
@@ -174,11 +179,11 @@ class UserMapping:
         self._check_request(address, length, offset)
         if not fixed and not self._hint_fits(address, 2 * length):
             address = self._anywhere(length)
-        if address >= KERNEL_HALF:
-            _refuse("EFAULT", f"{address:#x} is a kernel address")
         if crosses_block(address, length):
             address = -(-address // WINDOW) * WINDOW
-        if address > TASK_SIZE - length:
+        if self.window.start:
+            check_user_range(address, length)
+        if address > USER_END - length:
             _refuse("ENOMEM", f"{address:#x} is beyond the user's addresses")
         if address % PAGE_SIZE:
             _refuse("EINVAL", f"{address:#x} is not a multiple of 4096")
@@ -200,7 +205,7 @@ class UserMapping:
 
     def _hint_fits(self, address: int, length: int) -> bool:
         """Linux keeps a hint only when twice the arena's length is free there."""
-        return bool(address) and address <= TASK_SIZE - length and self._is_free(address, length)
+        return bool(address) and address <= USER_END - length and self._is_free(address, length)
 
     def _anywhere(self, length: int) -> int:
         """Choose a place as the workbench does; Linux takes the highest gap of twice the length."""

@@ -13,6 +13,8 @@ PAGE_SIZE = 4096
 MAX_PAGES = 1 << 20  # pages of the largest arena, 4 GiB
 WINDOW = 1 << 32     # bytes that the low half of an address can name
 GUARD = 32768        # bytes before and after the window, the reach of a 16-bit offset
+USER_END = (1 << 47) - PAGE_SIZE  # end of user addresses on x86-64
+KERNEL_HALF = 1 << 63
 
 _ADDRESSES = 1 << 64
 _NAME_BYTES = 15     # BPF_OBJ_NAME_LEN without the terminating zero
@@ -61,7 +63,7 @@ def _refused_attributes(pages: int, flags: int, key_size: int, value_size: int,
         return Refusal("EINVAL", f"an arena has at least 1 page, not {pages}")
     if not flags & ArenaFlags.MMAPABLE:
         return Refusal("EINVAL", "an arena needs the flag MMAPABLE (0x400)")
-    if unknown := flags & ~ALLOWED_FLAGS:
+    if unknown := int(flags) & ~int(ALLOWED_FLAGS):  # ~ of an IntFlag knows named bits only
         return Refusal("EINVAL", f"flags {unknown:#x} do not exist for an arena; "
                                  "it has MMAPABLE, SEGV_ON_FAULT and NO_USER_CONV")
     return None
@@ -93,6 +95,19 @@ def check_creation(pages: int, flags: int, map_extra: int = 0, key_size: int = 0
     refusal = creation_refusal(pages, flags, map_extra, key_size, value_size, name, ifindex)
     if refusal:
         raise ArenaError(*refusal)
+
+
+def check_user_range(address: int, length: int) -> None:
+    """Raise ArenaError as mmap refuses a range that user space cannot have.
+
+    Creating an arena there succeeds; mapping it at a kernel address makes Linux 6.18 print a
+    warning, so a real arena is checked before.
+    """
+    if address >= KERNEL_HALF:
+        raise ArenaError("EFAULT", f"{address:#x} is a kernel address; it cannot be mapped")
+    if address > USER_END - length:
+        raise ArenaError("ENOMEM", f"{length:#x} bytes at {address:#x} end beyond {USER_END:#x}, "
+                                   "the last of the user's addresses")
 
 
 def crosses_block(address: int, length: int) -> bool:

@@ -13,6 +13,7 @@ from workbench.arena.rules import (
     PAGE_SIZE,
     WINDOW,
     ArenaFlags,
+    check_user_range,
     creation_refusal,
     default_user_base,
 )
@@ -242,6 +243,7 @@ def _open(pages: int, flags: int, user_base: int | None) -> tuple[Descriptor, Ma
 
 def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
     """Create an arena with map_extra = `base` and map all of it there."""
+    check_user_range(base, pages * PAGE_SIZE)  # Linux 6.18 warns in its log where this raises
     try:
         arena = create_map(MAP_TYPE_ARENA, 0, 0, pages, flags, base, "arena")
     except KernelError as error:

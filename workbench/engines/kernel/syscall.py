@@ -162,6 +162,8 @@ class Descriptor:
 
 def errno_name(number: int) -> str:
     """Return the errno's name; 524 is ENOTSUPP, which only the kernel knows."""
+    if number == errno.EOPNOTSUPP:  # for which Python has the name of its twin, ENOTSUP
+        return "EOPNOTSUPP"
     return errno.errorcode.get(number, "ENOTSUPP" if number == 524 else f"errno {number}")
 
 
