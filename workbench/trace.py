@@ -30,6 +30,7 @@ READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16
 NO_REGISTER = 255
 KEYFRAME = 256
 _STEP_COLUMNS = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
+_SPARSE = ("address", "old", "new")
 _CALLS = (Op.CALL_LOCAL, Op.CALLX)
 _POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
 
@@ -55,7 +56,8 @@ class State(NamedTuple):
 class Trace:
     """The record of one run; see the module for the columns.
 
-    steps, accesses: columns or None. page_events: columns of the arena's log. counted: executions
+    recorded: step columns or None, where address, old and new may have rows only for the steps that
+    touch memory; `steps` has a row for each. accesses: event columns or None. page_events: columns of the arena's log. counted: executions
     of each slot, or None. clock: the arena's clock before the run. stop, reason: how it ended.
     """
 
@@ -67,7 +69,7 @@ class Trace:
     stop: str
     reason: str = ""
     initial: Snapshot | None = field(default=None, repr=False)
-    steps: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    recorded: dict[str, np.ndarray] | None = field(default=None, repr=False)
     keyframes: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
     accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
     page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -77,7 +79,12 @@ class Trace:
 
     def __len__(self) -> int:
         """How many steps were recorded."""
-        return 0 if self.steps is None else len(self.steps["pc"])
+        return 0 if self.recorded is None else len(self.recorded["pc"])
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray] | None:
+        """The step columns, a row for each step; None when no steps were recorded."""
+        return None if self.recorded is None else _dense(self.recorded)
 
     @property
     def complete(self) -> bool:
@@ -174,7 +181,7 @@ class Trace:
         return pack(self._meta(), self._columns())
 
     def __repr__(self) -> str:
-        kept = "" if self.complete or self.steps is None else f" of {self.total_steps:,}"
+        kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
         return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
 
     @classmethod
@@ -187,7 +194,7 @@ class Trace:
         log = events.columns(arena.state.log, logged) if arena else None
         return cls(
             program=program, code=code.copy(), arena=_facts(arena), ctx=ctx, clock=clock, stop=stop,
-            reason=reason, initial=initial, steps=_filled(steps), keyframes=_filled_keys(steps),
+            reason=reason, initial=initial, recorded=_filled(steps), keyframes=_filled_keys(steps),
             accesses=None if accesses is None else events.columns(accesses),
             page_events=log or {n: np.zeros(0, t) for n, t in events.COLUMNS.items()},
             counted=None if counts is None else counts.executed[: len(code)],
@@ -369,7 +376,7 @@ def _rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
         program=program, code=np.frombuffer(bytes.fromhex(meta["code"]), isa.INSTRUCTION), arena=arena,
         ctx=columns["region_bytes"][4096:].tobytes(), clock=meta["clock"], stop=meta["stop"]["kind"],
         reason=meta["stop"]["reason"], initial=Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE)),
-        steps={name: columns[name] for name in _STEP_COLUMNS},
+        recorded={name: columns[name] for name in _STEP_COLUMNS},
         keyframes=(columns["key_regs"].reshape(-1, 88), columns["key_depth"]),
         page_events=log, total_steps=meta["total_steps"],
     )  # fmt: skip
@@ -405,8 +412,21 @@ def _filled(recording: Any) -> dict[str, np.ndarray] | None:
     """The columns of a Recording, without the room that was not used."""
     if recording is None:
         return None
-    length = int(recording.length[0])
-    return {name: getattr(recording, name)[:length] for name in _STEP_COLUMNS}
+    length, accesses = (int(n) for n in recording.length)
+    rows = {name: accesses if name in _SPARSE else length for name in _STEP_COLUMNS}
+    return {name: getattr(recording, name)[:count] for name, count in rows.items()}
+
+
+def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Give the columns of memory accesses a row for each step, 0 where no memory was touched."""
+    length = len(recorded["pc"])
+    touched = recorded["size"] > 0
+    columns = dict(recorded)
+    for name in _SPARSE:
+        if len(recorded[name]) != length:
+            columns[name] = np.zeros(length, np.uint64)
+            columns[name][touched] = recorded[name]
+    return columns
 
 
 def _filled_keys(recording: Any) -> tuple[np.ndarray, np.ndarray] | None:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from workbench import isa
-from workbench.arena import Arena
+from workbench.arena import Arena, ArenaFlags
 from workbench.arena.state import CLOCK
 from workbench.disassembler import instruction_text
 from workbench.engines import machine as core
@@ -126,7 +126,7 @@ class Interpreter:
             machine.regs[2] = len(ctx)
         machine.control[:] = 0
         machine.control[core.SEED] = self.seed
-        machine.loops[0] = core.MAY_GOTO_LIMIT
+        machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         self._started = True
 
     def _go(self, fuel: int | None, trace: str | None, breakpoints: tuple[int, ...], capacity: int) -> Result:
@@ -253,6 +253,10 @@ def _loadable(program: Program, records: np.ndarray, arena: Arena | None) -> np.
     for record in code:
         if record["op"] in (Op.LD_MAP_IDX, Op.LD_MAP_FD) and arena is not None:
             record["op"], record["imm"] = Op.LD_IMM64, np.uint64(core.MAP_HANDLE).astype(np.int64)
+        if record["op"] == Op.CAST_USER and arena and arena.flags & ArenaFlags.NO_USER_CONV:
+            record["op"] = Op.MOV32  # what a verified program has there already
+        if record["op"] == Op.LD_IMM64:
+            record["src"] = isa.ZERO  # it is executed as regs[src] + imm, like a move
         if record["op"] == Op.CALL_HELPER and int(record["imm"]) not in HELPERS:
             raise Unsupported(f"helper {int(record['imm'])} is not available on the interpreter")
     _contain_jumps(code)
@@ -293,7 +297,6 @@ def _machine(code: np.ndarray) -> core.Machine:
         regs=np.zeros(core.MAX_FRAMES * core.REGISTERS, np.uint64),
         control=np.zeros(8, np.int64),
         returns=np.zeros(core.MAX_FRAMES, np.int64),
-        loops=np.zeros(core.MAX_FRAMES, np.int64),
         regions=np.zeros((2, 4), np.uint64),
         out=np.zeros(8, np.uint64),
     )

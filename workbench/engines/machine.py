@@ -26,7 +26,8 @@ from workbench.compiled import (
 from workbench.events import Actor, Kind, Ring, push
 from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 
-REGISTERS = 12  # r0..r10 and the ZERO register, for each frame
+REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
+BUDGET = 12
 MAX_FRAMES = 8
 FRAME_BYTES = 512
 STACK_BYTES = MAX_FRAMES * FRAME_BYTES
@@ -36,7 +37,7 @@ MEMORY_START = 0xFFFF888100000000
 PACKET_START = 0xFFFF888200000000
 MAP_HANDLE = 0xFFFF888300000000
 CODE_START = 0xFFFFFFFFC0000000
-MAY_GOTO_LIMIT = 8 * 1024 * 1024  # BPF_MAX_LOOPS
+MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as many rounds
 KEYFRAME = 256
 
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
@@ -59,9 +60,9 @@ NO_REGISTER = 255
 class Machine(NamedTuple):
     """One program being run.
 
-    code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 12 for
-    each of 8 frames. control: int64, see PC..STEPS. returns, loops: int64[8], return slot and
-    may_goto budget of each frame. regions: uint64[n, 4], (start, bytes, host address, writable)
+    code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
+    each of 8 frames. control: int64, see PC..STEPS. returns: int64[8], return slot of each
+    frame. regions: uint64[n, 4], (start, bytes, host address, writable)
     of the memory a program owns. out: uint64, results of `rare`.
     """
 
@@ -69,7 +70,6 @@ class Machine(NamedTuple):
     regs: np.ndarray
     control: np.ndarray
     returns: np.ndarray
-    loops: np.ndarray
     regions: np.ndarray
     out: np.ndarray
 
@@ -83,7 +83,11 @@ class Counts(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Columns of recorded steps and keyframes of all registers; length[0] steps are filled."""
+    """Columns of recorded steps, of their memory accesses, and keyframes of all registers.
+
+    length: steps filled, accesses filled. address, old and new have a row for each step whose
+    size is not 0: most steps touch no memory, and writing fresh memory is what recording costs.
+    """
 
     pc: np.ndarray
     depth: np.ndarray
@@ -303,6 +307,8 @@ def _atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
         out[O_REG] = _0
         if old != (expected if wide else expected & _LOW):
             new = old
+        elif not wide and out[O_ACCESS] & np.uint64(ARENA):
+            out[O_WROTE] = _0  # Linux forgets its `w0 = w0` here, so r0 keeps its upper half
     _store(host, size, new)
     out[O_OLD] = old
     out[O_NEW] = _load(host, size)
@@ -321,7 +327,7 @@ def _push_frame(machine, pc, target):
         regs[frame + register] = regs[frame - REGISTERS + register]
     regs[frame + 10] = _FIRST_R10 - np.uint64(depth * FRAME_BYTES)
     machine.returns[depth] = pc + 1
-    machine.loops[depth] = MAY_GOTO_LIMIT
+    regs[frame + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
     control[DEPTH] = depth
     control[PC] = target
 
@@ -436,13 +442,6 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
             _push_frame(machine, pc, np.int64(slot))
     elif op == Op.CALL_HELPER or op == Op.CALL_KFUNC:
         _call(machine, arena, op, ins.imm, frame, pc, clock)
-    elif op == Op.MAY_GOTO:
-        out[O_WROTE] = _0
-        depth = control[DEPTH]
-        machine.loops[depth] -= 1
-        if machine.loops[depth] < 0:
-            machine.loops[depth] = 0
-            control[PC] = pc + 1 + ins.off
     elif op == Op.LD_FUNC:
         out[O_VALUE] = _CODE_START + (np.uint64(pc + 1 + ins.off) << _3)
         control[PC] = pc + 2
@@ -455,7 +454,7 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
         control[PC] = pc
 
 
-@njit
+@njit(inline=True)
 def _keep(recording, at, pc, depth, reg, size, access, value, address, old, new):
     """Record one step."""
     recording.pc[at] = pc
@@ -464,9 +463,13 @@ def _keep(recording, at, pc, depth, reg, size, access, value, address, old, new)
     recording.size[at] = size
     recording.access[at] = access
     recording.value[at] = value
-    recording.address[at] = address
-    recording.old[at] = old
-    recording.new[at] = new
+    recording.length[0] = at + 1
+    if size:
+        row = recording.length[1]
+        recording.address[row] = address
+        recording.old[row] = old
+        recording.new[row] = new
+        recording.length[1] = row + 1
 
 
 @njit
@@ -703,7 +706,15 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         elif op == Op.JA or op == Op.JA32:
             wrote = False
             pc += ins.off
+        elif op == Op.MAY_GOTO:
+            wrote = False
+            budget = regs[frame + np.uint64(BUDGET)]
+            if budget == _0:
+                pc += ins.off
+            else:
+                regs[frame + np.uint64(BUDGET)] = budget - _1
         elif op == Op.LD_IMM64:
+            value = np.uint64(ins.imm)
             pc += 1
 
         elif op == Op.ARENA_LDX8:
@@ -800,7 +811,6 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             reg = np.int64(dst - frame) if wrote else NO_REGISTER
             depth = np.int64(frame) // REGISTERS
             _keep(recording, done, here, depth, reg, size, access, value, address, old, new)
-            recording.length[0] = done + 1
         if accesses is not None:
             if size > 0 or op == Op.CAST_KERN or op == Op.CAST_USER:
                 shown = address if size > 0 else value
@@ -853,7 +863,7 @@ def new_recording(capacity: int) -> Recording:
         pc=np.empty(capacity, np.uint32),
         key_regs=np.empty((keys, MAX_FRAMES * 11), np.uint64),
         key_depth=np.empty(keys, np.uint8),
-        length=np.zeros(1, np.int64),
+        length=np.zeros(2, np.int64),
         **columns,
     )
 
