@@ -1,0 +1,57 @@
+"""The `workbench` command: what the package does, from a shell.
+
+    options   what the commands share: options, programs of a file, errors with their place
+    run       run
+    text      asm, disasm, verify, isa
+    machine   doctor, demo, bench, lab
+
+Exit status: 0 the program came to its exit (`verify`: all were accepted), 1 refused, faulted, out
+of fuel or impossible here, 2 wrong usage, 130 interrupted by Ctrl-C. Messages go to standard
+error. What a command needs is imported when it runs, so that `--help` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from workbench import __version__
+from workbench.cli import machine, run, text
+from workbench.cli.options import INTERRUPTED, complain
+from workbench.errors import WorkbenchError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="workbench")
+def cli() -> None:
+    """Run, step through, draw and compare BPF arena programs.
+
+    A FILE is assembly text (.bpf), bytecode (.hex: 16 hexadecimal digits per instruction), or -
+    for standard input. Exit status: 0 ran to its exit or was accepted, 1 refused, faulted or out
+    of fuel, 2 wrong usage.
+    """
+
+
+for command in (run.run, text.asm, text.disasm, text.verify, text.isa,
+                machine.demo, machine.lab, machine.doctor, machine.bench):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit status; every error is one line, no traceback."""
+    try:
+        status = cli.main(arguments, prog_name="workbench", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        status = INTERRUPTED
+    except WorkbenchError as error:
+        complain(str(error))
+        status = 1
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        status = 1
+    sys.exit(status or 0)

@@ -1,0 +1,84 @@
+"""What the commands share: options, the programs of a file, errors that say where they are."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from workbench.errors import AssemblyError, DecodeError, VerificationError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.program import Program
+
+ENGINES = ("interpreter", "kernel")
+FLAGS = ("no_user_conv", "segv_on_fault")
+INTERRUPTED = 130  # what shells report for a process that SIGINT ended
+
+
+def complain(message: str) -> None:
+    """Write one line to standard error."""
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+
+
+def hex_bytes(text: str) -> bytes:
+    """Read bytes from pairs of hexadecimal digits; white space and a leading 0x do not count."""
+    try:
+        return bytes.fromhex("".join(text.split()).removeprefix("0x"))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not pairs of hexadecimal digits") from None
+
+
+def hex_number(text: str) -> int:
+    """Read a hexadecimal number, with or without 0x."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a hexadecimal number") from None
+
+
+file_argument = click.argument("file", metavar="FILE")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+names_option = click.option("--program", "names", metavar="NAME", multiple=True,
+                            help="A program of the file, by name; may be repeated.")
+name_option = click.option("--program", "name", metavar="NAME", help="A program of the file.")
+engine_option = click.option("--engine", type=click.Choice(ENGINES), default="interpreter",
+                             show_default=True)
+flag_option = click.option("--flag", "flags", type=click.Choice(FLAGS, case_sensitive=False),
+                           multiple=True, help="Flag of the arena; may be repeated.")
+type_option = click.option("--type", "kind", type=click.Choice(["syscall", "raw"]),
+                           help="Type of program, where FILE names none  [default: syscall]")
+
+
+@contextmanager
+def located(file: str, program: "Program | None" = None) -> Iterator[None]:
+    """Say in errors about a program's text which file they are about, and which line."""
+    try:
+        yield
+    except (AssemblyError, DecodeError, VerificationError) as error:
+        raise WorkbenchError(f"{place(file, program, getattr(error, 'pc', -1))}: {error}") from None
+
+
+def place(file: str, program: "Program | None", pc: int) -> str:
+    """Name the source line of an instruction as FILE:LINE, or the file alone."""
+    line = program.line_of(pc) if program is not None and pc >= 0 else None
+    return f"{file}:{line.line}" if line else file
+
+
+def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
+    """Read the named programs of a file, in the order of the names; all without a name."""
+    from workbench.program import read_programs
+
+    with located(file):
+        found = read_programs(file, kind or "syscall")
+    for name in names:
+        if name not in found:
+            raise WorkbenchError(f"no program '{name}' in {file}; it has {', '.join(found)}")
+    return [found[name] for name in names or found]
+
+
+def arena_flags(flags: Sequence[str]) -> int:
+    """Turn names of flags into their number."""
+    from workbench.arena.rules import ArenaFlags
+
+    return sum(int(ArenaFlags[flag.upper()]) for flag in set(flags))
