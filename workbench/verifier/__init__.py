@@ -16,13 +16,13 @@ from workbench.errors import VerificationError
 from workbench.isa import Op
 from workbench.program import Program
 from workbench.verifier import report as reports
-from workbench.verifier import structure
 from workbench.verifier.domain import ARENA
 from workbench.verifier.explore import Explorer
 from workbench.verifier.facts import Instruction, Setting
-from workbench.verifier.limits import check_program, check_stack
+from workbench.verifier.limits import check_program, check_references, check_stack
 from workbench.verifier.report import Report
 from workbench.verifier.rewrite import rewrite
+from workbench.verifier.structure import check_structure
 
 __all__ = ["Report", "verify"]
 
@@ -35,13 +35,14 @@ def verify(program: Program, flags: int = 0, arena_pages: int | None = None) -> 
     for a bad program: the report says what is wrong.
     """
     instructions = list(map(Instruction._make, program.instructions.tolist()))
-    explorer = Explorer(instructions, _setting(program, instructions))
-    raw = program.type == "raw"
+    setting = _setting(program, instructions)
+    explorer = Explorer(instructions, setting)
     try:
         check_program(program, arena_pages)
-        structure.check_structure(instructions, raw)
+        check_structure(instructions, setting.raw)
+        check_references(instructions, setting)
         explorer.explore()
-        if not raw:
+        if not setting.raw:
             check_stack(instructions, explorer.depths)
     except VerificationError as error:
         return reports.refused(program, error, explorer.processed)

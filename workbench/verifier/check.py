@@ -36,6 +36,7 @@ from workbench.verifier.facts import (
 )
 
 MAX_FRAMES = 8
+MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF
 CTX_LIMITS = {"syscall": 0xFFFF, "raw_tp": 96}
 """Bytes of context that a program type may address; the other types' fields are not modelled."""
 
@@ -60,26 +61,48 @@ def _readable(fact: Readable, state: State, setting: Setting) -> Reason:
 def _arithmetic(fact: Arithmetic, state: State, setting: Setting) -> Reason:
     """Arena pointers take any arithmetic; other pointers only move by numbers."""
     registers = state[-1].registers
-    left = registers[fact.dst].kinds & ~ARENA
-    right = (SCALAR if fact.src == isa.ZERO else registers[fact.src].kinds) & ~ARENA
-    if not (left | right) & POINTERS or not left or not right:
+    left = registers[fact.dst]
+    right = domain.scalar(fact.imm) if fact.src == isa.ZERO else registers[fact.src]
+    first, second = left.kinds & ~ARENA, right.kinds & ~ARENA
+    if not (first | second) & POINTERS or not first or not second:
         return None
-    name, register = Op(fact.op).name, f"R{fact.dst}"
-    sign = _SIGNS[name[:-2]]
-    if left & POINTERS and right & POINTERS:
-        return None if name == "SUB64" or name == "SUB32" else f"{register} pointer {sign} pointer prohibited"
-    if name.endswith("32"):
-        return None if name == "SUB32" else f"{register} 32-bit pointer arithmetic prohibited"
-    pointer = (left | right) & POINTERS
-    if pointer & MAP and not (name == "ADD64" and _adds_zero(fact, registers)):
-        return f"{register} pointer arithmetic on {domain.NAMES[MAP]} prohibited"
-    if name == "SUB64" and right & POINTERS:
+    operation, bits = Op(fact.op).name[:-2], Op(fact.op).name[-2:]
+    if first & POINTERS and second & POINTERS:
+        wrong = f"R{fact.dst} pointer {_SIGNS[operation]} pointer prohibited"
+        return None if operation == "SUB" else wrong
+    if bits == "32":
+        return None if operation == "SUB" else f"R{fact.dst} 32-bit pointer arithmetic prohibited"
+    pointer, number = (left, right) if first & POINTERS else (right, left)
+    return _distance(fact, operation, pointer, number) or _movable(fact, operation, pointer, second)
+
+
+def _distance(fact: Arithmetic, operation: str, pointer: Value, number: Value) -> Reason:
+    """How far a pointer may move: by a number that is known and below 2^29."""
+    kind = domain.name_of(pointer.kinds & POINTERS)
+    if pointer.kinds & MAP:
+        still = operation == "ADD" and number.number == 0
+        return None if still else f"R{fact.dst} pointer arithmetic on {kind} prohibited"
+    if number.number is None:
+        register = f"math between {kind} pointer and register"
+        return f"{register} with unbounded min value is not allowed"
+    distance = domain.signed(number.number, 64)
+    if abs(distance) >= MAX_OFFSET:
+        return f"math between {kind} pointer and {distance} is not allowed"
+    if pointer.number is not None and abs(pointer.number) >= MAX_OFFSET:
+        return f"{kind} pointer offset {pointer.number} is not allowed"
+    return None
+
+
+def _movable(fact: Arithmetic, operation: str, pointer: Value, second: int) -> Reason:
+    """Which operations a pointer that may move allows."""
+    register, sign = f"R{fact.dst}", _SIGNS[operation]
+    if operation == "SUB" and second & POINTERS:
         return f"{register} tried to subtract pointer from scalar"
-    if name == "SUB64" and pointer & STACK:
+    if operation == "SUB" and pointer.kinds & STACK:
         return f"{register} subtraction from stack pointer prohibited"
-    if name in ("ADD64", "SUB64"):
+    if operation in ("ADD", "SUB"):
         return None
-    if name in ("AND64", "OR64", "XOR64"):
+    if operation in ("AND", "OR", "XOR"):
         return f"{register} bitwise operator {sign} on pointer prohibited"
     return f"{register} pointer arithmetic with {sign} operator prohibited"
 
@@ -88,16 +111,12 @@ _SIGNS = dict(ADD="+=", SUB="-=", MUL="*=", DIV="/=", MOD="%=", SDIV="/=", SMOD=
 _SIGNS |= dict(OR="|=", AND="&=", XOR="^=", LSH="<<=", RSH=">>=", ARSH="s>>=")
 
 
-def _adds_zero(fact: Arithmetic, registers: tuple[Value, ...]) -> bool:
-    return (fact.imm if fact.src == isa.ZERO else registers[fact.src].number) == 0
-
-
 def _access(fact: Access, state: State, setting: Setting) -> Reason:
     value = state[-1].registers[fact.base]
     if value.kinds == ARENA:
         return None if fact.in_arena else _atomic_refusal(fact, ARENA)
     if value.kinds & (SCALAR | MAP | FUNC):
-        return _not_memory(fact, value.kinds & (SCALAR | MAP | FUNC))
+        return _not_memory(fact, value)
     if value.kinds == STACK:
         return _stack_access(fact, value, state)
     if value.kinds == CTX:
@@ -107,14 +126,25 @@ def _access(fact: Access, state: State, setting: Setting) -> Reason:
     return "same insn cannot be used with different pointers"
 
 
-def _not_memory(fact: Access, kinds: int) -> Reason:
-    if kinds & SCALAR:
-        return f"R{fact.base} invalid mem access 'scalar'"
-    if kinds & MAP:
-        if fact.write:
-            return "only read from bpf_arena is supported"
-        return f"R{fact.base} reading the fields of a map is not supported by the workbench"
-    return f"R{fact.base} invalid mem access '{domain.name_of(kinds)}'"
+def _not_memory(fact: Access, value: Value) -> Reason:
+    register = f"R{fact.base}"
+    if value.kinds & SCALAR:
+        return _misaligned(fact, value) or f"{register} invalid mem access 'scalar'"
+    if value.kinds & MAP and fact.write:
+        return "only read from bpf_arena is supported"
+    if value.kinds & MAP:
+        return f"{register} reading the fields of a map is not supported by the workbench"
+    return f"{register} invalid mem access '{domain.name_of(value.kinds & FUNC)}'"
+
+
+def _misaligned(fact: Access, value: Value) -> Reason:
+    """Of atomic accesses Linux asks for alignment first, unless they use arena pointers."""
+    if not fact.atomic or value.kinds != SCALAR or value.number is None:
+        return None
+    if (value.number + fact.off) % fact.size == 0:
+        return None
+    number = str(value.number) if value.number <= 0xFFFF else f"{value.number:#x}"
+    return f"misaligned access off {number}+0+{fact.off} size {fact.size}"
 
 
 def _atomic_refusal(fact: Access, kind: int) -> Reason:

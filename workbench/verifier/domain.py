@@ -58,6 +58,12 @@ def scalar(number: int) -> Value:
     return Value(SCALAR, number & MASK)
 
 
+def signed(number: int, bits: int) -> int:
+    """Read the low bits of a number as two's complement."""
+    sign = 1 << (bits - 1)
+    return (number & (2 * sign - 1) ^ sign) - sign
+
+
 def name_of(kinds: int) -> str:
     """Name the first kind of a set, as the kernel's log does."""
     return NAMES[kinds & -kinds]
@@ -126,8 +132,3 @@ def store_slot(state: State, frame: int, offset: int, value: Value) -> State:
 def forget_slots(state: State) -> State:
     """Return the state after a store to somewhere unknown: no slot keeps its value."""
     return tuple(Frame(registers, {}) for registers, _ in state)
-
-
-def covers_uninitialised(value: Value) -> bool:
-    """Whether some path leaves the value unset."""
-    return bool(value.kinds & UNINIT)

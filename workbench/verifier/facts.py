@@ -58,11 +58,10 @@ class Access(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """The register suits a function's parameter: "map", "scalar" or "arena_or_scalar"."""
+    """The register suits a parameter of kind "map", "scalar" or "arena_or_scalar"."""
 
     register: int
     kind: str
-    function: str
 
 
 class Packet(NamedTuple):
@@ -108,6 +107,8 @@ FETCHES = {op for op in UPDATES if not op.name.startswith("ATOMIC")}
 BYTES = {op: int("".join(filter(str.isdigit, op.name))) // 8 for op in LOADS | STORES | UPDATES}
 
 NO_ASSOCIATION = "addr_space_cast insn can only be used in a program that has an associated arena"
+NO_RESULT = ("bpf_arena_free_pages",)
+"""Functions of C type void: r0 holds nothing after them."""
 PACKET_TYPES = ("socket_filter", "tc")
 """Where LD_ABS and LD_IND exist."""
 
@@ -185,23 +186,24 @@ def _helper(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     row = HELPERS.get(i.imm)
     if row is None:
         return [Never(f"invalid func unknown#{i.imm & 0xFFFFFFFF}: the workbench has no such helper")]
-    return _arguments(row.arguments, row.name)
+    return _arguments(row.arguments)
 
 
 def _kfunc(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     _, name = setting.names.get(pc, ("", ""))
     row = KFUNCS.get(name)
     if row is None:
-        return [Never(f"calling kernel function {name or i.imm} is not allowed")]
+        return [Never(unresolved(i, pc, setting))]
     if row.sleepable and setting.type not in ("syscall", "raw"):
         return [Never(f"program must be sleepable to call sleepable kfunc {name}")]
-    return _arguments(row.arguments, name)
+    return _arguments(row.arguments)
 
 
-def _arguments(kinds: tuple[str, ...], function: str) -> list[Fact]:
+def _arguments(kinds: tuple[str, ...]) -> list[Fact]:
     found: list[Fact] = []
     for register, kind in enumerate(kinds, 1):
-        found += [Readable(register), Argument(register, kind, function)]
+        found += [Readable(register)] if kind == "arena_or_scalar" else []
+        found.append(Argument(register, kind))
     return found
 
 
@@ -220,36 +222,33 @@ def _exit(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 
 
 def _wide(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    if reason := _wide_refusal(i, pc, setting):
-        return [Never(reason)]
+    if i.op == Op.LD_FUNC and not setting.raw:
+        return [Never("missing btf func_info")]
     return _written(i.dst)
 
 
-def _wide_refusal(i: Instruction, pc: int, setting: Setting) -> str:
-    """Say why an LD_IMM64 is refused, or nothing."""
-    kind, _ = setting.names.get(pc, ("", ""))
-    if i.op == Op.LD_FUNC and not setting.raw:
-        return "missing btf func_info"
+def unresolved(i: Instruction, pc: int, setting: Setting) -> str:
+    """Say why what an instruction refers to cannot be found, or nothing; Linux asks before facts."""
+    kind, name = setting.names.get(pc, ("", ""))
+    number = (i.imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+    if i.op == Op.CALL_KFUNC and name not in KFUNCS:
+        return f"calling kernel function {name or number} is not allowed"
     if i.op == Op.LD_BTF_ID:
         return "kernel variables (btf_id) are not supported by the workbench"
-    if i.op == Op.LD_MAP_FD and not kind:
-        return f"fd {i.imm & 0xFFFFFFFF} is not pointing to valid bpf_map"
-    if i.op == Op.LD_MAP_IDX and not kind and i.imm:
-        return f"no map has index {i.imm & 0xFFFFFFFF}"
+    if i.op in (Op.LD_MAP_FD, Op.LD_MAP_VALUE) and not kind:
+        return f"fd {number} is not pointing to valid bpf_map"
+    if i.op in (Op.LD_MAP_IDX, Op.LD_MAP_IDX_VALUE) and not kind and number:
+        return "fd_idx without fd_array is invalid"
     if i.op in (Op.LD_MAP_VALUE, Op.LD_MAP_IDX_VALUE):
-        return _map_value_refusal(i, kind)
+        return _bad_map_value(i, kind)
     return ""
 
 
-def _map_value_refusal(i: Instruction, kind: str) -> str:
+def _bad_map_value(i: Instruction, kind: str) -> str:
     offset = i.imm >> 32 & 0xFFFFFFFF
     if kind == "map":
         return "values of maps other than the arena are not supported by the workbench"
-    if not kind and (i.op == Op.LD_MAP_VALUE or i.imm & 0xFFFFFFFF):
-        return f"fd {i.imm & 0xFFFFFFFF} is not pointing to valid bpf_map"
-    if offset >= 1 << 29:
-        return f"direct value offset of {offset} is not allowed"
-    return ""
+    return f"direct value offset of {offset} is not allowed" if offset >= 1 << 29 else ""
 
 
 def _packet(i: Instruction, pc: int, setting: Setting) -> list[Fact]:

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from workbench.errors import VerificationError
 from workbench.functions import KFUNCS
-from workbench.isa import Op
+from workbench.isa import WIDE, Op
 from workbench.program import Program
 from workbench.verifier.check import MAX_FRAMES
 from workbench.verifier.domain import FRAME_BYTES
-from workbench.verifier.facts import Instruction
+from workbench.verifier.facts import Instruction, Setting, unresolved
 from workbench.verifier.structure import function_starts
 
 PAGE_BYTES = 4096
+REFERRING = frozenset(int(op) for op in (*WIDE, Op.CALL_KFUNC)) - {int(Op.LD_IMM64)}
 STACK_UNIT = 16  # the JIT rounds each frame up to this
 
 GPL_LICENSES = (
@@ -36,6 +37,13 @@ def check_program(program: Program, arena_pages: int | None) -> None:
             raise VerificationError(pc, reason)
         if kind == "arena" and arena_pages is not None:
             _check_address(program, pc, arena_pages * PAGE_BYTES)
+
+
+def check_references(program: Sequence[Instruction], setting: Setting) -> None:
+    """Raise VerificationError for an instruction that refers to what does not exist."""
+    for pc, i in enumerate(program):
+        if i.op in REFERRING and (reason := unresolved(i, pc, setting)):
+            raise VerificationError(pc, reason)
 
 
 def _check_address(program: Program, pc: int, size: int) -> None:

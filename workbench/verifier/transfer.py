@@ -28,6 +28,7 @@ from workbench.verifier.domain import (
     Value,
     assign,
     scalar,
+    signed,
 )
 from workbench.verifier.facts import Instruction, Setting
 
@@ -40,14 +41,8 @@ def transfer(i: Instruction, pc: int, state: State, setting: Setting) -> State:
     return TRANSFERS[i.op](i, pc, state, setting)
 
 
-def _signed(number: int, bits: int) -> int:
-    """Read the low bits as two's complement."""
-    sign = 1 << (bits - 1)
-    return (number & (2 * sign - 1) ^ sign) - sign
-
-
 def _shift_right_signed(bits: int) -> Callable[[int, int], int]:
-    return lambda a, b: _signed(a, bits) >> b
+    return lambda a, b: signed(a, bits) >> b
 
 
 _FOLDS: dict[int, Callable[[int, int], int]] = {}
@@ -121,7 +116,7 @@ def _move_pointer(op: int, left: Value, right: Value) -> Value:
         return left if right.number == 0 else ANY_SCALAR
     if left.number is None or right.number is None:
         return Value(left.kinds | right.kinds & ~SCALAR, None, left.frame)
-    distance = _signed(right.number, 64)
+    distance = signed(right.number, 64)
     number = left.number + (distance if op == Op.ADD64 else -distance)
     return Value(left.kinds, number, left.frame)
 
@@ -145,8 +140,8 @@ def _narrow_move(i: Instruction, pc: int, state: State, setting: Setting) -> Sta
     value = operand(i, state[-1].registers)
     if value.kinds != SCALAR or value.number is None:
         return assign(state, i.dst, ANY_SCALAR)
-    read, written, signed = _MOVES[i.op]
-    number = _signed(value.number, read) if signed else value.number
+    read, written, extends = _MOVES[i.op]
+    number = signed(value.number, read) if extends else value.number
     return assign(state, i.dst, scalar(number & ((1 << written) - 1)))
 
 
@@ -224,8 +219,10 @@ def _call(i: Instruction, pc: int, state: State, setting: Setting) -> State:
     """A helper, a kfunc or a packet load answers in r0; Linux forgets r1 to r5, `raw` keeps them."""
     if setting.raw:
         return assign(state, 0, ANY_SCALAR)
+    _, name = setting.names.get(pc, ("", ""))
+    answer = UNSET if name in facts.NO_RESULT else ANY_SCALAR
     registers, slots = state[-1]
-    return state[:-1] + (Frame((ANY_SCALAR, *CALLER_SAVED, *registers[6:]), slots),)
+    return state[:-1] + (Frame((answer, *CALLER_SAVED, *registers[6:]), slots),)
 
 
 TRANSFERS = {int(op): _nothing for op in Op}
@@ -272,5 +269,5 @@ def jumps(i: Instruction, state: State) -> bool | None:
     mask = (1 << bits) - 1
     a, b = left.number & mask, right.number & mask
     if name.startswith("JS") and name[:4] != "JSET":
-        a, b = _signed(a, bits), _signed(b, bits)
+        a, b = signed(a, bits), signed(b, bits)
     return _COMPARISONS[name[:-2]](a, b)
