@@ -270,7 +270,7 @@ class Machine:
                 self.result(src, old)
 
     def result(self, register: int, value: int | None) -> None:
-        """Linux 6.18: the register keeps its value if the access touched an absent page."""
+        """Without a value the register stays: on Linux 6.18, after touching an absent page."""
         self.put(register, self.regs[register] if value is None else value)
 
     def compare_exchange(self, dst: int, src: int, off: int, size: int) -> None:
@@ -314,7 +314,7 @@ class Machine:
         elif instruction.src == 1:
             self.enter(self.pc + 1 + instruction.imm)
         elif instruction.src == 2:
-            self.put(0, self.arena.call(self.names.get(self.pc, ""), self.regs[2:6]))
+            self.result(0, self.arena.call(self.names[self.pc], self.regs[2:6]))
             self.pc += 1
         else:
             raise Fault(f"unknown helper {instruction.imm}")

@@ -107,17 +107,16 @@ class NaiveArena:
 
     # kernel functions
 
-    def call(self, name: str, arguments: Sequence[int]) -> int:
-        """Call a kernel function with the contents of r2 to r5 (r1 is the arena)."""
+    def call(self, name: str, arguments: Sequence[int]) -> int | None:
+        """Call a kernel function with what r2 to r5 hold; None from one without a result."""
         address, count, node, flags = arguments
         if name == "bpf_arena_alloc_pages":
             return self.alloc(address, count & M32, node & M32, flags)
-        if name == "bpf_arena_free_pages":
-            self.release(address, count & M32)
-            return 0
         if name == "bpf_arena_reserve_pages":
             return self.reserve(address, count & M32) & M32
-        raise KeyError(name)
+        assert name == "bpf_arena_free_pages", name
+        self.release(address, count & M32)
+        return None
 
     def alloc(self, address: int, count: int, node: int = M32, flags: int = 0) -> int:
         """User address of `count` zeroed pages, or 0."""
