@@ -65,7 +65,6 @@ def timeline(events: pd.DataFrame, axis: str = "auto") -> Figure:
     pages = rows[0, 0] if rows is not None else figure.subplots()
     _draw(pages, shown[shown["page"] >= 0])
     pages.set(title="Page events", ylabel="page of the arena")
-    pages.yaxis.set_major_locator(MaxNLocator(integer=True))
     if rows is not None:
         _draw_outside(rows[1, 0], shown[shown["page"] < 0])
     bottom = pages if rows is None else rows[1, 0]
@@ -105,6 +104,11 @@ def _draw(axes: Axes, events: pd.DataFrame) -> None:
             axes.vlines(time, page, last, color=mark.colour, linewidth=1.6, alpha=0.8)
             time, page = np.concatenate([time, time]), np.concatenate([page, last])
         _scatter(axes, time, page, mark)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(events):  # room above and below, also around a single page
+        low, high = axes.dataLim.intervaly
+        room = max(0.7, 0.05 * (high - low))
+        axes.set_ylim(low - room, high + room)
 
 
 def _draw_outside(axes: Axes, events: pd.DataFrame) -> None:

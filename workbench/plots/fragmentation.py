@@ -94,10 +94,11 @@ def describe_holes(lengths: NDArray[np.int64]) -> str:
     if not lengths.size:
         return "Free extents by size: empty, no page is free."
     small, large = int(lengths.min()), int(lengths.max())
-    sizes = f"from {small:,} to {plural(large, 'page')}" if small < large else plural(large, "page")
+    spread = f", from {small:,} to {plural(large, 'page')}"
+    sizes = spread if small < large else f" of {plural(large, 'page')}"
     return (
         f"Free extents by size: {plural(int(lengths.sum()), 'free page')} in "
-        f"{plural(lengths.size, 'extent')} of {sizes}; "
+        f"{plural(lengths.size, 'extent')}{sizes}; "
         f"external fragmentation {_value(external_fragmentation(lengths))}."
     )
 
