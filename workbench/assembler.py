@@ -36,6 +36,7 @@ _TOKEN = re.compile(
 )
 _PASTED = re.compile(r"^\s*\d+:\s+(?:\([0-9a-f]{2}\)\s+|(?:[0-9a-f]{2}\s+){8})")
 _COMMENT = re.compile(r"(?:;|//|(?:^|\s)#).*$")
+_NO_REGISTER = re.compile(r"\b[rw](?:1[1-9]|[2-9]\d|\d{3,})\b")
 _LABEL = re.compile(r"^\s*([A-Za-z_.$][\w.$]*):(?!\S)")
 
 
@@ -112,6 +113,7 @@ _CALL = re.compile(r"^call\s+(?:kfunc\s+)?([A-Za-z_.$][\w.$]*)(?:#(-?\d+))?$")
 
 
 FUNCTION = "function"
+LINE_LIMIT = 1000
 
 
 @dataclass
@@ -151,6 +153,8 @@ def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[s
     constants: dict[str, int] = {}
     sections = [_Section(name, type)]
     for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > LINE_LIMIT:
+            raise AssemblyError(number, f"a line has at most {LINE_LIMIT} characters")
         statement = _COMMENT.sub("", _PASTED.sub("", line)).strip()
         if statement.startswith("."):
             statement = _directive(statement, number, sections, constants)
@@ -193,7 +197,8 @@ def _directive(text: str, number: int, sections: list[_Section], constants: dict
     elif words[0] == ".program" and len(words) in (2, 3):
         kind = words[2] if len(words) == 3 else sections[0].type
         if kind not in TYPES:
-            raise AssemblyError(number, f"unknown program type '{kind}'; choose from {', '.join(TYPES)}")
+            known = ", ".join(TYPES)
+            raise AssemblyError(number, f"unknown program type '{kind}'; choose from {known}")
         if any(s.name == words[1] and s.records and s.type != FUNCTION for s in sections):
             raise AssemblyError(number, f"program '{words[1]}' is defined twice")
         sections.append(_Section(words[1], kind))
@@ -242,28 +247,36 @@ def _find(text: str, number: int) -> tuple[Pattern, Shape]:
     """Look a line up in the table, or explain what was probably meant."""
     shape = _shape(re.sub(r"\bpc(?=[+-]\d)", "", text))
     for pattern in _PATTERNS.get(shape.key, ()):
-        if all(f[0] != "=" or f[1:] == v.lstrip("+") for f, v in zip(pattern.fields, shape.values, strict=True)):
+        pairs = zip(pattern.fields, shape.values, strict=True)
+        if all(field[0] != "=" or field[1:] == value.lstrip("+") for field, value in pairs):
             return pattern, shape
+    if bad := _NO_REGISTER.search(text):
+        raise AssemblyError(number, f"register {bad[0]} does not exist; use r0 to r10", text)
     raise AssemblyError(number, f"unknown instruction '{text}'{_suggest(shape)}", text)
 
 
 def _suggest(shape: Shape) -> str:
     """Offer the nearest instruction, written with the operands of the line."""
-    near = difflib.get_close_matches(shape.key, _PATTERNS, 1, 0.55)
+    key = re.sub(r"=([+-])\s", r"\1=", shape.key).replace("if R = ", "if R == ")
+    near = difflib.get_close_matches(key, _PATTERNS, 1, 0.55)
     if not near:
         return ""
     values = iter(shape.values)
     text = re.sub(
         r"([rw])?(\{\w+\})",
-        lambda m: (m[1] or "") + _operand(next(values, "0"), bool(m[1])),
+        lambda match: _operand(next(values, "0"), match[1], match[2]),
         _PATTERNS[near[0]][0].syntax,
     )
     return f"; did you mean '{text}'?"
 
 
-def _operand(value: str, register: bool) -> str:
-    """An operand for a suggestion: the line's own where it fits, else 1."""
-    return "1" if register and value not in map(str, range(11)) else value
+def _operand(value: str, register: str | None, place: str) -> str:
+    """An operand for a suggestion: the line's own where it fits, else register 1."""
+    if register:
+        return register + (value if value in map(str, range(11)) else "1")
+    if place == "{off}":
+        return value.replace("-", "- ") if value[0] == "-" else "+ " + value.removeprefix("+")
+    return value
 
 
 def _encode(
@@ -280,13 +293,15 @@ def _encode(
             continue
         value = _number(text, number, constants)
         if found.setdefault(name, value) != value:
-            raise AssemblyError(number, f"both registers must be the same: r{found[name]} and r{value}")
+            both = f"r{found[name]} and r{value}"
+            raise AssemblyError(number, f"both registers must be the same: {both}")
     _check_ranges(row, found, number)
     wide = row.op in isa.WIDE
-    src = isa.ZERO if isa.has_immediate_form(row.op) and "{imm}" in row.syntax else found.get("src", 0)
+    immediate = isa.has_immediate_form(row.op) and "{imm}" in row.syntax
+    src = isa.ZERO if immediate else found.get("src", 0)
     imm = found.get("imm", 0)
-    if row.op is Op.LD_MAP_VALUE or row.op is Op.LD_MAP_IDX_VALUE:
-        return section.emit(row.op, found["dst"], 0, 0, (imm & 0xFFFFFFFF) | found["off"] << 32)
+    if wide and row.op not in _WHOLE_64:
+        return section.emit(row.op, found["dst"], imm=imm & 0xFFFFFFFF | found.get("off", 0) << 32)
     if wide:
         imm = (imm & (1 << 64) - 1 ^ 1 << 63) - (1 << 63)
     else:
@@ -294,25 +309,25 @@ def _encode(
     section.emit(row.op, found.get("dst", 0), src, found.get("off", 0), imm)
 
 
-_UNSIGNED_OK = frozenset({"alu32", "jump32", "packet"})
+_UNSIGNED_OK = frozenset({"alu32", "jump32", "packet", "imm64"})
+_WHOLE_64 = frozenset({Op.LD_IMM64, Op.LD_BTF_ID})
 
 
 def _check_ranges(row: isa.Row, found: dict[str, int], number: int) -> None:
     """Refuse a number that its field cannot hold."""
-    wide = row.op in isa.WIDE
-    if not wide and not -0x8000 <= found.get("off", 0) <= 0x7FFF:
-        raise AssemblyError(number, f"offset {found['off']} does not fit 16 bits; add it to the register")
-    imm = found.get("imm", 0)
-    if wide:
+    off, imm = found.get("off", 0), found.get("imm", 0)
+    bits = 32 if row.op in isa.WIDE else 16
+    if not -1 << bits - 1 <= off < 1 << bits - 1:
+        raise AssemblyError(number, f"offset {off} does not fit {bits} bits")
+    if row.op in _WHOLE_64:
         if not -(1 << 63) <= imm < 1 << 64:
             raise AssemblyError(number, f"{imm:#x} does not fit 64 bits")
         return
     unsigned = row.group in _UNSIGNED_OK or row.op in (Op.STX8, Op.STX16, Op.STX32, Op.CALL_HELPER)
     top = 1 << 32 if unsigned else 1 << 31
     if not -(1 << 31) <= imm < top:
-        raise AssemblyError(
-            number, f"{imm:#x} does not fit a signed 32-bit immediate; load it with 'rN = {imm:#x} ll'"
-        )
+        hint = f"; load it with 'rN = {imm:#x} ll'" if row.group == "alu64" else ""
+        raise AssemblyError(number, f"{imm:#x} does not fit a 32-bit immediate{hint}")
 
 
 def _number(text: str, number: int, constants: dict[str, int]) -> int:
@@ -323,7 +338,7 @@ def _number(text: str, number: int, constants: dict[str, int]) -> int:
     try:
         return sign * int(bare, 0 if bare[:2] in ("0x", "0X") else 10)
     except ValueError:
-        if re.fullmatch(r"[rw]\d+", bare):
+        if _NO_REGISTER.fullmatch(bare):
             raise AssemblyError(number, f"register {bare} does not exist; use r0 to r10") from None
         near = difflib.get_close_matches(bare, constants, 1)
         hint = f"; did you mean '{near[0]}'?" if near else "; define it with .equ"
@@ -349,10 +364,13 @@ def _symbol_load(
     dst, name, sign, offset = int(match[1]), match[2], match[3], match[4]
     if dst > 9:
         raise AssemblyError(number, "r10 is the frame pointer and cannot be written")
-    section.references.append(Reference(len(section.records), "arena" if name == "arena" else "map", name))
+    kind = "arena" if name == "arena" else "map"
+    section.references.append(Reference(len(section.records), kind, name))
     if offset is None:
         return section.emit(Op.LD_MAP_FD, dst)
     value = _number((sign or "") + offset, number, constants)
+    if not -1 << 31 <= value < 1 << 31:
+        raise AssemblyError(number, f"offset {value} does not fit 32 bits")
     section.emit(Op.LD_MAP_VALUE, dst, imm=value << 32)
 
 
@@ -367,14 +385,17 @@ def _targets(section: _Section) -> Iterator[tuple[int, int]]:
             near = difflib.get_close_matches(text, [*section.labels, *BY_NAME], 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise AssemblyError(number, f"unknown label '{text}'{hint}")
-        if not -0x8000 <= offset <= 0x7FFF and isa.row_of(section.records[pc][0]).target_field == "off":
-            raise AssemblyError(number, f"'{text}' is {offset} slots away, out of 16-bit range; use gotol")
+        bits = 16 if isa.row_of(section.records[pc][0]).target_field == "off" else 32
+        if not -1 << bits - 1 <= offset < 1 << bits - 1:
+            far = f"'{text}' is {offset} slots away, out of {bits}-bit range"
+            raise AssemblyError(number, far + ("; use gotol" if bits == 16 else ""))
         yield pc, offset
 
 
 def _finish(section: _Section) -> Program:
     """Close a section: resolve its jumps and names, and make the value."""
-    functions = [ref for ref in section.references if ref.kind == "map" and ref.name in section.labels]
+    maps = [ref for ref in section.references if ref.kind == "map"]
+    functions = [ref for ref in maps if ref.name in section.labels]
     for ref in functions:
         section.records[ref.pc] = (int(Op.LD_FUNC), *section.records[ref.pc][1:])
         section.jumps.append((ref.pc, 0, ref.name))
@@ -382,6 +403,5 @@ def _finish(section: _Section) -> Program:
     for pc, offset in _targets(section):
         records[pc]["off"] = offset
     references = tuple(ref for ref in section.references if ref not in functions)
-    return Program(
-        section.name, section.type, isa.encode(records), references, tuple(section.lines), section.license
-    )
+    bytecode, lines = isa.encode(records), tuple(section.lines)
+    return Program(section.name, section.type, bytecode, references, lines, section.license)

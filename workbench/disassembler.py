@@ -39,7 +39,7 @@ def instruction_text(
     record: np.void, pc: int, labels: dict[int, str] | None = None, name: str | None = None
 ) -> str:
     """The text of one decoded instruction at slot `pc`; `name` is what it refers to, if known."""
-    op, dst, src, _, off, imm = (int(value) for value in record)
+    op, dst, src, _, off, imm = record.item()
     if op == Op.INVALID:
         return "invalid"
     row = isa.row_of(op, src)
@@ -57,7 +57,8 @@ def instruction_text(
         "off": f"{'-' if off < 0 else '+'} {abs(off)}",
         "target": target,
     }
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], row.syntax)
+    text = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], row.syntax)
+    return text.removesuffix(" + 0") if row.op is Op.CALL_KFUNC else text
 
 
 def _immediate(row: isa.Row, imm: int) -> str:

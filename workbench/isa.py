@@ -121,6 +121,7 @@ class Row(NamedTuple):
 
 
 _TARGET_IN_IMM = frozenset({Op.JA32, Op.CALL_LOCAL, Op.LD_FUNC})
+_LOW_HALF_ONLY = frozenset({Op.LD_MAP_FD, Op.LD_MAP_IDX, Op.LD_FUNC})
 
 _LD, _LDX, _ST, _STX, _ALU32, _JMP64, _JMP32, _ALU64 = range(8)
 _SIZES = {8: 0x10, 16: 0x08, 32: 0x00, 64: 0x18}
@@ -180,7 +181,7 @@ def _jump_rows() -> Iterator[Row]:
     yield Row(0xE5, Op.MAY_GOTO, "may_goto {target}", {})
     yield Row(0x85, Op.CALL_HELPER, "call {imm}", {})
     yield Row(0x85, Op.CALL_LOCAL, "call {target}", {"src": 1})
-    yield Row(0x85, Op.CALL_KFUNC, "call kfunc {imm}", {"src": 2})
+    yield Row(0x85, Op.CALL_KFUNC, "call kfunc {imm} {off}", {"src": 2}, ("call kfunc {imm}",))
     yield Row(0x8D, Op.CALLX, "callx r{dst}", {})
     yield Row(0x95, Op.EXIT, "exit", {})
 
@@ -230,21 +231,23 @@ def _atomic_rows() -> Iterator[Row]:
             text = f"{reg}{{src}} = atomic_fetch_{low}({place}, {reg}{{src}})"
             alias = (f"r{{src}} = {log}_fetch_{low}({place}, r{{src}})",)
             yield Row(opcode, Op[f"FETCH_{name}{bits}"], text, {"imm": code | 1}, alias)
-        text = f"{reg}{{src}} = xchg{'_64' if bits == 64 else '32_32'}(r{{dst}} {{off}}, {reg}{{src}})"
+        ending = "_64" if bits == 64 else "32_32"
+        text = f"{reg}{{src}} = xchg{ending}(r{{dst}} {{off}}, {reg}{{src}})"
         alias = (f"r{{src}} = {log}_xchg({place}, r{{src}})",)
         yield Row(opcode, Op[f"XCHG{bits}"], text, {"imm": 0xE1}, alias)
-        text = f"{reg}0 = cmpxchg{'_64' if bits == 64 else '32_32'}(r{{dst}} {{off}}, {reg}0, {reg}{{src}})"
+        text = f"{reg}0 = cmpxchg{ending}(r{{dst}} {{off}}, {reg}0, {reg}{{src}})"
         alias = (f"r0 = {log}_cmpxchg({place}, r0, r{{src}})",)
         yield Row(opcode, Op[f"CMPXCHG{bits}"], text, {"imm": 0xF1}, alias)
 
 
 def _imm64_rows() -> Iterator[Row]:
     yield Row(0x18, Op.LD_IMM64, "r{dst} = {imm} ll", {"src": 0})
-    yield Row(0x18, Op.LD_MAP_FD, "r{dst} = map[fd:{imm}]", {"src": 1})
+    llvm = "ld_pseudo r{{dst}}, {}, {{imm}}".format
+    yield Row(0x18, Op.LD_MAP_FD, "r{dst} = map[fd:{imm}]", {"src": 1}, (llvm(1),))
     yield Row(0x18, Op.LD_MAP_VALUE, "r{dst} = map[fd:{imm}][0] {off}", {"src": 2})
-    yield Row(0x18, Op.LD_BTF_ID, "r{dst} = btf_id {imm} ll", {"src": 3})
+    yield Row(0x18, Op.LD_BTF_ID, "r{dst} = btf_id {imm} ll", {"src": 3}, (llvm(3),))
     yield Row(0x18, Op.LD_FUNC, "r{dst} = func {target} ll", {"src": 4})
-    yield Row(0x18, Op.LD_MAP_IDX, "r{dst} = map[idx:{imm}]", {"src": 5})
+    yield Row(0x18, Op.LD_MAP_IDX, "r{dst} = map[idx:{imm}]", {"src": 5}, (llvm(5),))
     yield Row(0x18, Op.LD_MAP_IDX_VALUE, "r{dst} = map[idx:{imm}][0] {off}", {"src": 6})
 
 
@@ -303,8 +306,6 @@ def _unused_field(row: Row, fields: dict[str, int]) -> str | None:
     used = {name for name in ("dst", "src", "off", "imm") if f"{{{name}}}" in row.syntax}
     if "{target}" in row.syntax:
         used.add(row.target_field)
-    if row.op is Op.CALL_KFUNC:
-        used.add("off")
     for name, value in fields.items():
         if name not in used and value != row.pinned.get(name, 0):
             return name
@@ -350,7 +351,7 @@ _SHARED_OPS = frozenset(row.op for row in TABLE if has_immediate_form(row.op))
 def _wire(bytecode: bytes) -> np.ndarray:
     """View bytecode as wire records; a length that is no multiple of 8 is truncated bytecode."""
     if len(bytecode) % 8:
-        raise DecodeError(len(bytecode) // 8, "truncated: the last instruction has fewer than 8 bytes")
+        raise DecodeError(len(bytecode) // 8, "truncated: an instruction has 8 bytes")
     return np.frombuffer(bytecode, WIRE)
 
 
@@ -386,7 +387,7 @@ def _decode_wide(row: Row, fields: dict[str, int], wire: np.ndarray, pc: int) ->
     if pc + 1 >= len(wire):
         raise DecodeError(pc, "LD_IMM64 needs two slots but the program ends after the first")
     opcode, regs, off, high = (int(v) for v in wire[pc + 1])
-    if opcode or regs or off or fields["off"]:
+    if opcode or regs or off or fields["off"] or (high and row.op in _LOW_HALF_ONLY):
         raise DecodeError(pc, "LD_IMM64 has non-zero reserved fields")
     if row.op is Op.LD_FUNC:
         return int(row.op), fields["dst"], 0, 0, fields["imm"], 0
