@@ -11,6 +11,7 @@ from workbench.arena.state import CLOCK
 from workbench.disassembler import instruction_text
 from workbench.engines import machine as core
 from workbench.engines.base import Result
+from workbench.engines.loop import execute
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.events import Ring, ring
 from workbench.functions import HELPERS, KFUNCS
@@ -163,7 +164,7 @@ class Interpreter:
                 limit = min(left, _SLICE, room or _SLICE)
                 steps_before = int(self._machine.control[core.STEPS])
                 counts, accesses, steps = recorded.counts, recorded.accesses, recorded.steps
-                status = core.execute(
+                status = execute(
                     self._machine, self._state, limit, counts, accesses, steps if room else None, breaks
                 )
                 left -= int(self._machine.control[core.STEPS]) - steps_before
