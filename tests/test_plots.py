@@ -98,6 +98,7 @@ def test_a_notebook_gets_png_with_alternative_text():
     assert bundle["image/png"].startswith("iVBOR")
     assert bundle["text/plain"] == metadata["image/png"]["alt"]
     assert "40 page events" in bundle["text/plain"]
+    assert bundle["text/html"].startswith('<img alt="Timeline of 40 page events')
 
 
 def test_no_view_touches_pyplot_or_settings(monkeypatch):

@@ -69,7 +69,7 @@ def timeline(events: pd.DataFrame, axis: str = "auto") -> Figure:
         _draw_outside(rows[1, 0], shown[shown["page"] < 0])
     bottom = pages if rows is None else rows[1, 0]
     bottom.set_xlabel(label)
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if shown.empty:
         say_empty(pages, "no page was allocated, freed or faulted on")
     else:
@@ -104,7 +104,7 @@ def _draw(axes: Axes, events: pd.DataFrame) -> None:
             axes.vlines(time, page, last, color=mark.colour, linewidth=1.6, alpha=0.8)
             time, page = np.concatenate([time, time]), np.concatenate([page, last])
         _scatter(axes, time, page, mark)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if len(events):  # room above and below, also around a single page
         low, high = axes.dataLim.intervaly
         room = max(0.7, 0.05 * (high - low))

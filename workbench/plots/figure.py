@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -42,13 +43,17 @@ class Figure(MatplotlibFigure):
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
-        """Return a PNG with alternative text, and that text alone where no picture can be shown."""
+        """Return a PNG, and an HTML image of it because JupyterLab gives only that one its text."""
         png = BytesIO()
         self.savefig(png, format="png", dpi=SCREEN_DPI)
+        image, alt = b64encode(png.getvalue()).decode(), self.workbench_alt
         width, height = (round(100 * inches) for inches in self.get_size_inches())
-        described: dict[str, object] = {"alt": self.workbench_alt, "width": width, "height": height}
-        bundle = {"image/png": b64encode(png.getvalue()).decode(), "text/plain": self.workbench_alt}
-        return bundle, {"image/png": described}
+        tag = (
+            f'<img alt="{escape(alt)}" width="{width}" height="{height}" '
+            f'src="data:image/png;base64,{image}">'
+        )
+        bundle = {"text/html": tag, "image/png": image, "text/plain": alt}
+        return bundle, {"image/png": {"alt": alt, "width": width, "height": height}}
 
 
 def base_style() -> AbstractContextManager[None]:
