@@ -16,14 +16,13 @@ from typing import NoReturn
 
 import click
 
-from workbench import __version__
 from workbench.cli import machine, run, text
 from workbench.cli.options import INTERRUPTED, complain
 from workbench.errors import WorkbenchError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="workbench")
+@click.version_option(package_name="bpf-arena-workbench", prog_name="workbench")
 def cli() -> None:
     """Run, step through, draw and compare BPF arena programs.
 

@@ -30,11 +30,11 @@ def hex_bytes(text: str) -> bytes:
 
 
 def hex_number(text: str) -> int:
-    """Read a hexadecimal number, with or without 0x."""
+    """Read a hexadecimal number of up to 64 bits, with or without 0x."""
     try:
-        return int(text, 16)
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not a hexadecimal number") from None
+        return int.from_bytes(int(text, 16).to_bytes(8))
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"'{text}' is not a hexadecimal number of 64 bits") from None
 
 
 file_argument = click.argument("file", metavar="FILE")

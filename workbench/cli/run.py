@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     AnyArena = Arena | KernelArena
 
-FUEL = 10_000_000_000  # some 20 seconds: more than any example needs, and an endless one ends
+FUEL = 2_000_000_000  # some 5 seconds: more than any example needs, and an endless one ends
 R0_BITS = {"interpreter": 64, "kernel": 32}
 SHOWN = 256  # bytes of context in the text output
 
@@ -117,7 +117,7 @@ def _check_output(output: Path | None, runs: int) -> None:
 
 
 def _arena(engine: str, pages: int, flags: int, user_base: int | None) -> "AnyArena":
-    """Make the arena; a program that names none gets one too, for bytecode has no names."""
+    """Make the arena, and so check its options, whether or not a program will use it."""
     if engine == "kernel":
         from workbench.engines.kernel import KernelArena
 
@@ -147,17 +147,26 @@ def _loaded(program: "Program", arena: "AnyArena", request: Request) -> Iterator
         assert isinstance(arena, KernelArena)
         if not request.verify:
             raise Unsupported("the kernel runs verified programs only; use --engine interpreter")
-        with Kernel(program, arena) as kernel:
+        with Kernel(program, arena if _uses_arena(program) else None) as kernel:
             yield lambda content: kernel.run(content, request.fuel, request.trace)
         return
     from workbench.arena import Arena
     from workbench.engines.interpreter import Interpreter
 
     assert isinstance(arena, Arena)
-    with Interpreter(program, arena, verify=request.verify) as engine:
+    used = arena if _uses_arena(program) else None
+    with Interpreter(program, used, verify=request.verify) as engine:
         fuel = FUEL if request.fuel is None else request.fuel
         engine.run(fuel=0, trace=request.trace, capacity=1)  # loads compiled code, not timed
         yield lambda content: engine.run(content, fuel, request.trace)
+
+
+def _uses_arena(program: "Program") -> bool:
+    """Tell whether a program names an arena, or loads a map as bytecode without names does."""
+    from workbench.isa import Op
+
+    operations = set(program.instructions["op"].tolist())
+    return program.uses_arena or bool(operations & {Op.LD_MAP_FD, Op.LD_MAP_IDX, Op.LD_MAP_VALUE})
 
 
 def _show(results: "list[Result]", failure: str | None, engine: str, names: Sequence[str],

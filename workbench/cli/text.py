@@ -67,7 +67,8 @@ def verify(file: str, names: tuple[str, ...], engine: str, flags: tuple[str, ...
            kind: str | None, with_log: bool, as_json: bool) -> int:
     """Verify the programs of FILE without running them.
 
-    --program chooses some of them, --engine the verifier: the workbench's own (interpreter) or that of Linux (kernel).
+    --program chooses some of them, --engine the verifier: the workbench's own (interpreter) or
+    that of Linux (kernel).
     """
     number = arena_flags(flags)
     judged = [(program, _judge(engine, program, number)) for program in read(file, names, kind)]
