@@ -4,6 +4,7 @@ Both have the methods that tests/rows.py calls, and answer in the same terms: a 
 exception that carries the errno's name.
 """
 
+import contextlib
 import struct
 from typing import Any
 
@@ -64,7 +65,7 @@ class Machine:
         mapped = row.table.get("mapped", True)
         self.mapped = self.pages if mapped is True else int(mapped)
         base = default_user_base(self.pages) if self.mapped else 0
-        self.base = row.table.get("base", base)
+        self.base = row.table.get("base", base) % (1 << 64)
         words = row.table.get("ctx", [])
         self.context = struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
 
@@ -138,8 +139,9 @@ class EmulatedMachine(Machine):
     def mmap(self, length: int, address: int, prot: str, flags: list[str], offset: int) -> int:
         number = flags_of(flags, MapFlags)
         at = self.mapping.mmap(length, address, PROTECTIONS[prot], number, offset)
-        if number & MapFlags.POPULATE and not self.flags & ArenaFlags.SEGV_ON_FAULT:
-            self.arena.user.read(at, self.mapping.length)
+        if number & (MapFlags.POPULATE | MapFlags.LOCKED):
+            with contextlib.suppress(SegmentationFault):
+                self.arena.user.read(at, self.mapping.length)
         return at
 
     def map_other(self, address: int, length: int) -> int:
@@ -154,10 +156,13 @@ class EmulatedMachine(Machine):
     def madvise(self, address: int, length: int, advice: str) -> None:
         self.mapping.madvise(address, length, Advice[advice.upper()])
         if advice.startswith("populate"):
-            try:
-                self.arena.user.read(address, length)
-            except SegmentationFault as fault:
-                raise ArenaError("EFAULT", str(fault)) from None
+            self._populate(address, length, "EFAULT")
+
+    def _populate(self, address: int, length: int, errno_name: str) -> None:
+        try:
+            self.arena.user.read(address, length)
+        except SegmentationFault as fault:
+            raise ArenaError(errno_name, str(fault)) from None
 
     def mremap(self, address: int, old: int, new: int, to: int, flags: list[str]) -> int:
         return self.mapping.mremap(address, old, new, flags_of(flags, RemapFlags))
@@ -167,8 +172,10 @@ class EmulatedMachine(Machine):
 
     def mlock(self, address: int, length: int) -> None:
         self.mapping.mlock(address, length)
+        self._populate(address, length, "ENOMEM")
 
-    munlock = mlock
+    def munlock(self, address: int, length: int) -> None:
+        self.mapping.mlock(address, length)
 
     def freeze(self) -> None:
         self.mapping.window.freeze()

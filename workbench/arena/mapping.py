@@ -121,8 +121,10 @@ class Window:
 
     def freeze(self) -> None:
         """BPF_MAP_FREEZE: no writable mapping from now on."""
-        if self.frozen or self.was_writable:
-            _refuse("EBUSY", "an arena that is frozen, or was mapped writable, cannot be frozen")
+        if self.frozen:
+            _refuse("EPERM", "the arena is frozen already")
+        if self.was_writable:
+            _refuse("EBUSY", "an arena that was ever mapped writable cannot be frozen")
         self.frozen = True
 
 
@@ -297,7 +299,7 @@ class UserMapping:
             _refuse("EINVAL", "an arena has no storage to synchronise with")
 
     def mlock(self, address: int, length: int) -> None:
-        """Lock in memory, or unlock: accepted, without effect on an arena."""
+        """Lock in memory, or unlock: nothing stays locked, but locking faults the range in."""
         first = address - address % PAGE_SIZE
         self._checked_range(first, address + length - first)
 
