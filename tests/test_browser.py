@@ -3,24 +3,18 @@
 Set WORKBENCH_SCREENSHOTS to a folder to keep the screenshots; else they go to pytest's tmp_path.
 """
 
-import json
 import os
 import re
-import secrets
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nbformat
 import pytest
+from lab_server import ROOT, Lab, serving
 from stepper_synthetic import list_sum, long_run
 
 from workbench.widgets.export import to_html
@@ -29,9 +23,9 @@ from workbench.widgets.payload import pack, unpack
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[1]
 FIRST_NOTEBOOK = ROOT / "notebooks" / "00_sixty_seconds.ipynb"
 OWN_NOTEBOOK = """\
+from lab_server import ROOT, Lab, serving
 from stepper_synthetic import list_sum
 from workbench.widgets.stepper import Stepper
 stepper = Stepper(list_sum()[0], t=3)
@@ -64,19 +58,11 @@ OVERFLOWING = """() => [document.documentElement,
 
 
 @pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Any]:
+def browser(chromium: str) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium_path, args=list(FLAGS))
+        browser = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def chromium_path() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
 
 
 @contextmanager
@@ -103,24 +89,19 @@ def keep(page: Any, name: str, tmp_path: Path) -> None:
     page.screenshot(path=str(folder / f"{name}.png"), full_page=True)
 
 
-class Exported(NamedTuple):
-    """An exported page on disk."""
-
-    url: str
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of an exported page on disk."""
     path = tmp_path_factory.mktemp("export") / "list_sum.html"
     path.write_text(to_html(list_sum()[0], "List sum"))
-    return Exported(path.as_uri())
+    return path.as_uri()
 
 
 @contextmanager
-def opened(browser: Any, exported: Exported, step: int = 0, **options: Any) -> Iterator[Any]:
+def opened(browser: Any, exported: str, step: int = 0, **options: Any) -> Iterator[Any]:
     """The exported page at a step, with the stepper focused."""
     with watched(browser, **options) as page:
-        page.goto(f"{exported.url}#t={step}")
+        page.goto(f"{exported}#t={step}")
         page.wait_for_selector(f".stp[data-step='{step}']")
         page.focus(".stp")
         yield page
@@ -155,7 +136,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("start", "keys", "end"), KEYS)
 def test_keys_move_through_the_run(
-    browser: Any, exported: Exported, start: int, keys: str, end: int
+    browser: Any, exported: str, start: int, keys: str, end: int
 ) -> None:
     with opened(browser, exported, start) as page:
         for key in keys.split():
@@ -163,7 +144,7 @@ def test_keys_move_through_the_run(
         assert step_of(page) == end
 
 
-def test_a_step_is_shown_everywhere(browser: Any, exported: Exported) -> None:
+def test_a_step_is_shown_everywhere(browser: Any, exported: str) -> None:
     with opened(browser, exported, 15) as page:
         assert page.get_attribute(".stp", "data-pc") == "25"
         assert page.get_attribute(".stp", "data-n") == "197"
@@ -184,7 +165,7 @@ def test_a_step_is_shown_everywhere(browser: Any, exported: Exported) -> None:
         assert "0xffff888123456700" in page.inner_text(".stp-regs")
 
 
-def test_the_address_follows_the_step_and_leads_to_it(browser: Any, exported: Exported) -> None:
+def test_the_address_follows_the_step_and_leads_to_it(browser: Any, exported: str) -> None:
     with opened(browser, exported, 15) as page:
         page.keyboard.press("ArrowRight")
         wait_for(lambda: page.evaluate("location.hash") == "#t=16")
@@ -192,7 +173,7 @@ def test_the_address_follows_the_step_and_leads_to_it(browser: Any, exported: Ex
         page.wait_for_selector(".stp[data-step='40']")
 
 
-def test_slider_and_mouse(browser: Any, exported: Exported) -> None:
+def test_slider_and_mouse(browser: Any, exported: str) -> None:
     with opened(browser, exported) as page:
         page.locator(".stp-range").fill("100")
         assert step_of(page) == 100
@@ -204,7 +185,7 @@ def test_slider_and_mouse(browser: Any, exported: Exported) -> None:
         assert page.get_attribute(".stp", "data-pc") == "16"
 
 
-def test_memory_goes_where_the_reader_asks(browser: Any, exported: Exported) -> None:
+def test_memory_goes_where_the_reader_asks(browser: Any, exported: str) -> None:
     with opened(browser, exported, 196) as page:
         page.fill(".stp-address", "page 4")
         page.keyboard.press("Enter")
@@ -217,7 +198,7 @@ def test_memory_goes_where_the_reader_asks(browser: Any, exported: Exported) -> 
         assert page.get_attribute(".stp-address", "aria-invalid") == "true"
 
 
-def test_play_stops_at_a_breakpoint(browser: Any, exported: Exported) -> None:
+def test_play_stops_at_a_breakpoint(browser: Any, exported: str) -> None:
     with opened(browser, exported, 14) as page:
         page.keyboard.press("b")
         page.select_option(".stp-speed", "100")
@@ -228,7 +209,7 @@ def test_play_stops_at_a_breakpoint(browser: Any, exported: Exported) -> None:
         assert step_of(page) == 23
 
 
-def test_help_escape_and_announcements(browser: Any, exported: Exported) -> None:
+def test_help_escape_and_announcements(browser: Any, exported: str) -> None:
     with opened(browser, exported) as page:
         page.keyboard.press("?")
         assert page.is_visible(".stp-help")
@@ -245,7 +226,7 @@ def test_help_escape_and_announcements(browser: Any, exported: Exported) -> None
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [480, 700, 900, 1200])
 def test_nothing_overflows(
-    browser: Any, exported: Exported, width: int, scheme: str, tmp_path: Path
+    browser: Any, exported: str, width: int, scheme: str, tmp_path: Path
 ) -> None:
     size = {"width": width, "height": 800}
     with opened(browser, exported, 17, viewport=size, color_scheme=scheme) as page:
@@ -292,87 +273,10 @@ def test_an_empty_run_says_why(browser: Any, tmp_path: Path) -> None:
         page.wait_for_selector("text=No step was recorded: R1 !read_ok")
 
 
-class Lab(NamedTuple):
-    """A running JupyterLab server and the folder that it serves."""
-
-    url: str
-    token: str
-    root: Path
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("lab")
-    root = home / "root"
-    (root / "notebooks").mkdir(parents=True)
-    (root / "data").symlink_to(ROOT / "data")
-    write_settings(home / "settings")
-    server = Lab(f"http://127.0.0.1:{free_port()}", secrets.token_hex(8), root)
-    with (home / "server.log").open("wb") as log:
-        process = start_lab(server, home, log)
-        try:
-            wait_until_up(server, home / "server.log")
-            yield server
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
-
-
-def write_settings(folder: Path) -> None:
-    """No news from the network; all cells in the document, not only those in view."""
-    settings = {
-        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-        "notebook-extension/tracker": {"windowingMode": "none"},
-    }
-    for name, values in settings.items():
-        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-
-
-def start_lab(server: Lab, home: Path, log: Any) -> "subprocess.Popen[bytes]":
-    folders = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-    }
-    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
-    port = server.url.rpartition(":")[2]
-    options = [
-        "--no-browser",
-        f"--port={port}",
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={server.token}",
-        f"--ServerApp.root_dir={server.root}",
-        "--LabApp.expose_app_in_browser=True",
-        *(["--allow-root"] if os.geteuid() == 0 else []),
-    ]
-    command = [sys.executable, "-m", "jupyterlab", *options]
-    return subprocess.Popen(
-        command, env=environment, stdout=log, stderr=log, start_new_session=True
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(server: Lab, log: Path) -> None:
-    for _ in range(150):
-        try:
-            urllib.request.urlopen(f"{server.url}/api?token={server.token}", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+    with serving(tmp_path_factory.mktemp("lab")) as server:
+        yield server
 
 
 # The app is ready when its notebook's kernel is: running before that opens "Select Kernel".
@@ -394,6 +298,7 @@ PYTHON = """async (code) => {
 }"""
 CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
   .map((cell) => cell.model.sharedModel.source)"""
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
 DIRTY = "window.jupyterapp.shell.currentWidget.context.model.dirty"
 # Colour of the square that marks the allocation at step 6, and what the theme says it should be.
 STRIP_COLOUR = """() => {
@@ -446,7 +351,10 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
         for key in ("ArrowRight", "j", "j", "k"):
             page.keyboard.press(key)
         assert step_of(page) == 5
-        wait_for(lambda: page.evaluate(PYTHON, "print(stepper.t)") == "5")
+        for _ in range(60):  # echoes of earlier steps arrive meanwhile and must not win
+            page.keyboard.press("ArrowRight")
+        assert step_of(page) == 65
+        wait_for(lambda: page.evaluate(PYTHON, "print(stepper.t)") == "65")
         check_keys_stay_inside(page)
         here = str(step_of(page))
         wait_for(lambda: page.evaluate(PYTHON, "print(stepper.t)") == here)
@@ -454,16 +362,14 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
         page.wait_for_selector(".stp[data-step='18']")
         page.wait_for_selector(".stp-row[data-pc='16'] [aria-pressed=true]")
         keep(page, "jupyterlab-light", tmp_path)
-        page.evaluate(
-            "window.jupyterapp.commands.execute"
-            "('apputils:change-theme', { theme: 'JupyterLab Dark' })"
-        )
+        page.evaluate(THEME, "JupyterLab Dark")
         page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
         wait_for(lambda: page.evaluate(STRIP_COLOUR) == page.evaluate(THEME_COLOUR))
         keep(page, "jupyterlab-dark", tmp_path)
         page.evaluate("window.jupyterapp.shell.currentWidget.context.model.dirty = true")
         page.keyboard.press("Control+s")
         wait_for(lambda: not page.evaluate(DIRTY))
+        page.evaluate(THEME, "JupyterLab Light")
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.closest('.jp-Notebook') !== null")
         assert page.evaluate("document.activeElement.closest('.stp') === null")
@@ -477,9 +383,11 @@ def test_first_notebook_in_jupyterlab(browser: Any, lab: Lab, tmp_path: Path) ->
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
         assert step_of(page) == 2
-        check_keys_stay_inside(page)
         page.keyboard.press("f")
+        assert "Fault: " in page.inner_text(".stp-say")
+        page.keyboard.press("c")
         keep(page, "00_sixty_seconds", tmp_path)
+        check_keys_stay_inside(page)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -1,4 +1,4 @@
-"""Real recordings in the browser's replay: the registers, the bytes and a sentence for each step."""
+"""Real recordings in the browser's replay: registers, bytes, and a sentence for each step."""
 
 import json
 import re

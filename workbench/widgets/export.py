@@ -52,8 +52,12 @@ const model = {
   set(name, value) { state[name] = value; for (const f of listeners[`change:${name}`] ?? []) f(); },
   on: (event, f) => { (listeners[event] ??= new Set()).add(f); },
   off: (event, f) => { listeners[event]?.delete(f); },
-  save_changes() { try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* none */ } },
+  save_changes() { model.timer ??= setTimeout(saveAddress, 200); }, // browsers limit the rate
 };
+function saveAddress() {
+  delete model.timer;
+  try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* a frame without address */ }
+}
 addEventListener("hashchange", (event) => model.set("t", stepIn(event.newURL)));
 render({ model, el: document.getElementById("stepper") });"""
 

@@ -5,14 +5,13 @@ import { openPayload } from "./js/payload.js";
 import { faultSteps, nearest, nextAtPc, openRun } from "./js/replay.js";
 import { Memory } from "./js/memory.js";
 import { explain } from "./js/explain.js";
-import { debounce, h, setText, throttle } from "./js/dom.js";
+import { debounce, h, setText } from "./js/dom.js";
 import { createTimeline } from "./js/timeline.js";
 import { createControls, createHelp, createJumps } from "./js/controls.js";
 import { createListing } from "./js/listing.js";
 import { createRegisters } from "./js/registers.js";
 import { createBytes } from "./js/bytes.js";
 
-const SYNC_MS = 100; // how often at most Python hears of a new step
 const ANNOUNCE_MS = 300; // pause after which a screen reader hears of it
 
 /** anywidget's entry point; returns what undoes it. */
@@ -51,11 +50,17 @@ function createStepper(run, model) {
   let t = clamp(model.get("t"));
   let playing = 0;
   const memory = new Memory(run);
-  const sync = throttle(() => model.save_changes(), SYNC_MS);
   const announce = debounce(() => setText(live, spoken(run, t, sentence.textContent)), ANNOUNCE_MS);
 
   function clamp(step) {
     return Math.max(0, Math.min(run.n - 1, Math.trunc(Number(step)) || 0));
+  }
+
+  /** Set a trait and send it. Each set is sent at once: Jupyter keeps one message on its way and joins
+   * the rest, whereas a value that waits here would be overwritten by the echo of an earlier one. */
+  function tell(name, value) {
+    model.set(name, value);
+    model.save_changes();
   }
 
   /** Show step `to`, and tell the model. */
@@ -63,8 +68,7 @@ function createStepper(run, model) {
     if (to < 0 || to >= run.n || to === t) return;
     t = to;
     draw();
-    model.set("t", t);
-    sync();
+    tell("t", t);
   }
 
   const jump = (name, sign) => { pause(); go(jumpTarget(name, sign)); };
@@ -76,8 +80,7 @@ function createStepper(run, model) {
   function toggleBreakpoint(pc = run.columns.pc[t]) {
     const old = model.get("breakpoints");
     const pcs = old.includes(pc) ? old.filter((p) => p !== pc) : [...old, pc].sort((a, b) => a - b);
-    model.set("breakpoints", pcs);
-    sync();
+    tell("breakpoints", pcs);
   }
 
   /** Next execution of a row, or the previous one if there is none. */
@@ -169,7 +172,6 @@ function createStepper(run, model) {
     start() { draw(); drawBreakpoints(); },
     close() {
       pause();
-      sync.flush();
       announce.cancel();
       stopWatching();
       model.off("change:t", onStep);

@@ -14,7 +14,7 @@ class Stepper(anywidget.AnyWidget):
     """Show a recorded run; `t` is the step in view and `breakpoints` a list of pcs, both synced.
 
     `payload` is what `workbench.widgets.payload.pack` returns. Raises TraceError if it is not that.
-    Python hears of a new `t` at most ten times a second while the reader moves.
+    While the reader moves, one message at a time is on its way to Python, with the newest `t`.
     """
 
     _esm = bundle.module()

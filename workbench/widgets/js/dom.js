@@ -42,15 +42,6 @@ export function setClass(element, name) {
   if (element.className !== name) element.className = name;
 }
 
-/** Call `f` at most once per `wait` ms, the last time included; `.flush()` calls it at once. */
-export function throttle(f, wait) {
-  let timer = 0, last = -Infinity;
-  const run = () => { timer = 0; last = performance.now(); f(); };
-  const throttled = () => { timer ||= setTimeout(run, Math.max(0, wait - (performance.now() - last))); };
-  throttled.flush = () => { if (timer) { clearTimeout(timer); run(); } };
-  return throttled;
-}
-
 /** Call `f` once the calls have paused for `wait` ms; `.cancel()` forgets it. */
 export function debounce(f, wait) {
   let timer = 0;
