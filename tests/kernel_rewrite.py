@@ -59,8 +59,9 @@ def same_program(xlated: np.ndarray, dump: bytes, base: int, log: str) -> bool:
 
 def extended(dump: bytes) -> list[bool]:
     """For each 32-bit cmpxchg, whether Linux found its result used as 64 bits and extended it."""
-    found = [at for at in range(0, len(dump), 8) if dump[at] in (0xC3, 0xE3) and dump[at + 4] == 0xF1]
-    return [dump[at + 8 : at + 16] == EXTEND.code for at in found]
+    slots = [dump[at : at + 8] for at in range(0, len(dump), 8)]
+    exchanges = [n for n, code in enumerate(slots) if code[0] in (0xC3, 0xE3) and code[4] == 0xF1]
+    return [slots[n + 1] == EXTEND.code for n in exchanges]
 
 
 def dump_of(
@@ -87,8 +88,8 @@ def patched(xlated: np.ndarray, pc: int, base: int) -> list[Slot]:
     op, dst, src, _, off, imm = (int(value) for value in xlated[pc])
     if op == Op.INVALID:
         above = xlated[pc - 1]
-        resolved = base if above["op"] == Op.LD_MAP_VALUE else 0
-        return [slot(0, imm=resolved + (int(above["imm"]) >> 32) >> 32 if resolved else int(above["imm"]) >> 32)]
+        upper = int(above["imm"]) >> 32
+        return [slot(0, imm=base + upper >> 32 if above["op"] == Op.LD_MAP_VALUE else upper)]
     code, name = one(xlated, pc), Op(op).name
     if Op.JEQ64 <= op <= Op.JA32:
         return [Slot(code, pc + 1 + off)]
@@ -185,10 +186,16 @@ def land(groups: list[list[Slot]]) -> bytes:
         for code, target in group:
             if target is not None:
                 distance = starts[target] - (len(out) // 8 + 1)
-                far = code[0] == 0x06
-                code = slot(6, imm=distance).code if far else code[:2] + struct.pack("<h", distance) + code[4:]
+                code = lead(code, distance)
             out += code
     return out
+
+
+def lead(code: bytes, distance: int) -> bytes:
+    """Give a jump its distance: gotol has it in imm."""
+    if code[0] == 0x06:
+        return slot(0x06, imm=distance).code
+    return code[:2] + struct.pack("<h", distance) + code[4:]
 
 
 def mask(code: bytes) -> bytes:

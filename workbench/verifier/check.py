@@ -170,7 +170,7 @@ def _stack_access(fact: Access, value: Value, state: State) -> Reason:
 
 
 def _loads(fact: Access) -> bool:
-    return not fact.write or fact.atomic and fact.stored < 0
+    return not fact.write or (fact.atomic and fact.stored < 0)
 
 
 def _spill(fact: Access, value: Value, state: State) -> Reason:

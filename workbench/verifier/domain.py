@@ -28,7 +28,10 @@ NAMES = {
 
 
 class Value(NamedTuple):
-    """A set of kinds; a number if one is known; for stack pointers the frame pointed into."""
+    """A set of kinds; a number if one is known; the frame that a stack pointer leads into.
+
+    `frame` is -1 without a stack pointer, and when different frames are possible.
+    """
 
     kinds: int
     number: int | None = None
@@ -73,11 +76,12 @@ def join(left: Value, right: Value) -> Value:
     """Return the smallest value that covers both."""
     if left == right:
         return left
-    same = left.kinds == right.kinds
+    if left.kinds & right.kinds & STACK:
+        frame = left.frame if left.frame == right.frame else -1
+    else:
+        frame = left.frame if left.kinds & STACK else right.frame
+    same = left.kinds == right.kinds and left.frame == right.frame
     number = left.number if same and left.number == right.number else None
-    frame = left.frame if left.frame == right.frame else max(left.frame, right.frame)
-    if left.frame != right.frame and left.kinds & right.kinds & STACK:
-        number, frame = None, -1
     return Value(left.kinds | right.kinds, number, frame)
 
 
@@ -113,8 +117,8 @@ def join_states(left: State, right: State) -> State:
 def assign(state: State, register: int, value: Value) -> State:
     """Return the state after `register` of the current frame took a value."""
     registers, slots = state[-1]
-    changed = registers[:register] + (value,) + registers[register + 1 :]
-    return state[:-1] + (Frame(changed, slots),)
+    changed = (*registers[:register], value, *registers[register + 1 :])
+    return (*state[:-1], Frame(changed, slots))
 
 
 def store_slot(state: State, frame: int, offset: int, value: Value) -> State:
@@ -126,7 +130,7 @@ def store_slot(state: State, frame: int, offset: int, value: Value) -> State:
     slots[offset] = value
     if value == ANY_SCALAR:
         del slots[offset]
-    return state[:frame] + (Frame(registers, slots),) + state[frame + 1 :]
+    return (*state[:frame], Frame(registers, slots), *state[frame + 1 :])
 
 
 def forget_slots(state: State) -> State:

@@ -32,8 +32,7 @@ from workbench.verifier.transfer import CALLER_SAVED, TRANSFERS, jumps
 LIMIT = 1_000_000
 _ALU64_LAST = int(Op.ARSH64)
 _CONTROL = frozenset(
-    int(op)
-    for op in (*facts.JUMPS, Op.JA, Op.JA32, Op.MAY_GOTO, Op.CALL_LOCAL, Op.CALLX, Op.EXIT)
+    int(op) for op in (*facts.JUMPS, Op.JA, Op.JA32, Op.MAY_GOTO, Op.CALL_LOCAL, Op.CALLX, Op.EXIT)
 )
 
 Answer = tuple[Value, ...]  # r0 to r5 as a function leaves them
@@ -99,7 +98,7 @@ class Explorer:
         return result
 
     def _straight(self, pc: int, state: State) -> list[tuple[int, State]]:
-        """Follow instructions until control moves or paths meet; returns targets, -1 for an exit."""
+        """Follow instructions until control moves or paths meet; gives targets, -1 at an exit."""
         while True:
             i = self.program[pc]
             self._check(pc, state)
@@ -117,10 +116,11 @@ class Explorer:
         """Raise VerificationError unless every fact of the instruction holds."""
         self.processed += 1
         if self.processed > LIMIT:
-            reason = f"BPF program is too large. Processed {self.processed} insn"
-            raise VerificationError(pc, reason)
+            large = f"BPF program is too large. Processed {self.processed} insn"
+            raise VerificationError(pc, large)
         for check, fact in self._facts[pc]:
-            if reason := check(fact, state, self.setting):
+            reason = check(fact, state, self.setting)
+            if reason is not None:
                 raise VerificationError(pc, reason)
         if self._bases[pc] >= 0:
             self._note_access(pc, state)

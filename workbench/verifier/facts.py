@@ -76,9 +76,11 @@ class Returnable(NamedTuple):
     """r0 may be handed to the caller."""
 
 
-Fact = (
-    Never | Readable | Arithmetic | Access | Argument | Packet | Shallow | Returnable
-)
+Fact = Never | Readable | Arithmetic | Access | Argument | Packet | Shallow | Returnable
+
+
+KEPT_IN_RAW = (Never, Readable, Shallow, Returnable)
+"""Facts that type `raw` proves as well; its engine checks the others as the program runs."""
 
 
 class Setting(NamedTuple):
@@ -100,8 +102,9 @@ CASTS = {Op.CAST_KERN, Op.CAST_USER}
 UNARY = {op for op in Op if Op.NEG64 <= op <= Op.NEG32 or Op.LE16 <= op <= Op.BSWAP64}
 JUMPS = {op for op in Op if Op.JEQ64 <= op <= Op.JSLE32}
 PACKET_LOADS = {op for op in Op if Op.LD_ABS8 <= op <= Op.LD_IND32}
-LOADS = {op for op in Op if Op.LDX8 <= op <= Op.LDXS32 or Op.LOAD_ACQUIRE8 <= op <= Op.LOAD_ACQUIRE64}
-STORES = {op for op in Op if Op.STX8 <= op <= Op.STX64 or op >= Op.STORE_RELEASE8 and op <= Op.STORE_RELEASE64}
+PLAIN = {op for op in Op if op < isa.FIRST_ARENA_OP}
+LOADS = {op for op in PLAIN if op.name.startswith(("LDX", "LOAD_ACQUIRE"))}
+STORES = {op for op in PLAIN if op.name.startswith(("STX", "STORE_RELEASE"))}
 UPDATES = {op for op in Op if Op.ATOMIC_ADD32 <= op <= Op.CMPXCHG64}
 FETCHES = {op for op in UPDATES if not op.name.startswith("ATOMIC")}
 BYTES = {op: int("".join(filter(str.isdigit, op.name))) // 8 for op in LOADS | STORES | UPDATES}
@@ -117,7 +120,7 @@ def facts_of(instruction: Instruction, pc: int, setting: Setting) -> tuple[Fact,
     """List what must hold before the instruction at slot `pc` runs."""
     facts = _FACTS[instruction.op](instruction, pc, setting)
     if setting.raw:
-        return tuple(fact for fact in facts if isinstance(fact, Never | Readable | Shallow))
+        return tuple(fact for fact in facts if isinstance(fact, KEPT_IN_RAW))
     return tuple(facts)
 
 
@@ -130,10 +133,11 @@ def _read(*registers: int) -> list[Fact]:
 
 
 def _binary(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    if i.src == isa.ZERO and i.op in DIVISIONS and not setting.raw and i.imm == 0:
-        return [Never("div by zero")]
-    if i.src == isa.ZERO and i.op in SHIFTS and not setting.raw and not 0 <= i.imm < SHIFTS[Op(i.op)]:
-        return [Never(f"invalid shift {i.imm}")]
+    if i.src == isa.ZERO and not setting.raw:
+        if i.op in DIVISIONS and i.imm == 0:
+            return [Never("div by zero")]
+        if i.op in SHIFTS and not 0 <= i.imm < SHIFTS[Op(i.op)]:
+            return [Never(f"invalid shift {i.imm}")]
     return [*_read(i.src, i.dst), *_written(i.dst), Arithmetic(i.op, i.dst, i.src, i.imm)]
 
 
@@ -185,7 +189,8 @@ def _update(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 def _helper(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     row = HELPERS.get(i.imm)
     if row is None:
-        return [Never(f"invalid func unknown#{i.imm & 0xFFFFFFFF}: the workbench has no such helper")]
+        number = f"invalid func unknown#{i.imm & 0xFFFFFFFF}"
+        return [Never(f"{number}: the workbench has no such helper")]
     return _arguments(row.arguments)
 
 
@@ -228,11 +233,13 @@ def _wide(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 
 
 def unresolved(i: Instruction, pc: int, setting: Setting) -> str:
-    """Say why what an instruction refers to cannot be found, or nothing; Linux asks before facts."""
+    """Say why what an instruction refers to cannot be found, or nothing; Linux asks this first."""
     kind, name = setting.names.get(pc, ("", ""))
     number = (i.imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
     if i.op == Op.CALL_KFUNC and name not in KFUNCS:
         return f"calling kernel function {name or number} is not allowed"
+    if i.op == Op.CALL_KFUNC and i.off:
+        return "kfunc offset > 0 without fd_array is invalid"
     if i.op == Op.LD_BTF_ID:
         return "kernel variables (btf_id) are not supported by the workbench"
     if i.op in (Op.LD_MAP_FD, Op.LD_MAP_VALUE) and not kind:

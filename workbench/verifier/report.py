@@ -1,4 +1,4 @@
-"""What verification found: a verdict with its reason, a log in the kernel's form, the rewritten code."""
+"""What verification found: a verdict and why, a log in the kernel's form, the rewritten code."""
 
 import re
 from dataclasses import dataclass, field
@@ -93,6 +93,7 @@ def _line(program: Program, pc: int) -> str:
 
 _CAST = re.compile(r"cast_(kern|user)\((r\d+)\)")
 _OFFSET = re.compile(r"(\(r\d+) ([+-]) (\d+)")
+_COMPARED = re.compile(r"^(if .* )(-?\d+) goto")
 _TARGET = re.compile(r"\b(goto|gotol|may_goto|call) ([+-]\d+)$")
 
 
@@ -102,4 +103,4 @@ def _kernel_spelling(text: str) -> str:
     text = _CAST.sub(lambda m: f"addr_space_cast({m[2]}, {spaces[m[1]]})", text)
     text = _OFFSET.sub(r"\1 \2\3", text)
     text = _TARGET.sub(r"\1 pc\2", text)
-    return re.sub(r"^(if .* )(-?\d+) goto", lambda m: f"{m[1]}{int(m[2]) & 0xFFFFFFFF:#x} goto", text)
+    return _COMPARED.sub(lambda m: f"{m[1]}{int(m[2]) & 0xFFFFFFFF:#x} goto", text)

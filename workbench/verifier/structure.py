@@ -31,9 +31,10 @@ def function_starts(program: Sequence[Instruction]) -> list[int]:
 
 
 def check_structure(program: Sequence[Instruction], raw: bool) -> None:
-    """Raise VerificationError for a program whose shape alone is wrong; `raw` may hold dead code."""
+    """Raise VerificationError for a program of a wrong shape; `raw` may hold dead code."""
     if len(program) > MAX_SLOTS:
-        raise VerificationError(-1, f"the program has {len(program)} slots; Linux allows {MAX_SLOTS}")
+        large = f"the program has {len(program)} slots; Linux allows {MAX_SLOTS}"
+        raise VerificationError(-1, large)
     starts = function_starts(program)
     for start, end in zip(starts, [*starts[1:], len(program)], strict=True):
         _check_jumps(program, start, end)

@@ -107,7 +107,7 @@ def _kinds_without_arena(op: int, first: int, second: int) -> int:
 
 
 def _move_pointer(op: int, left: Value, right: Value) -> Value:
-    """A pointer plus or minus a number points elsewhere in the same memory; the rest are numbers."""
+    """A pointer plus or minus a number stays in its memory; other operations make numbers."""
     if op == Op.ADD64 and right.kinds & POINTERS:
         left, right = right, left
     if op not in (Op.ADD64, Op.SUB64) or right.kinds & POINTERS:
@@ -216,13 +216,13 @@ def _wide(i: Instruction, pc: int, state: State, setting: Setting) -> State:
 
 
 def _call(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    """A helper, a kfunc or a packet load answers in r0; Linux forgets r1 to r5, `raw` keeps them."""
+    """A helper, kfunc or packet load answers in r0; Linux forgets r1 to r5, `raw` keeps them."""
     if setting.raw:
         return assign(state, 0, ANY_SCALAR)
     _, name = setting.names.get(pc, ("", ""))
     answer = UNSET if name in facts.NO_RESULT else ANY_SCALAR
     registers, slots = state[-1]
-    return state[:-1] + (Frame((answer, *CALLER_SAVED, *registers[6:]), slots),)
+    return (*state[:-1], Frame((answer, *CALLER_SAVED, *registers[6:]), slots))
 
 
 TRANSFERS = {int(op): _nothing for op in Op}

@@ -1,0 +1,279 @@
+"""The verifier: rows of single rules, random programs, and Linux's own answers to both."""
+
+import tomllib
+from functools import reduce
+from pathlib import Path
+
+import kernel_rewrite
+import numpy as np
+import pytest
+from bpf_probe import refusal
+from generate import generate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import isa
+from workbench.assembler import assemble
+from workbench.errors import DecodeError, VerificationError
+from workbench.isa import Op
+from workbench.program import Program, Reference
+from workbench.verifier import Report, verify
+from workbench.verifier.check import CHECKS
+from workbench.verifier.domain import (
+    ANY_SCALAR,
+    ARENA,
+    ARENA_POINTER,
+    CTX,
+    MAP,
+    MEM,
+    STACK,
+    UNSET,
+    Value,
+    join,
+    scalar,
+)
+from workbench.verifier.facts import _FACTS, Fact
+from workbench.verifier.transfer import TRANSFERS, binary, fold
+
+PATH = Path(__file__).parent / "rows" / "verifier.toml"
+ROWS = tomllib.loads(PATH.read_text())["row"]
+KERNEL_ROWS = [row for row in ROWS if row.get("type") != "raw"]
+BASE = 0x100010000000
+PAGES = 16
+
+
+def name_of(row: dict) -> str:
+    return row["name"].replace(" ", "-")
+
+
+def program_of(row: dict) -> Program:
+    return assemble(row["asm"], type=row.get("type", "syscall"))
+
+
+def random_case(seed: int) -> tuple[Program, int, int, int]:
+    """A random valid program with its arena's pages, base and flags."""
+    case = generate(seed)
+    references = tuple(Reference(*reference) for reference in case.references)
+    program = Program("random", "syscall", case.bytecode, references)
+    return program, case.pages, case.user_base, case.flags
+
+
+# Rows
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_row(row: dict) -> None:
+    report = verify(program_of(row), row.get("flags", 0))
+    if "refused" in row:
+        assert (report.ok, report.pc) == (False, row["at"]), str(report)
+        assert report.reason.startswith(row["refused"])
+        return
+    assert report.ok, str(report)
+    changed = np.flatnonzero(report.xlated["op"] != program_of(row).instructions["op"])
+    found = {str(pc): Op(int(report.xlated["op"][pc])).name for pc in changed}
+    assert found == row.get("xlated", {})
+
+
+def test_every_fact_has_a_check_and_every_operation_facts_and_transfer() -> None:
+    assert set(CHECKS) == set(Fact.__args__)
+    assert set(_FACTS) == set(TRANSFERS) == {int(op) for op in Op}
+
+
+# Reports
+
+
+def test_report_of_an_accepted_program() -> None:
+    report = verify(assemble("r1 = arena + 8 ll\nr1 = cast_kern(r1)\nr0 = *(u8 *)(r1 + 0)\nexit"))
+    assert str(report) == "accepted: 4 instructions, 1 arena access, 1 cast"
+    assert (report.ok, report.pc, report.reason) == (True, -1, "")
+    assert "processed 4 insns" in report.log
+    assert not report.xlated.flags.writeable
+    report.raise_if_refused()
+
+
+def test_report_of_a_refused_program() -> None:
+    report = verify(assemble("r2 = 7\nif r2 > 3 goto +0\nr1 = *(u64 *)(r2 + 8)\nr0 = 0\nexit"))
+    assert str(report) == "refused at instruction 2: R2 invalid mem access 'scalar'"
+    lines = report.log.splitlines()
+    assert lines[:2] == ["2: (79) r1 = *(u64 *)(r2 +8)", "R2 invalid mem access 'scalar'"]
+    assert lines[2].startswith("processed ")
+    with pytest.raises(VerificationError, match="instruction 2: R2 invalid mem access") as caught:
+        report.raise_if_refused()
+    assert (caught.value.pc, caught.value.log) == (2, report.log)
+
+
+@pytest.mark.parametrize(
+    ("asm", "line"),
+    [
+        ("if r3 == -1 goto +1\nr0 = 0\nexit", "0: (15) if r3 == 0xffffffff goto pc+1"),
+        ("r1 = cast_kern(r5)\nexit", "0: (bf) r1 = addr_space_cast(r5, 0, 1)"),
+        ("r10 = -5\nr0 = 0\nexit", "0: (b7) r10 = -5"),
+        ("*(u8 *)(r10 - 520) = 3\nr0 = 0\nexit", "0: (72) *(u8 *)(r10 -520) = 3"),
+    ],
+)
+def test_log_spells_instructions_as_linux_does(asm: str, line: str) -> None:
+    assert verify(assemble(asm)).log.splitlines()[0] == line
+
+
+def test_addresses_are_checked_against_the_arena() -> None:
+    program = assemble("r0 = arena + 8192 ll\nexit")
+    assert verify(program).ok
+    assert verify(program, arena_pages=2).ok, "one past the end, as in Linux 6.18"
+    report = verify(program, arena_pages=1)
+    assert report.reason == "invalid access to map value pointer, value_size=4096 off=8192"
+
+
+def test_many_paths_stay_cheap() -> None:
+    """200 branches in a row, and a call in each of 8 frames twice, are joined, not multiplied."""
+    branches = "".join(f"if r1 == {n} goto +1\nr2 += {n}\n" for n in range(200))
+    frames = "".join(f"f{n}: call f{n + 1}\ncall f{n + 1}\nexit\n" for n in range(1, 7))
+    text = f"r2 = 0\n{branches}call f1\nr0 = 0\nexit\n{frames}f7: r0 = 0\nexit"
+    report = verify(assemble(text))
+    assert report.ok, str(report)
+    assert int(report.log.split()[1]) < 2000
+
+
+def test_numbers_from_arithmetic_that_runs_in_32_bits_are_unknown() -> None:
+    """The same addition sees an arena pointer in one call: its 64-bit sum in the other is wrong."""
+    text = """
+        r1 = 1 ll
+        r1 <<= 32
+        call f
+        if r0 != 0 goto +1
+        goto bad
+        r2 = arena + 0 ll
+        r1 = cast_kern(r2)
+        call f
+        r0 = 0
+        exit
+    bad: r0 = *(u64 *)(r9 + 0)
+        exit
+    f:  r0 = r1
+        r0 += 0
+        exit
+    """
+    assert verify(assemble(text)).reason == "R9 !read_ok"
+
+
+# The domain
+
+single = st.one_of(
+    st.sampled_from([UNSET, ANY_SCALAR, ARENA_POINTER, Value(MAP)]),
+    st.integers(0, 3).map(scalar),
+    st.builds(Value, st.sampled_from([CTX, MEM]), st.none() | st.integers(-16, 0), st.just(-1)),
+    st.builds(Value, st.just(STACK), st.none() | st.integers(-16, 0), st.integers(0, 1)),
+)
+values = st.lists(single, min_size=1, max_size=3).map(lambda found: reduce(join, found))
+
+
+@given(values, values, values)
+def test_join_is_a_least_upper_bound(a: Value, b: Value, c: Value) -> None:
+    assert join(a, a) == a
+    assert join(a, b).kinds == a.kinds | b.kinds
+    assert join(join(a, b), b) == join(a, b)
+    assert join(a, b) == join(b, a)
+    assert join(a, join(b, c)) == join(join(a, b), c)
+
+
+@given(st.sampled_from([op for op in Op if op <= Op.ARSH64]), values, values)
+def test_arena_pointers_absorb(op: Op, left: Value, right: Value) -> None:
+    result = binary(op, left, right).kinds & ARENA
+    assert result == (left.kinds | right.kinds) & ARENA
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 63))
+def test_folding_agrees_with_plain_arithmetic(a: int, b: int) -> None:
+    mask, low = 2**64 - 1, 2**32 - 1
+    assert fold(Op.ADD64, a, b).number == (a + b) & mask
+    assert fold(Op.SUB32, a, b).number == (a - b) & low
+    assert fold(Op.LSH64, a, b).number == a << b & mask
+    assert fold(Op.ARSH64, a, b).number == (a - (a >> 63 << 64) >> b) & mask
+    assert fold(Op.RSH32, a, b).number == ((a & low) >> b if b < 32 else None)
+    assert fold(Op.DIV64, a, b) == ANY_SCALAR
+
+
+# Random programs
+
+
+def test_random_valid_programs_are_accepted(scale) -> None:
+    for seed in range(scale(300, 20_000)):
+        program, pages, _, flags = random_case(seed)
+        report = verify(program, flags, pages)
+        assert report.ok, f"generate({seed}): {report}"
+
+
+@given(st.binary(min_size=8, max_size=160), st.sampled_from(["syscall", "raw", "tc"]))
+def test_any_bytes_get_a_verdict(content: bytes, kind: str) -> None:
+    try:
+        program = Program("bytes", kind, content[: len(content) // 8 * 8])
+    except DecodeError:
+        return
+    assert isinstance(verify(program), Report)
+
+
+@given(st.integers(0, 500), st.data())
+def test_damaged_programs_get_a_verdict(seed: int, data: st.DataObject) -> None:
+    program, pages, _, flags = random_case(seed)
+    code = bytearray(program.bytecode)
+    for _ in range(data.draw(st.integers(1, 3))):
+        code[data.draw(st.integers(0, len(code) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        damaged = Program("damaged", "syscall", bytes(code), program.references)
+    except DecodeError:
+        return
+    assert isinstance(verify(damaged, flags, pages), Report)
+
+
+# Linux
+
+
+@pytest.fixture(scope="module")
+def linux():
+    """Loads programs into the kernel: gives its reason ("" when accepted), dump and log."""
+    if reason := refusal():
+        pytest.skip(reason)
+    from workbench.engines.kernel import service, syscall
+
+    types = {"syscall": (31, 16), "socket_filter": (1, 0), "tc": (3, 0), "xdp": (6, 0)}
+    types["raw_tp"] = (17, 0)
+
+    def load(program: Program, pages: int, base: int, flags: int) -> tuple[str, bytes, str]:
+        kind, load_flags = types[program.type]
+        extra = syscall.F_MMAPABLE | flags
+        with syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, pages, extra, base) as arena:
+            code = service.bind(program, {"arena": arena.fileno()})
+            loaded = syscall.load_program(kind, code, program.license, "row", load_flags, 2)
+            if loaded.descriptor is None:
+                return loaded.log.strip().splitlines()[-2], b"", loaded.log
+            with loaded.descriptor as descriptor:
+                return "", syscall.xlated(descriptor.fileno()), loaded.log
+
+    return load
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("row", KERNEL_ROWS, ids=name_of)
+def test_linux_agrees_with_row(row: dict, linux) -> None:
+    program, flags = program_of(row), row.get("flags", 0)
+    reason, dump, log = linux(program, PAGES, BASE, flags)
+    expected = row.get("linux", row.get("refused", "")).replace("accepts", "")
+    assert reason.startswith(expected)
+    assert bool(reason) == bool(expected)
+    if "refused" not in row and "skb" not in row["asm"]:  # packet loads become whole functions
+        xlated = verify(program, flags).xlated
+        assert kernel_rewrite.same_program(xlated, dump, BASE, log)
+
+
+@pytest.mark.kernel
+def test_linux_rewrites_random_programs_alike(linux, scale) -> None:
+    for seed in range(scale(200, 5_000)):
+        program, pages, base, flags = random_case(seed)
+        reason, dump, log = linux(program, pages, base, flags)
+        report = verify(program, flags, pages)
+        assert (report.ok, reason) == (True, ""), f"generate({seed}): {report}"
+        assert kernel_rewrite.same_program(report.xlated, dump, base, log), f"generate({seed})"
+
+
+def test_encoding_of_the_rewritten_program_hides_arena_accesses() -> None:
+    program = assemble("r0 = arena + 8 ll\nr0 = cast_kern(r0)\nr0 = *(u64 *)(r0 + 0)\nexit")
+    assert isa.encode(verify(program).xlated)[24:32] == program.bytecode[24:32]
