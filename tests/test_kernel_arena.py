@@ -71,6 +71,22 @@ def test_creation_errors_are_those_of_the_emulated_arena(pages: int, base: int |
     assert held() == before
 
 
+@pytest.mark.parametrize("base", [
+    (1 << 47) - 2 * PAGE, 1 << 47, 0xFFFF_8000_0000_0000, (1 << 64) - 4 * PAGE,
+])
+def test_a_base_that_user_space_does_not_have_is_not_tried(base: int) -> None:
+    before = held()
+    with pytest.raises(ArenaError, match="EBUSY: user space cannot map"):
+        KernelArena(4, user_base=base)
+    assert held() == before
+
+
+def test_the_kernel_may_choose_the_base() -> None:
+    with KernelArena(4, user_base=0) as arena:
+        assert arena.user_start % PAGE == 0 < arena.user_start
+        assert arena.alloc() == arena.user_start
+
+
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ArenaError, match="EINVAL"):
         KernelArena(1, flags=1 << 3)

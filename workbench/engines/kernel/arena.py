@@ -35,6 +35,7 @@ from workbench.events import Actor, Kind
 if TYPE_CHECKING:
     import pandas as pd
 
+USER_LIMIT = (1 << 47) - PAGE_SIZE  # of user space with four-level page tables
 BASE_STEP = 1 << 33     # between the bases of arenas that are open at the same time
 BASE_ATTEMPTS = 512
 
@@ -43,8 +44,9 @@ class KernelArena:
     """A BPF arena of the running kernel, mapped into this process at `user_start`.
 
     `pages` is max_entries; MMAPABLE is implied in `flags`; `user_base` becomes map_extra, None
-    takes the usual base, or the next free one 8 GiB further when other arenas are open. Raises
-    ArenaError with the errno's name for what Linux refuses, KernelError where bpf(2) is unusable.
+    takes the usual base, or the next free one 8 GiB further when other arenas are open, and 0
+    lets the kernel choose. Raises ArenaError with the errno's name for what Linux refuses,
+    KernelError where bpf(2) is unusable.
     Use as a context manager, or `close`.
     """
 
@@ -58,6 +60,7 @@ class KernelArena:
         self.user_end = self.user_start + mapping.length
         self._service = Service(self._map)
         self._log = Log(self.user_start, pages)
+        self._ranges_readable = True
         self._watchers: list[Callable[[], None]] = []
         self.user = UserView(mapping, self._service, self.flags, self._log)
 
@@ -174,12 +177,12 @@ class KernelArena:
     def _not_free(self) -> np.ndarray:
         """Page numbers that may be present: those outside the kernel's free ranges, if readable."""
         maybe = np.ones(self.page_count, bool)
-        try:
-            ranges = self._service.free_ranges()
-        except (KernelError, Unsupported):
-            return np.flatnonzero(maybe)
-        for first, last in ranges.tolist():
-            maybe[first : last + 1] = False
+        if self._ranges_readable:
+            try:
+                for first, last in self._service.free_ranges().tolist():
+                    maybe[first : last + 1] = False
+            except (KernelError, Unsupported):  # asking again would cost two refused programs
+                self._ranges_readable = False
         return np.flatnonzero(maybe)
 
     @property
@@ -242,7 +245,14 @@ def _open(pages: int, flags: int, user_base: int | None) -> tuple[Descriptor, Ma
 
 
 def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
-    """Create an arena with map_extra = `base` and map all of it there."""
+    """Create an arena with map_extra = `base` and map all of it there.
+
+    A base in the kernel's half is refused here: Linux 6.18 creates such an arena, and warns in
+    its log when it is then mapped.
+    """
+    if base + pages * PAGE_SIZE > USER_LIMIT and base % PAGE_SIZE == 0 and base < 1 << 64:
+        raise ArenaError("EBUSY", f"user space cannot map {pages} pages at {base:#x}; its "
+                                  f"addresses end at {USER_LIMIT:#x}")
     check_user_range(base, pages * PAGE_SIZE)  # Linux 6.18 warns in its log where this raises
     try:
         arena = create_map(MAP_TYPE_ARENA, 0, 0, pages, flags, base, "arena")

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import platform
 from ctypes import c_char, c_size_t, c_ulong, c_void_p
 
 import numpy as np
@@ -36,6 +37,7 @@ class IoVec(ctypes.Structure):
 
 
 def _vector(name: str) -> "ctypes._NamedFuncPointer":
+    """Look up a function that only Linux has."""
     function = getattr(_libc, name)
     function.restype = ctypes.c_ssize_t
     function.argtypes = [ctypes.c_int, ctypes.POINTER(IoVec), c_ulong, ctypes.POINTER(IoVec),
@@ -43,7 +45,8 @@ def _vector(name: str) -> "ctypes._NamedFuncPointer":
     return function
 
 
-_readv, _writev = _vector("process_vm_readv"), _vector("process_vm_writev")
+if platform.system() == "Linux":
+    _readv, _writev = _vector("process_vm_readv"), _vector("process_vm_writev")
 
 
 def map_memory(fd: int, address: int, length: int, protection: int = READ_WRITE,

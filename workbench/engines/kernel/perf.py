@@ -113,8 +113,9 @@ def _samples(content: bytes) -> np.ndarray:
 def _open_event() -> int:
     """Open the event, stopped, for the calling thread on any processor."""
     number = NUMBER.get(platform.machine())
-    if number is None:
-        raise Unsupported(f"no perf_event_open(2) number is known for {platform.machine()}")
+    if number is None or platform.system() != "Linux":
+        raise Unsupported(f"no perf_event_open(2) is known for {platform.system()} on "
+                          f"{platform.machine()}")
     wanted = Attributes(type=TYPE_SOFTWARE, size=sizeof(Attributes), config=COUNT_PAGE_FAULTS,
                         sample_period=1, sample_type=SAMPLE_TIME | SAMPLE_ADDR,
                         flags=DISABLED | USE_CLOCKID, clockid=time.CLOCK_MONOTONIC)

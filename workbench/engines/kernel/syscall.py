@@ -170,8 +170,9 @@ def errno_name(number: int) -> str:
 def bpf(command: int, attributes: ctypes.Structure) -> int:
     """Call bpf(2) once; returns its result or the negated errno."""
     number = NUMBER.get(platform.machine())
-    if number is None:
-        raise KernelError("ENOSYS", f"no bpf(2) number is known for {platform.machine()}")
+    if number is None or platform.system() != "Linux":
+        raise KernelError("ENOSYS", f"no bpf(2) is known for {platform.system()} on "
+                                    f"{platform.machine()}; the kernel engine needs Linux")
     result = _syscall(number, command, ctypes.byref(attributes), sizeof(attributes))
     return result if result >= 0 else -ctypes.get_errno()
 
@@ -293,18 +294,17 @@ def _load_grown(load: _Load, log_level: int) -> Loaded:
     """Load, with a larger log buffer whenever the log did not fit."""
     size = LOG_BYTES
     while True:
-        result, log, true_size, seconds = _load_once(load.attributes, log_level, size)
-        if log_level == 0 or (result != -errno.ENOSPC and true_size <= size) or size >= LOG_LIMIT:
-            break
-        if result >= 0:
-            os.close(result)
+        loaded, true_size = _load_once(load.attributes, log_level, size)
+        fits = loaded.errno != errno.ENOSPC and true_size <= size
+        if log_level == 0 or fits or size >= LOG_LIMIT:
+            return loaded
+        if loaded.descriptor is not None:
+            loaded.descriptor.close()
         size = min(max(2 * size, true_size), LOG_LIMIT)
-    descriptor = Descriptor(result) if result >= 0 else None
-    return Loaded(descriptor, max(-result, 0), log, seconds)
 
 
-def _load_once(attributes: ProgLoad, log_level: int, size: int) -> tuple[int, str, int, float]:
-    """Load with a log buffer of `size` bytes; returns result, log, its true size and seconds."""
+def _load_once(attributes: ProgLoad, log_level: int, size: int) -> tuple[Loaded, int]:
+    """Load with a log buffer of `size` bytes; returns also the size that the log would need."""
     if log_level:
         buffer = ctypes.create_string_buffer(size)
         attributes.log_level, attributes.log_size = log_level, size
@@ -314,9 +314,10 @@ def _load_once(attributes: ProgLoad, log_level: int, size: int) -> tuple[int, st
         result = bpf(PROG_LOAD, attributes)
         if result not in (-errno.EAGAIN, -errno.EINTR):
             break
+    descriptor = Descriptor(result) if result >= 0 else None
     seconds = time.perf_counter() - start
     log = buffer.value.decode(errors="replace") if log_level else ""
-    return result, log, attributes.log_true_size, seconds
+    return Loaded(descriptor, max(-result, 0), log, seconds), attributes.log_true_size
 
 
 def load_btf(content: bytes) -> Descriptor:
