@@ -1,0 +1,233 @@
+"""One program on several engines, each with a fresh arena at the same address: do they agree?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, NamedTuple
+
+from workbench.arena.rules import ArenaFlags
+from workbench.arena.snapshot import Snapshot
+from workbench.engines.base import Result
+from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
+from workbench.program import Program
+
+if TYPE_CHECKING:
+    from workbench.arena import Arena
+    from workbench.engines.kernel import KernelArena
+
+    AnyArena = Arena | KernelArena
+
+R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
+
+
+class Outcome(NamedTuple):
+    """What one engine made of the program: a result and the arena after it, or a refusal.
+
+    `refused` is the verifier's reason, "" if the program ran.
+    """
+
+    result: Result | None
+    arena: Snapshot | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A program's outcome on each engine that works here, and the first difference in words.
+
+    `outcomes` by engine, in the order asked for; `missing` says of the other engines why they
+    could not run. `difference` is "" where nothing differs.
+    """
+
+    program: str
+    outcomes: dict[str, Outcome] = field(repr=False)
+    missing: dict[str, str]
+    difference: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether at least two engines ran and agree in everything; False when only one did."""
+        return len(self.outcomes) > 1 and not self.difference
+
+    @property
+    def results(self) -> dict[str, Result]:
+        """The results of the engines that ran the program."""
+        return {name: found.result for name, found in self.outcomes.items() if found.result}
+
+    def __str__(self) -> str:
+        lines = [f"{self.program}: {self._verdict()}"]
+        lines += [f"  {name:<12} {_line(found)}" for name, found in self.outcomes.items()]
+        lines += [f"  {name:<12} not run: {reason}" for name, reason in self.missing.items()]
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        """Answer in one phrase."""
+        if self.difference:
+            return f"DIFFERENT: {self.difference}"
+        if len(self.outcomes) < 2:
+            return "not compared: fewer than two engines could run it"
+        return "equal on " + " and ".join(self.outcomes)
+
+    def _repr_html_(self) -> str:
+        cells = [(name, _line(found)) for name, found in self.outcomes.items()]
+        cells += [(name, f"not run: {reason}") for name, reason in self.missing.items()]
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in cells
+        )
+        sign = "✓" if self.equal else "✗" if self.difference else "–"
+        title = f"{sign} {escape(self.program)}: {escape(self._verdict())}"
+        return f"<table><caption style='text-align:left'>{title}</caption>{rows}</table>"
+
+
+def compare(
+    program: Program,
+    engines: Sequence[str] = ("interpreter", "kernel"),
+    ctx: bytes = b"",
+    pages: int = 64,
+    flags: ArenaFlags | int = 0,
+    user_base: int | None = None,
+    before: Sequence[Program] = (),
+) -> Comparison:
+    """Run a program everywhere and say where the engines first disagree.
+
+    Every engine gets a fresh arena of `pages` pages with these flags, all at `user_base` (None:
+    where the kernel has room), so that stored pointers must be equal to the bit. `before` are
+    programs that run first, without context, such as a benchmark's setup. Compared are the
+    verdict, stop, r0 (its low half when the kernel takes part), context, present pages and every
+    byte of the arena. An engine that cannot run here is told in `missing`; a mistake in the
+    arguments raises WorkbenchError.
+    """
+    for name in engines:
+        if name not in _ENGINES:
+            raise WorkbenchError(f"unknown engine '{name}'; there are {', '.join(_ENGINES)}")
+    outcomes: dict[str, Outcome] = {}
+    missing: dict[str, str] = {}
+    for name in sorted(dict.fromkeys(engines), key=_pins_base, reverse=True):
+        try:
+            with _ENGINES[name].arena(pages, int(flags), user_base) as arena:
+                user_base = arena.user_start
+                outcomes[name] = _outcome(name, program, arena, ctx, before)
+        except (KernelError, Unsupported) as error:
+            missing[name] = str(error)
+    ordered = {name: outcomes[name] for name in engines if name in outcomes}
+    return Comparison(program.name, ordered, missing, _first_difference(ordered))
+
+
+def _outcome(
+    name: str, program: Program, arena: "AnyArena", ctx: bytes, before: Sequence[Program]
+) -> Outcome:
+    """Run on one engine and look at what is left."""
+    run = _ENGINES[name].run
+    try:
+        for earlier in before:
+            run(earlier, arena, b"")
+        result = run(program, arena, ctx)
+    except VerificationError as error:
+        return Outcome(None, None, str(error))
+    return Outcome(result, arena.snapshot())
+
+
+def _first_difference(outcomes: dict[str, Outcome]) -> str:
+    """Say how the first engine that disagrees differs from the first of all; "" if none does."""
+    names = list(outcomes)
+    for name in names[1:]:
+        if words := _difference(names[0], outcomes[names[0]], name, outcomes[name]):
+            return words
+    return ""
+
+
+def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
+    """Compare two outcomes: verdict, stop, r0, context, pages, bytes."""
+    if one.result is None or other.result is None:
+        return _different_verdict(first, one, second, other)
+    mine, theirs = one.result, other.result
+    if mine.stop != theirs.stop:
+        reason = mine.reason or theirs.reason
+        return f"stop is {mine.stop} on {first}, {theirs.stop} on {second}" + (
+            f" ({reason})" if reason else ""
+        )
+    bits = min(R0_BITS.get(first, 64), R0_BITS.get(second, 64))
+    mask = (1 << bits) - 1
+    if (mine.r0 ^ theirs.r0) & mask:
+        return f"r0 is {mine.r0 & mask:#x} on {first}, {theirs.r0 & mask:#x} on {second}"
+    if mine.ctx != theirs.ctx:
+        return f"context: {_first_byte(first, mine.ctx, second, theirs.ctx)}"
+    assert one.arena is not None
+    assert other.arena is not None
+    found = one.arena.difference(other.arena)
+    return f"arena: {found} ({first}, {second})" if found else ""
+
+
+def _different_verdict(first: str, one: Outcome, second: str, other: Outcome) -> str:
+    """Two refusals agree, whatever their words."""
+    if one.refused and other.refused:
+        return ""
+    refuses, reason = (first, one.refused) if one.refused else (second, other.refused)
+    return f"{refuses} refuses the program ({reason}), {second if one.refused else first} runs it"
+
+
+def _first_byte(first: str, mine: bytes, second: str, theirs: bytes) -> str:
+    """Say where two byte strings first differ."""
+    if len(mine) != len(theirs):
+        return f"{len(mine)} bytes on {first}, {len(theirs)} on {second}"
+    at = next(at for at, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b)
+    return f"byte {at} is {mine[at]:#04x} on {first}, {theirs[at]:#04x} on {second}"
+
+
+def _line(found: Outcome) -> str:
+    """Describe one outcome in a line."""
+    if found.result is None:
+        return f"refused: {found.refused}"
+    result, pages = found.result, len(found.arena.pages) if found.arena else 0
+    low = " (low half)" if R0_BITS.get(result.engine, 64) == 32 else ""
+    reason = f" ({result.reason})" if result.reason else ""
+    return (
+        f"{result.stop}{reason}, r0 = {result.r0:#x}{low}, "
+        f"{pages} page{'' if pages == 1 else 's'} present"
+    )
+
+
+class _Engine(NamedTuple):
+    """How to make an engine's arena, and how to run a program in it."""
+
+    arena: "Callable[[int, int, int | None], AnyArena]"
+    run: "Callable[[Program, AnyArena, bytes], Result]"
+
+
+def _pins_base(name: str) -> bool:
+    """Whether an engine's arena must be mapped for real, and so may not get the usual address."""
+    return name == "kernel"
+
+
+def _emulated(pages: int, flags: int, user_base: int | None) -> "Arena":
+    from workbench.arena import Arena
+
+    return Arena(pages, flags, user_base)
+
+
+def _interpret(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
+    from workbench.engines.interpreter import Interpreter
+
+    with Interpreter(program, arena) as engine:  # type: ignore[arg-type]
+        return engine.run(ctx)
+
+
+def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":
+    from workbench.engines.kernel import KernelArena
+
+    return KernelArena(pages, flags, user_base)
+
+
+def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
+    from workbench.engines.kernel import Kernel
+
+    with Kernel(program, arena) as engine:
+        return engine.run(ctx)
+
+
+_ENGINES = {
+    "interpreter": _Engine(_emulated, _interpret),
+    "kernel": _Engine(_real, _run_for_real),
+}
