@@ -166,6 +166,9 @@ def test_the_error_shows_the_instruction() -> None:
     assert isinstance(error, VerificationError)
     assert str(error) == ("instruction 1: R0 invalid mem access 'scalar'  "
                           "[r1 = *(u64 *)(r0 +0)]")
+    verdict(assemble("r0 = 0\nexit")).raise_if_refused()
+    with pytest.raises(VerificationError, match="invalid mem access"):
+        verdict(assemble("r0 = 1\nr1 = *(u64 *)(r0 + 0)\nexit")).raise_if_refused()
 
 
 def test_a_missing_kfunc_has_a_name() -> None:

@@ -78,6 +78,11 @@ class Verdict:
         where = f"instruction {self.pc}" if self.pc >= 0 else self.errno_name
         return f"{where}: {self.reason}" + (f"  [{self.instruction}]" if self.instruction else "")
 
+    def raise_if_refused(self) -> None:
+        """Raise `error()` unless the program was accepted."""
+        if not self.ok:
+            raise self.error()
+
     def error(self) -> VerificationError:
         """The refusal as an exception; its text is `message()`, its `.log` is whole."""
         error = VerificationError(self.pc, self.reason, self.log)
