@@ -2,7 +2,7 @@
 
 import { ABSENT, WRITE } from "./replay.js";
 import { PAGE, pageOf } from "./memory.js";
-import { accessWord } from "./explain.js";
+import { accessVerb } from "./explain.js";
 import { hex, hexByte, number, place, where } from "./words.js";
 import { button, h, setClass, setText } from "./dom.js";
 
@@ -81,9 +81,9 @@ function titleText({ run, memory, t }, start) {
 function captionText(run, t, last) {
   if (last < 0) return "No memory access so far.";
   const { address, size, access, depth, old, value } = run.columns;
-  const at = `${accessWord(access[last])} ${size[last]} bytes at ${where(run, address[last], depth[last])}`;
+  const at = `${accessVerb(access[last])} ${size[last]} bytes at ${where(run, address[last], depth[last])}`;
   const when = last === t ? "This step" : `Last access, step ${last}`;
-  if (access[last] & ABSENT) return `${when}: ${at}. The page is absent.`;
+  if (access[last] & ABSENT) return `${when}: ${at}, which was absent`;
   if (!(access[last] & WRITE)) return `${when}: ${at} = ${number(value[last])}`;
   return `${when}: ${at}, ${number(old[last])} → ${number(run.columns.new[last])}`;
 }

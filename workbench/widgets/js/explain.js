@@ -189,9 +189,8 @@ function ending({ meta: { stop, total_steps }, n }) {
 const bytes = (size) => (size === 1 ? "1 byte" : `${size} bytes`);
 const pages = (count) => (BigInt.asUintN(32, count) === 1n ? "1 page" : `${BigInt.asUintN(32, count)} pages`);
 
-/** A word for what the step did to memory, for rows and marks. */
-export function accessWord(access) {
-  if (access & ABSENT) return access & WRITE ? "lost" : "absent";
-  if (access & WRITE) return access & READ ? "changed" : "written";
-  return "read";
+/** What a step did to memory, or tried to: `read`, `tried to write`. */
+export function accessVerb(access) {
+  const [did, tries] = !(access & WRITE) ? ["read", "read"] : access & READ ? ["changed", "change"] : ["wrote", "write"];
+  return access & ABSENT ? `tried to ${tries}` : did;
 }

@@ -48,8 +48,7 @@ function registerRow(r) {
       setText(old, written ? `${hex(before)} → ` : "");
       setText(now, hex(after));
       const step = changed ? difference(before, after) : "";
-      setText(means, [meaning(run, after, depth), step && `(${step})`, written && !changed && "(same)"]
-        .filter(Boolean).join(" "));
+      setText(means, [meaning(run, after, depth), step && `(${step})`].filter(Boolean).join(" "));
     },
   };
 }
