@@ -16,7 +16,7 @@ from workbench import isa
 from workbench.assembler import assemble
 from workbench.errors import DecodeError, VerificationError
 from workbench.isa import Op
-from workbench.program import Program, Reference
+from workbench.program import Program, Reference, read_programs
 from workbench.verifier import Report, verify
 from workbench.verifier.check import CHECKS
 from workbench.verifier.domain import (
@@ -192,7 +192,16 @@ def test_folding_agrees_with_plain_arithmetic(a: int, b: int) -> None:
     assert fold(Op.DIV64, a, b) == ANY_SCALAR
 
 
-# Random programs
+# Programs
+
+CORPUS = sorted((Path(__file__).parents[1] / "data" / "programs").rglob("*.bpf"))
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_programs_of_the_workbench_are_accepted(path: Path) -> None:
+    for program in read_programs(path).values():
+        report = verify(program)
+        assert report.ok, f"{program.name}: {report}"
 
 
 def test_random_valid_programs_are_accepted(scale) -> None:
@@ -262,6 +271,18 @@ def test_linux_agrees_with_row(row: dict, linux) -> None:
     if "refused" not in row and "skb" not in row["asm"]:  # packet loads become whole functions
         xlated = verify(program, flags).xlated
         assert kernel_rewrite.same_program(xlated, dump, BASE, log)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_linux_rewrites_programs_of_the_workbench_alike(path: Path, linux) -> None:
+    for program in read_programs(path).values():
+        if program.type == "raw":
+            continue
+        reason, dump, log = linux(program, PAGES, BASE, 0)
+        assert reason == "", program.name
+        same = kernel_rewrite.same_program(verify(program).xlated, dump, BASE, log)
+        assert same, program.name
 
 
 @pytest.mark.kernel

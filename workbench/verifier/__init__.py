@@ -1,5 +1,6 @@
 """The verifier: decides whether a program is safe, says why not, and rewrites it for the engines.
 
+    limits      rules about the program as a whole
     structure   what the shape of a program alone forbids
     facts       what must hold before each instruction
     check       whether it holds in a state
@@ -9,7 +10,7 @@
     rewrite     arena accesses, 32-bit arithmetic, casts
     report      verdict, log, rewritten code
 
-The verdict of type `raw` proves no bounds; its engine checks every access as it happens.
+For type `raw` no bounds are proven: its engine checks every access as it happens.
 """
 
 from workbench.errors import VerificationError
