@@ -8,7 +8,7 @@ a register holds an arena pointer is not proven beforehand but carried along as 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from naive_arena import NaiveArena
+from naive_arena import EINVAL, NaiveArena
 from naive_numbers import (
     ALU32,
     ALU64,
@@ -149,7 +149,7 @@ class Machine:
     # registers
 
     def put(self, register: int, value: int, arena: bool = False) -> None:
-        if register == 10:
+        if register == 10 and self.verified:
             raise Fault("r10 is read only")
         self.regs[register], self.tags[register] = value & M64, arena and self.verified
 
@@ -313,18 +313,25 @@ class Machine:
             self.enter(slot)
         elif instruction.src == 1:
             self.enter(self.pc + 1 + instruction.imm)
-        elif instruction.src == 2:
-            self.result(0, self.arena.call(self.names[self.pc], self.regs[2:6]))
+        elif instruction.src == 2 and self.pc in self.names:
+            self.result(0, self.call_kernel(self.names[self.pc]))
             self.pc += 1
         else:
-            raise Fault(f"unknown helper {instruction.imm}")
+            raise Fault(f"unknown function {instruction.imm}")
         return True
+
+    def call_kernel(self, name: str) -> int | None:
+        """Linux accepts another kind of map than an arena as r1, and then does nothing."""
+        if self.regs[1] == MAP_HANDLE:
+            return self.arena.call(name, self.regs[2:6])
+        failures = {"bpf_arena_alloc_pages": 0, "bpf_arena_reserve_pages": -EINVAL & M32}
+        return failures.get(name)
 
     def enter(self, target: int) -> None:
         if len(self.frames) + 1 == MAX_FRAMES:
             raise Fault("more than 8 frames")
         self.frames.append(Frame(self.pc + 1, self.regs[:], self.tags[:]))
-        self.regs[10] -= FRAME_BYTES
+        self.regs[10] = STACK_TOP - FRAME_BYTES * len(self.frames)
         self.loops[len(self.frames)] = MAY_GOTO_LIMIT
         self.pc = target
 

@@ -1,0 +1,124 @@
+"""The interpreter against the naive machine, on random programs and on broken ones."""
+
+import contextlib
+import random
+from collections.abc import Callable
+
+import pytest
+from agreement import (
+    FUEL,
+    PAGE,
+    by_interpreter,
+    by_naive,
+    difference,
+    emulated_arena,
+    final_of,
+    program_of,
+)
+from generate import Case, generate
+from naive_arena import FreedBelow, NaiveArena
+
+import workbench as wb
+from workbench.errors import DecodeError, Unsupported
+
+
+def check(case: Case, verified: bool, fuel: int = FUEL, raw: bool = False) -> str:
+    """Run a case on both; returns how it stopped."""
+    found = by_interpreter(case, verified, fuel, raw)  # refuses what is no program
+    expected = by_naive(case, verified, fuel, raw)
+    assert expected == found, f"{case}: {difference(expected, found)}"
+    return expected.stop
+
+
+def test_verified_programs(scale: Callable[[int, int], int]) -> None:
+    """Same r0, stop, steps, context, pages, bytes and free ranges on every random program."""
+    for seed in range(scale(1000, 10_000)):
+        assert check(generate(seed), verified=True) == "exit"
+
+
+def test_unverified_programs(scale: Callable[[int, int], int]) -> None:
+    """Without the verifier's rewriting: ALU64 stays 64 bits wide, so pointers go astray."""
+    seeds = range(100_000, 100_000 + scale(300, 3000))
+    stops = [check(generate(seed), verified=False) for seed in seeds]
+    assert stops.count("exit") > len(stops) // 2
+
+
+def test_raw_programs(scale: Callable[[int, int], int]) -> None:
+    for seed in range(200_000, 200_000 + scale(100, 1000)):
+        check(generate(seed), verified=False, raw=True)
+
+
+def test_runs_cut_short(scale: Callable[[int, int], int]) -> None:
+    """Out of fuel, both machines are in the same state."""
+    for seed in range(300_000, 300_000 + scale(200, 2000)):
+        fuel = random.Random(seed).randrange(60)
+        check(generate(seed), verified=True, fuel=fuel)
+
+
+def test_resumed_runs_end_the_same(scale: Callable[[int, int], int]) -> None:
+    """A run in slices leaves what a run in one piece leaves."""
+    for seed in range(400_000, 400_000 + scale(50, 500)):
+        case, rng = generate(seed), random.Random(seed)
+        arena = emulated_arena(case)
+        with wb.Interpreter(program_of(case), arena=arena) as engine:
+            result = engine.run(case.ctx, fuel=0)
+            steps = 0
+            while result.stop == "fuel":
+                result = engine.resume(fuel=rng.randrange(1, 40))
+                steps += result.steps
+        found = final_of(arena, result.stop, result.r0, steps, result.ctx)
+        expected = by_naive(case, verified=True)
+        assert expected == found, f"{case}: {difference(expected, found)}"
+
+
+def broken(case: Case, rng: random.Random) -> Case:
+    """The case with a few registers, offsets and immediates changed, mostly where they count."""
+    code = bytearray(case.bytecode)
+    for _ in range(rng.randrange(1, 6)):
+        at = 8 * rng.randrange(len(code) // 8)
+        opcode, registers = code[at], code[at + 1]
+        if opcode in (0, 0x18, 0x85, 0x95):
+            if opcode == 0x85 and registers >> 4 == 1:  # a local call
+                code[at + 4] = rng.randrange(256)
+        elif opcode & 7 in (1, 2, 3) or (opcode & 7 in (5, 6) and rng.random() < 0.5):
+            field = at + rng.choice((2, 2, 3))
+            code[field] = rng.choice((rng.randrange(256), code[field] ^ 1 << rng.randrange(8)))
+        else:
+            source = rng.randrange(11) if registers >> 4 else 0
+            code[at + 1] = source << 4 | rng.randrange(11)
+    return case._replace(bytecode=bytes(code))
+
+
+def test_broken_programs_do_the_same_wrong_things(scale: Callable[[int, int], int]) -> None:
+    """Unverified and damaged: stray jumps, wild accesses, deep calls, endless loops."""
+    stops: list[str] = []
+    for seed in range(500_000, 500_000 + scale(600, 6000)):
+        case = broken(generate(seed), random.Random(seed))
+        with contextlib.suppress(DecodeError, Unsupported, FreedBelow):  # two never start
+            stops.append(check(case, verified=False, fuel=2000))
+    assert {"exit", "fault", "fuel"} <= set(stops)
+    assert len(stops) > 300
+
+
+@pytest.mark.parametrize("pages", [1, 2, 7, 16, 64, 1000])
+def test_allocators_place_alike(pages: int, scale: Callable[[int, int], int]) -> None:
+    """Random alloc, fixed alloc, free, reserve and user touches: same answers at every step."""
+    base, rng = 0x100010000000, random.Random(pages)
+    ours, naive = wb.Arena(pages, 0, base), NaiveArena(pages, base)
+    for step in range(scale(1500, 15_000)):
+        page, count = rng.randrange(pages), rng.choice((1, 1, 1, 2, 3, rng.randrange(pages + 2)))
+        address = base + page * PAGE + rng.choice((0, 0, 0, 0, 8))
+        action = rng.choice(("alloc", "alloc", "alloc_at", "free", "free", "reserve", "touch"))
+        if action == "touch":
+            naive.touch(page)
+            ours.user.load(base + page * PAGE, "u8")
+        elif action == "free":
+            naive.release(address, count)
+            ours.free(address, count)
+        elif action == "reserve":
+            assert ours.reserve(address, count) == naive.reserve(address, count), step
+        else:
+            where = 0 if action == "alloc" else address
+            assert ours.alloc(count, where) == naive.alloc(where, count), step
+        free = [(first, last - first + 1) for first, last, _ in naive.free.ranges]
+        assert free == [tuple(row) for row in ours.free_extents.tolist()], (step, action)
