@@ -150,18 +150,19 @@ def _alu_rows() -> Iterator[Row]:
 def _move_rows() -> Iterator[Row]:
     for bits, reg, kind in ((64, "r", _ALU64), (32, "w", _ALU32)):
         yield Row(0xB0 | kind, Op[f"MOV{bits}"], f"{reg}{{dst}} = {{imm}}", {})
-        yield Row(0xB8 | kind, Op[f"MOV{bits}"], f"{reg}{{dst}} = {reg}{{src}}", {})
+        llvm = ("r{dst} = w{src}",) if bits == 32 else ()
+        yield Row(0xB8 | kind, Op[f"MOV{bits}"], f"{reg}{{dst}} = {reg}{{src}}", {}, llvm)
         yield Row(0x80 | kind, Op[f"NEG{bits}"], f"{reg}{{dst}} = -{reg}{{dst}}", {})
         for size in (8, 16, 32)[: 3 if bits == 64 else 2]:
             text = f"{reg}{{dst}} = (s{size}){reg}{{src}}"
             yield Row(0xB8 | kind, Op[f"MOVSX{size}_{bits}"], text, {"off": size})
-    for op, imm, llvm in ((Op.CAST_KERN, 1, "0, 1"), (Op.CAST_USER, 0x10000, "1, 0")):
+    for op, imm, spaces in ((Op.CAST_KERN, 1, "0, 1"), (Op.CAST_USER, 0x10000, "1, 0")):
         yield Row(
             0xBF,
             op,
             f"r{{dst}} = {op.name.lower()}(r{{src}})",
             {"off": 1, "imm": imm},
-            (f"r{{dst}} = addr_space_cast(r{{src}}, {llvm})",),
+            (f"r{{dst}} = addr_space_cast(r{{src}}, {spaces})",),
         )
     for name, opcode in (("LE", 0xD4), ("BE", 0xDC), ("BSWAP", 0xD7)):
         for size in (16, 32, 64):
