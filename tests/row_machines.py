@@ -51,7 +51,8 @@ def program_of(row: Row) -> Program:
         references = tuple(Reference(*reference) for reference in table.get("references", ()))
         return Program("row", table.get("type", "syscall"), bytes.fromhex(table["bytecode"]),
                        references, license=table.get("license", "GPL"))
-    text = f".license \"{table.get('license', 'GPL')}\"\n" + table["asm"]
+    parts = (table.get("head", ""), table["asm"], table.get("tail", ""))
+    text = f".license {table.get('license', 'GPL')}\n" + "\n".join(parts)
     return wb.assemble(text, type=table.get("type", "syscall"), name="row")
 
 
@@ -66,8 +67,15 @@ class Machine:
         self.mapped = self.pages if mapped is True else int(mapped)
         base = default_user_base(self.pages) if self.mapped else 0
         self.base = row.table.get("base", base) % (1 << 64)
-        words = row.table.get("ctx", [])
-        self.context = struct.pack(f"<{len(words)}Q", *(word % (1 << 64) for word in words))
+        words = [self._word(word) for word in row.table.get("ctx", [])]
+        self.context = struct.pack(f"<{len(words)}Q", *words)
+
+    def _word(self, word: int | str) -> int:
+        """A word of the context: a number, or an address such as "3p+8" in the arena."""
+        if isinstance(word, int):
+            return word % (1 << 64)
+        pages, _, rest = word.partition("p")
+        return self.base + int(pages) * PAGE + int(rest or "0", 0)
 
     def ctx(self, index: int) -> int:
         """A word of the context after the run."""

@@ -13,7 +13,8 @@ needs no more than three texts to be equal. Kinds of rows:
 A script's lengths are bytes or pages (`3p`); an address is a sum of terms: a name bound by
 `A = mmap ...`, bytes, pages. One that begins with pages counts from the arena's start (`2p+8`).
 A missing answer means "ok". `emulated` or `kernel` in a row is the reason why that side cannot
-express it; `ours` is the emulation's wording where only the wording differs.
+express it; `ours` is the emulation's wording where only the wording differs. A program is `head`,
+`asm` and `tail`, the outer two usually a file's defaults; `ctx` is the context in 64-bit words.
 """
 
 import re
@@ -36,7 +37,8 @@ VERIFIER = FOLDER / "verifier.toml"  # rows of another form, which test_verifier
 PAGE = 4096
 KEYS = {"name", "kind", "emulated", "kernel", "ours", "answer", "pages", "flags", "base", "create",
         "operation", "key", "frozen", "script", "asm", "type", "license", "maps", "bytecode",
-        "references", "ctx", "mapped", "capabilities", "note", "pc", "raw", "sleepable"}
+        "references", "ctx", "mapped", "capabilities", "note", "pc", "raw", "sleepable",
+        "head", "tail"}
 
 Machine = Any  # row_machines.EmulatedMachine or row_machines.KernelMachine
 
