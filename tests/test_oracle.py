@@ -13,9 +13,11 @@ from agreement import (
     difference,
     emulated_arena,
     final_of,
+    naive_arena,
     program_of,
 )
 from generate import Case, generate
+from naive import Machine
 from naive_arena import FreedBelow, NaiveArena
 
 import workbench as wb
@@ -122,3 +124,34 @@ def test_allocators_place_alike(pages: int, scale: Callable[[int, int], int]) ->
             assert ours.alloc(count, where) == naive.alloc(where, count), step
         free = [(first, last - first + 1) for first, last, _ in naive.free.ranges]
         assert free == [tuple(row) for row in ours.free_extents.tolist()], (step, action)
+
+
+@pytest.mark.parametrize("trace", ["counts", "events", "steps"])
+def test_recording_changes_nothing(trace: str, scale: Callable[[int, int], int]) -> None:
+    for seed in range(600_000, 600_000 + scale(60, 600)):
+        case = generate(seed)
+        arena = emulated_arena(case)
+        with wb.Interpreter(program_of(case), arena=arena) as engine:
+            result = engine.run(case.ctx, trace=trace)
+        found = final_of(arena, result.stop, result.r0, result.steps, result.ctx)
+        expected = by_naive(case, verified=True)
+        assert expected == found, f"{case}: {difference(expected, found)}"
+
+
+def test_recordings_tell_every_state(scale: Callable[[int, int], int]) -> None:
+    """Registers, depth and arena pages before random steps are those of the naive machine."""
+    for seed in range(700_000, 700_000 + scale(80, 800)):
+        case, rng = generate(seed), random.Random(seed)
+        trace = wb.record(program_of(case), emulated_arena(case), case.ctx)
+        for t in sorted({0, len(trace) - 1, *(rng.randrange(len(trace)) for _ in range(4))}):
+            arena = naive_arena(case)
+            machine = Machine(case.bytecode, case.references, arena, case.ctx)
+            machine.run(fuel=t)
+            state = trace.state(t)
+            told = (state.pc, state.depth, state.registers.tolist())
+            assert told == (machine.pc, len(machine.frames), machine.regs), f"{case}, step {t}"
+            present = dict(arena.present())
+            for page in range(case.pages):
+                content = trace.memory(t, page)
+                bytes_told = None if content is None else content.tobytes()
+                assert bytes_told == present.get(page), f"{case}, step {t}, page {page}"
