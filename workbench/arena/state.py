@@ -176,20 +176,20 @@ def reserve_pages(state, address, count, pc):
 def user_touch(state, address, size, store):
     """Let user space touch [address, address + size): fault pages in, or refuse.
 
-    Returns 0, or the address that SIGSEGV would report (arena_vm_fault).
+    Returns (whether it was refused, the address that SIGSEGV would report); see arena_vm_fault.
     """
     meta = state.meta
     at = address
     while at < address + size:
         if at < meta[VMA_START] or at >= meta[VMA_END] or (store and not meta[WRITABLE]):
             record(state, Kind.SEGV, Actor.USER, -1, at, 0)
-            return at
+            return True, at
         slot = _slot(at)
         base = at & ~_PAGE_MASK
         if not state.pages[slot] & PRESENT:
             if meta[FLAGS] & _SEGV_ON_FAULT:
                 record(state, Kind.SEGV, Actor.USER, -1, at, 0)
-                return at
+                return True, at
             page = page_of(state, at)
             take(state.ranges, page, 1)
             _populate(state, page, 1)
@@ -198,4 +198,4 @@ def user_touch(state, address, size, store):
             record(state, Kind.USER_MINOR, Actor.USER, -1, base, 1)
         state.pages[slot] |= USER
         at = base + np.uint64(PAGE_SIZE)
-    return np.uint64(0)
+    return False, at

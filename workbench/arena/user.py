@@ -62,9 +62,9 @@ class UserView:
             raise SegmentationFault(address, access, "not an address" if count >= 0 else "negative size")
         if address + size > 1 << 64 or size > WINDOW:
             raise SegmentationFault(address, access, "larger than any arena")
-        refused = user_touch(self._state, np.uint64(address), np.uint64(size), store)
+        refused, at = user_touch(self._state, np.uint64(address), np.uint64(size), store)
         if refused:
-            raise SegmentationFault(int(refused), access, self._reason(int(refused)))
+            raise SegmentationFault(int(at), access, self._reason(int(at)))
         low = GUARD + address % WINDOW
         return self._state.window[low : low + size].view(dtype)
 
