@@ -7,6 +7,7 @@ import numpy as np
 
 from workbench import isa
 from workbench.arena import Arena, ArenaFlags
+from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK
 from workbench.disassembler import instruction_text
 from workbench.engines import machine as core
@@ -237,7 +238,8 @@ class _Recorded:
 
 
 def _verified(program: Program, arena: Arena | None):  # type: ignore[no-untyped-def]
-    report = verify(program, int(arena.flags) if arena else 0)
+    pages = (arena.user_end - arena.user_start) // PAGE_SIZE if arena else None
+    report = verify(program, int(arena.flags) if arena else 0, pages)
     report.raise_if_refused()
     return report
 
