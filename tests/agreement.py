@@ -10,7 +10,7 @@ import workbench as wb
 from workbench.program import Program, Reference
 
 PAGE = 4096
-FUEL = 20_000
+FUEL = 1_000_000  # more than any generated program needs
 
 
 class Final(NamedTuple):

@@ -37,7 +37,7 @@ class Case(NamedTuple):
     ctx: bytes
     pinned: frozenset[int]  # slots that `shrink` leaves: they keep free_pages inside the arena
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"generate({self.seed}, {self.size}): {len(self.bytecode) // 8} slots"
 
 

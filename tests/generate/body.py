@@ -10,7 +10,7 @@ from generate.state import ARENA, CTX, FRAME, SCALAR, State
 
 PAGE = 4096
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
-CTX_BYTES, CTX_RANDOM = 64, 32  # programs write anywhere below CTX_RANDOM; the digest follows
+CTX_BYTES, CTX_RANDOM, CTX_DIGEST, CTX_COUNTERS = 64, 32, 32, 48  # random stores end at CTX_RANDOM
 EDGES = (0, 1, 2, 7, 31, 32, 63, 64, 0x80, 255, 4095, 4096, 0x7FFF, 0x8000, 0xFFFF, 1 << 31)
 EDGES += ((1 << 31) - 1, M32, 1 << 32, 1 << 63, (1 << 63) - 1, M64, M64 - 1, 0x0123456789ABCDEF)
 
@@ -87,7 +87,7 @@ class Body:
         kinds, state = self.state.kinds, self.state
         if kinds[0] is None:
             self.writer.alu(b.MOV, 0)
-        self.writer.store(8, 6, 32, 0)
+        self.writer.store(8, 6, CTX_DIGEST, 0)
         self.writer.alu(b.MOV, 0, src=0, bits=32)
         for register in range(1, 10):
             if kinds[register] in (SCALAR, ARENA):
@@ -96,7 +96,7 @@ class Body:
             if state.readable(off, 8):
                 self.writer.load(8, 1, 10, off)
                 self.mix(1, off in state.spilled)
-        self.writer.store(8, 6, 40, 0)
+        self.writer.store(8, 6, CTX_DIGEST + 8, 0)
 
     def mix(self, register: int, arena: bool) -> None:
         """Hash one register into r0; an arena pointer, 32 bits, is made a scalar first."""

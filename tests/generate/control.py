@@ -2,7 +2,7 @@
 
 import wire as b
 
-from generate.body import Body, Function
+from generate.body import CTX_COUNTERS, Body, Function
 from generate.state import ARENA, CTX, SCALAR
 
 MAX_DEPTH = 4  # local calls
@@ -69,7 +69,7 @@ def nothing(body: Body) -> int:
 
 
 def loop(body: Body) -> None:
-    """A counted loop; others run inside it only through calls."""
+    """A counted loop, which the verifier unrolls; others run inside it only through calls."""
     counters = [register for register in (7, 8, 9) if register not in body.reserved]
     if body.nesting >= MAX_NESTING or not counters or body.loop_head is not None:
         return
@@ -90,6 +90,28 @@ def loop(body: Body) -> None:
         body.state.meet(body.loop_head)
     body.loop_head = None
     body.reserved.remove(counter)
+
+
+def open_loop(body: Body) -> None:
+    """A loop that the verifier cannot count, as its counter is in the context: needs may_goto."""
+    if body.nesting >= MAX_NESTING or body.ctx is None or body.loop_head is not None:
+        return
+    counter, rounds = CTX_COUNTERS + 4 * body.function.depth, body.rng.randrange(1, 6)
+    body.writer.store_constant(4, body.ctx, counter, rounds)
+    scratch = body.target()
+    body.state.kinds[scratch] = None
+    head = body.writer.emit(0xE5)
+    body.loop_head = body.state.copy()
+    body.writer.load(4, scratch, body.ctx, counter)
+    leave = body.writer.jump(b.JEQ, scratch, imm=0)
+    body.writer.alu(b.SUB, scratch, imm=1)
+    body.writer.store(4, body.ctx, counter, scratch)
+    inner_block(body)
+    restore(body)
+    body.writer.land(body.writer.emit(0x05), head)
+    body.writer.land(head)
+    body.writer.land(leave)
+    body.state, body.loop_head = body.loop_head, None
 
 
 def restore(body: Body) -> None:
@@ -147,4 +169,12 @@ def act_nothing(body: Body) -> None:
     nothing(body)
 
 
-ACTIONS = ((branch, 4), (leave_early, 0.3), (skip, 0.5), (act_nothing, 0.2), (loop, 1), (call, 1))
+ACTIONS = (
+    (branch, 4),
+    (leave_early, 0.3),
+    (skip, 0.5),
+    (act_nothing, 0.2),
+    (loop, 1),
+    (open_loop, 0.4),
+)
+ACTIONS += ((call, 1),)
