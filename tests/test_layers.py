@@ -18,7 +18,7 @@ LAYERS = (
     {"program", "assembler", "disassembler"},
     {"events", "trace", "arena", "maps", "objects", "compiler"},
     {"verifier", "engines"},
-    {"fragmentation", "workloads", "conversion"},
+    {"fragmentation", "workloads", "conversion", "corpus"},
     {"plots", "widgets", "styles"},
     {"experiments", "labs"},
     {"cli", "doctor", "demo", "bench", "__main__"},
@@ -29,12 +29,13 @@ TOP = len(LAYERS)  # notebooks, and whoever uses the package by its public names
 # An upward import that a person at the notebook is glad of; only inside a function.
 CONVENIENCES = {
     ("workbench.trace", "widgets"): "a Trace draws itself",
+    ("workbench.trace", "engines"): "record() runs a program for whoever only wants its trace",
 }
 
 # Library -> the only places that import it.
 DOORS = {
     "numba": ("workbench.compiled",),
-    "llvmlite": ("workbench.engines.jit",),
+    "llvmlite": ("workbench.compiled", "workbench.engines.jit"),
     "elftools": ("workbench.objects",),
     "anywidget": ("workbench.widgets",),
     "ipywidgets": ("workbench.widgets",),
