@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 # From the bottom up: a module imports from its own layer and from the layers listed before it.
 LAYERS = (
-    {"errors", "compiled", "isa", "functions"},
+    {"errors", "compiled", "isa", "functions", "provenance"},
     {"program", "assembler", "disassembler"},
     {"events", "trace", "arena", "maps", "objects", "compiler"},
     {"verifier", "engines"},
