@@ -9,6 +9,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from row_machines import (
@@ -118,6 +119,7 @@ class KernelMachine(Machine):
         self.map = syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, self.pages, int(self.flags),
                                       self.base, "arena")
         self.service = Service(self.map)
+        self.maps: dict[str, syscall.Descriptor] = {}
         self.mapped_bytes = 0
         if self.mapped:
             fixed = ["shared", "fixed_noreplace"] if self.base else ["shared"]
@@ -148,7 +150,8 @@ class KernelMachine(Machine):
         syscall.checked(number, request, "an operation")
 
     def verdict(self, row: Row) -> str:
-        loaded = self.loaded(program_of(row))
+        loaded = self.loaded_bytes(row) if "bytecode" in row.table else \
+            self.loaded(program_of(row))
         refusal = read_log(loaded.log)
         pc, reason = refusal.pc, refusal.reason or syscall.errno_name(loaded.errno)
         return shortened(loaded.descriptor is not None, pc, reason, row, "kernel")
@@ -158,18 +161,30 @@ class KernelMachine(Machine):
         if loaded.descriptor is None:
             raise VerificationError(-1, read_log(loaded.log).reason)
         code = syscall.xlated(loaded.descriptor.fileno())
-        if row.table.get("raw"):
-            return "\n".join(code[at : at + 8].hex(" ") for at in range(0, len(code), 8))
+        if "raw" in row.table:
+            return code[8 * row.table["raw"] :][:8].hex(" ")
         return "\n".join(text for text in listing(normalise(code)) if text)
 
     def loaded(self, program: Program) -> syscall.Loaded:
         """Load a program with the row's maps."""
-        asked = self.row.table.get("maps", {})
-        self.maps = {name: self.other_map(kind) for name, kind in asked.items()}
-        numbers = {"arena": self.map.fileno(), **{n: m.fileno() for n, m in self.maps.items()}}
         number, flags = TYPES[program.type]
         flags = 0 if self.row.table.get("sleepable") is False else flags
-        return syscall.load_program(number, bind(program, numbers), program.license, "row", flags)
+        code = bind(program, self.descriptors())
+        return syscall.load_program(number, code, program.license, "row", flags)
+
+    def loaded_bytes(self, row: Row) -> syscall.Loaded:
+        """Load bytes, which need not be instructions, with references to maps."""
+        code = bytearray.fromhex(row.table["bytecode"])
+        for pc, _, name in row.table["references"]:
+            struct.pack_into("<i", code, 8 * pc + 4, self.descriptors()[name])
+        number, flags = TYPES["syscall"]
+        return syscall.load_program(number, bytes(code), flags=flags)
+
+    def descriptors(self) -> dict[str, int]:
+        """Maps by name: the arena, and the others of the row, which are made when first needed."""
+        for name, kind in self.row.table.get("maps", {}).items():
+            self.maps.setdefault(name, self.other_map(kind))
+        return {"arena": self.map.fileno(), **{n: m.fileno() for n, m in self.maps.items()}}
 
     def other_map(self, kind: str) -> syscall.Descriptor:
         if kind == "arena":
@@ -264,6 +279,30 @@ class KernelMachine(Machine):
         reader, writer = os.pipe()
         os.write(writer, bytes(count))
         return _checked(_libc.read(reader, ctypes.c_void_p(address), count))
+
+    def mem(self, address: int) -> int:
+        descriptor = os.open("/proc/self/mem", os.O_RDWR)
+        try:
+            return int.from_bytes(os.pread(descriptor, 8, address), "little")
+        except OSError as error:
+            raise KernelError(errno.errorcode[error.errno or 0], "/proc/self/mem") from None
+
+    def vmflags(self, address: int) -> str:
+        found = False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            if "-" in line.split(" ")[0]:
+                found = line.startswith(f"{address:x}-")
+            elif found and line.startswith("VmFlags:"):
+                return line.removeprefix("VmFlags:").strip()
+        return "not mapped"
+
+    def info(self, name: str) -> int:
+        lines = Path(f"/proc/self/fdinfo/{self.map.fileno()}").read_text().splitlines()
+        numbers = dict(line.split(":") for line in lines)
+        return int(numbers[name].strip(), 0)
+
+    def close_map(self) -> None:
+        self.map.close()
 
     # what programs ask for
 

@@ -25,7 +25,7 @@ from workbench.arena.rules import (
     operation_refusal,
 )
 from workbench.engines.kernel.xlated import listing
-from workbench.errors import ArenaError, SegmentationFault
+from workbench.errors import ArenaError, DecodeError, SegmentationFault
 from workbench.program import Program, Reference
 
 PROTECTIONS = {"none": Protection.NONE, "r": Protection.READ, "w": Protection.WRITE,
@@ -134,7 +134,11 @@ class EmulatedMachine(Machine):
             table["operation"], table.get("key", False), table.get("frozen", False)))
 
     def verdict(self, row: Row) -> str:
-        report = wb.verify(program_of(row), flags=self.flags, arena_pages=self.pages)
+        try:
+            program = program_of(row)
+        except DecodeError as error:
+            return shortened(False, error.pc, str(error), row, "emulated")
+        report = wb.verify(program, flags=self.flags, arena_pages=self.pages)
         return shortened(report.ok, report.pc, report.reason, row, "emulated")
 
     def xlated(self, row: Row) -> str:
@@ -229,6 +233,12 @@ class EmulatedMachine(Machine):
         except SegmentationFault as fault:
             raise ArenaError("EFAULT", str(fault)) from None
         return count
+
+    def mem(self, address: int) -> int:
+        try:
+            return self.arena.user.load(address, "u64")
+        except SegmentationFault as fault:
+            raise ArenaError("EIO", str(fault)) from None
 
     # what programs ask for
 

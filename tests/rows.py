@@ -8,7 +8,7 @@ needs no more than three texts to be equal. Kinds of rows:
     operation  an element operation of bpf(2) -> an errno
     script     a sequence of calls, one a line:  call arguments -> answer
     verdict    a program -> "accepted", or the verifier's reason
-    xlated     a program -> its instructions as rewritten
+    xlated     a program -> its instructions as rewritten; with `raw`, one slot's bytes
 
 A script's lengths are bytes or pages (`3p`); an address is a sum of terms: a name bound by
 `A = mmap ...`, bytes, pages. One that begins with pages counts from the arena's start (`2p+8`).
@@ -276,6 +276,12 @@ CALLS: dict[str, Callable[[Machine, Words], object]] = {
     "touch": lambda m, w: m.touch(w.word(), w.address()),
     "sys_write": lambda m, w: m.sys_write(w.address(), w.number(1)),
     "sys_read": lambda m, w: m.sys_read(w.address(), w.number(1)),
+    # the same through /proc/self/mem
+    "mem": lambda m, w: m.mem(w.address()),
+    # what /proc tells: the mapping's VmFlags, and numbers of the map's fdinfo
+    "vmflags": lambda m, w: m.vmflags(w.address()),
+    "info": lambda m, w: m.info(w.word()),
+    "close": lambda m, w: m.close_map(),
     # what programs ask for
     "alloc": _alloc,
     "free": lambda m, w: m.free(w.address(), w.number(1)),
