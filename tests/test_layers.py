@@ -14,9 +14,9 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 # From the bottom up: a module imports from its own layer and from the layers listed before it.
 LAYERS = (
-    {"errors", "compiled", "isa", "functions", "provenance"},
+    {"errors", "compiled", "isa", "functions", "addresses", "provenance"},
     {"program", "assembler", "disassembler"},
-    {"events", "trace", "arena", "maps", "objects", "compiler"},
+    {"events", "trace", "trace_file", "arena", "maps", "objects", "compiler"},
     {"verifier", "engines"},
     {"fragmentation", "workloads", "conversion", "corpus"},
     {"plots", "widgets", "styles"},

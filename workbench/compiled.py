@@ -15,7 +15,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
 _COMPILED_SOURCES = ("compiled.py", "isa.py", "events.py", "arena", "engines")
 _KEPT_CACHES = 6
@@ -70,20 +70,25 @@ def njit(function: Callable[..., Any] | None = None, *, inline: bool = False) ->
     """
     if function is None:
         return lambda inner: njit(inner, inline=inline)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_CACHE)
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
     try:
         return numba.njit(
             cache=_CACHED, nogil=True, forceinline=inline, error_model="numpy", boundscheck=False
         )(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
+
+
+def _builtin(function: Callable[..., Any]) -> Any:
+    """A function that compiled code calls and that writes its own LLVM IR."""
+    return _intrinsic(function)
 
 
 def _loader(bits: int) -> Any:
     result = getattr(types, f"uint{bits}")
 
-    @intrinsic
+    @_builtin
     def load(typingctx, address):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -97,7 +102,7 @@ def _loader(bits: int) -> Any:
 def _storer(bits: int) -> Any:
     kind = getattr(types, f"uint{bits}")
 
-    @intrinsic
+    @_builtin
     def store(typingctx, address, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -113,7 +118,7 @@ load8, load16, load32, load64 = (_loader(bits) for bits in (8, 16, 32, 64))
 store8, store16, store32, store64 = (_storer(bits) for bits in (8, 16, 32, 64))
 
 
-@intrinsic
+@_builtin
 def clear_bytes(typingctx, address, count):  # type: ignore[no-untyped-def]
     """Set `count` bytes at a host address to 0."""
 
@@ -128,7 +133,7 @@ def clear_bytes(typingctx, address, count):  # type: ignore[no-untyped-def]
     return types.void(types.uint64, types.uint64), codegen
 
 
-@intrinsic
+@_builtin
 def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     """Index of the lowest set bit of a non-zero 64-bit word."""
 
@@ -138,7 +143,7 @@ def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), codegen
 
 
-@intrinsic
+@_builtin
 def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     """Number of zero bits above the highest set bit of a non-zero 64-bit word."""
 
@@ -148,7 +153,7 @@ def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), codegen
 
 
-@intrinsic
+@_builtin
 def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
     """Reverse the bytes of a 64-bit word."""
 

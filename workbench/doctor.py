@@ -65,8 +65,12 @@ def _try(name: str, act: Callable[[], object], cure: str, detail: str = "works")
 def _python() -> Iterator[Check]:
     """The interpreter and this package."""
     version = platform.python_version()
-    yield Check("python", sys.version_info >= (3, 11), f"{version} at {sys.executable}",
-                "" if sys.version_info >= (3, 11) else "use Python 3.11 or newer")
+    yield Check(
+        "python",
+        sys.version_info >= (3, 11),
+        f"{version} at {sys.executable}",
+        "" if sys.version_info >= (3, 11) else "use Python 3.11 or newer",
+    )
     yield _package()
 
 
@@ -77,8 +81,12 @@ def _package() -> Check:
     origin = Path(found.origin).resolve().parent if found and found.origin else None
     if origin == here:
         return Check("package", True, f"workbench at {here}")
-    return Check("package", False, f"`import workbench` finds {origin}, not {here}",
-                 "pip uninstall workbench; pip install bpf-arena-workbench")
+    return Check(
+        "package",
+        False,
+        f"`import workbench` finds {origin}, not {here}",
+        "pip uninstall workbench; pip install bpf-arena-workbench",
+    )
 
 
 def _cache() -> Check:
@@ -86,8 +94,12 @@ def _cache() -> Check:
     from workbench.compiled import cache_directory
 
     directory = cache_directory()
-    return _try("compilation cache", lambda: _write_in(directory), "set WORKBENCH_CACHE to a "
-                "directory that you may write", str(directory))
+    return _try(
+        "compilation cache",
+        lambda: _write_in(directory),
+        "set WORKBENCH_CACHE to a directory that you may write",
+        str(directory),
+    )
 
 
 def _write_in(directory: Path) -> None:
@@ -98,11 +110,16 @@ def _write_in(directory: Path) -> None:
 
 
 _NEEDED = {
-    "numba": "the interpreter is compiled with it", "llvmlite": "the just-in-time engine uses it",
-    "numpy": "", "pandas": "", "matplotlib": "", "anywidget": "the stepper is one",
+    "numba": "the interpreter is compiled with it",
+    "llvmlite": "the just-in-time engine uses it",
+    "numpy": "",
+    "pandas": "",
+    "matplotlib": "",
+    "anywidget": "the stepper is one",
 }
 _OPTIONAL = {
-    "capstone": "machine code cannot be disassembled", "ziglang": "C is compiled by clang alone",
+    "capstone": "machine code cannot be disassembled",
+    "ziglang": "C is compiled by clang alone",
 }
 
 
@@ -110,12 +127,20 @@ def _libraries() -> Iterator[Check]:
     """Libraries by version, without importing them."""
     for name, use in _NEEDED.items():
         version = _version(name)
-        yield Check(name, bool(version), version or f"missing; {use}".rstrip("; "),
-                    "" if version else "pip install bpf-arena-workbench")
+        yield Check(
+            name,
+            bool(version),
+            version or f"missing; {use}".rstrip("; "),
+            "" if version else "pip install bpf-arena-workbench",
+        )
     for name, without in _OPTIONAL.items():
         version = _version(name)
-        yield Check(name, bool(version), version or f"missing, so {without}",
-                    "" if version else f"pip install {name}")
+        yield Check(
+            name,
+            bool(version),
+            version or f"missing, so {without}",
+            "" if version else f"pip install {name}",
+        )
 
 
 def _version(name: str) -> str:
@@ -130,9 +155,12 @@ def _compilers() -> Iterator[Check]:
     clang = shutil.which("clang")
     targets = _output([clang, "--print-targets"]) if clang else ""
     detail = f"{clang}, {'with' if 'bpf' in targets else 'without'} a BPF target" if clang else ""
-    yield Check("clang", "bpf" in targets, detail or "not found",
-                "" if "bpf" in targets else "install clang (Debian: apt-get install clang), or "
-                                            "use zig")
+    yield Check(
+        "clang",
+        "bpf" in targets,
+        detail or "not found",
+        "" if "bpf" in targets else "install clang (Debian: apt-get install clang), or use zig",
+    )
     zig = shutil.which("zig") or ("python -m ziglang" if util.find_spec("ziglang") else "")
     yield Check("zig", bool(zig), zig or "not found", "" if zig else "pip install ziglang")
 
@@ -149,19 +177,31 @@ def _kernel() -> Iterator[Check]:
     from workbench.engines.kernel import kernel_facts
 
     facts = kernel_facts()
-    yield Check("linux", platform.system() == "Linux", f"{facts['release'].value} on "
-                f"{facts['machine'].value}", "" if platform.system() == "Linux" else
-                "the kernel engine needs Linux; everything else works here")
+    yield Check(
+        "linux",
+        platform.system() == "Linux",
+        f"{facts['release'].value} on {facts['machine'].value}",
+        ""
+        if platform.system() == "Linux"
+        else "the kernel engine needs Linux; everything else works here",
+    )
     held = str(facts["capabilities"].value)
     enough = "CAP_SYS_ADMIN" in held or ("CAP_BPF" in held and "CAP_PERFMON" in held)
     yield Check("capabilities", enough, held, "" if enough else AS_ROOT)
     unprivileged = facts["unprivileged_bpf_disabled"]
-    yield Check("unprivileged bpf", enough or unprivileged.value == 0,
-                f"kernel.unprivileged_bpf_disabled={unprivileged.value}", "" if enough else AS_ROOT)
+    yield Check(
+        "unprivileged bpf",
+        enough or unprivileged.value == 0,
+        f"kernel.unprivileged_bpf_disabled={unprivileged.value}",
+        "" if enough else AS_ROOT,
+    )
     jit = facts["jit_enable"].value
-    yield Check("jit", jit in (1, 2), f"net.core.bpf_jit_enable={jit}, hardening "
-                f"{facts['jit_harden'].value}", "" if jit in (1, 2) else
-                "sysctl net.core.bpf_jit_enable=1")
+    yield Check(
+        "jit",
+        jit in (1, 2),
+        f"net.core.bpf_jit_enable={jit}, hardening {facts['jit_harden'].value}",
+        "" if jit in (1, 2) else "sysctl net.core.bpf_jit_enable=1",
+    )
     yield from _system_calls(str(facts["perf_event_paranoid"].value))
 
 
@@ -170,15 +210,30 @@ def _system_calls(paranoid: str) -> Iterator[Check]:
     from workbench.arena import ArenaFlags
     from workbench.engines.kernel import KernelArena, PageFaults, kfunc_id
 
-    yield _try("bpf(2) and arena map", lambda: KernelArena(1).close(), f"{AS_ROOT}; arenas came "
-               "with Linux 6.9 and need a JIT", "an arena of one page was created and mapped")
-    yield _try("NO_USER_CONV", lambda: KernelArena(1, ArenaFlags.NO_USER_CONV).close(), NEWER,
-               "an arena without pointer conversion was created")
-    yield _try("kernel BTF", lambda: kfunc_id("bpf_arena_alloc_pages"),
-               "boot a kernel built with CONFIG_DEBUG_INFO_BTF", "/sys/kernel/btf/vmlinux")
-    yield _try("page-fault events", lambda: PageFaults(1).close(),
-               "run as root, with CAP_PERFMON, or set kernel.perf_event_paranoid=1",
-               f"kernel.perf_event_paranoid={paranoid}")
+    yield _try(
+        "bpf(2) and arena map",
+        lambda: KernelArena(1).close(),
+        f"{AS_ROOT}; arenas came with Linux 6.9 and need a JIT",
+        "an arena of one page was created and mapped",
+    )
+    yield _try(
+        "NO_USER_CONV",
+        lambda: KernelArena(1, ArenaFlags.NO_USER_CONV).close(),
+        NEWER,
+        "an arena without pointer conversion was created",
+    )
+    yield _try(
+        "kernel BTF",
+        lambda: kfunc_id("bpf_arena_alloc_pages"),
+        "boot a kernel built with CONFIG_DEBUG_INFO_BTF",
+        "/sys/kernel/btf/vmlinux",
+    )
+    yield _try(
+        "page-fault events",
+        lambda: PageFaults(1).close(),
+        "run as root, with CAP_PERFMON, or set kernel.perf_event_paranoid=1",
+        f"kernel.perf_event_paranoid={paranoid}",
+    )
 
 
 def _features() -> Iterator[Check]:

@@ -1,14 +1,14 @@
 """Every error the workbench raises.
 
-    WorkbenchError
-    ├── AssemblyError        text that is not a program          (line, text)
-    ├── DecodeError          bytes that are not a program        (pc)
-    ├── VerificationError    a program that was refused          (pc, reason, log)
-    ├── ArenaError           an arena call that Linux refuses    (errno name)
-    ├── SegmentationFault    a user touch that Linux kills for   (address, access)
-    ├── TraceError           a trace file that cannot be read
-    ├── KernelError          bpf(2) said no                      (errno name)
-    └── Unsupported          this engine cannot do that          (what can)
+WorkbenchError
+├── AssemblyError        text that is not a program          (line, text)
+├── DecodeError          bytes that are not a program        (pc)
+├── VerificationError    a program that was refused          (pc, reason, log)
+├── ArenaError           an arena call that Linux refuses    (errno name)
+├── SegmentationFault    a user touch that Linux kills for   (address, access)
+├── TraceError           a trace file that cannot be read
+├── KernelError          bpf(2) said no                      (errno name)
+└── Unsupported          this engine cannot do that          (what can)
 """
 
 

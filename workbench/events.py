@@ -41,7 +41,7 @@ class Ring(NamedTuple):
     pc: np.ndarray
     page: np.ndarray
     address: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
     written: np.ndarray
 
 
@@ -60,8 +60,8 @@ def ring(capacity: int) -> Ring:
     """An empty ring that keeps the newest `capacity` events (a power of two)."""
     if capacity & (capacity - 1) or capacity < 1:
         raise ValueError(f"capacity must be a power of two, not {capacity}")
-    columns = [np.empty(capacity, dtype) for dtype in COLUMNS.values()]
-    return Ring(*columns, np.zeros(1, np.int64))
+    columns = {name: np.empty(capacity, dtype) for name, dtype in COLUMNS.items()}
+    return Ring(**columns, written=np.zeros(1, np.int64))
 
 
 @njit(inline=True)

@@ -1,4 +1,4 @@
-"""The functions a program can call: one row per helper or kfunc, read by text, verifier and engines.
+"""The functions a program can call: a row per helper or kfunc, for text, verifier and engines.
 
 Argument kinds: "map" (a map reference), "arena_or_scalar" (any arena pointer or number), "scalar".
 Sources: kernel/bpf/arena.c (kfuncs), include/uapi/linux/bpf.h (helper numbers).

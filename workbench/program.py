@@ -52,7 +52,9 @@ class Program:
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
-            raise WorkbenchError(f"unknown program type '{self.type}'; choose from {', '.join(TYPES)}")
+            raise WorkbenchError(
+                f"unknown program type '{self.type}'; choose from {', '.join(TYPES)}"
+            )
         if not self.bytecode:
             raise DecodeError(0, "the program is empty; it needs at least 'exit'")
         _ = self.instructions
@@ -144,4 +146,6 @@ def _read_text(path: str | Path) -> str:
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise WorkbenchError(f"cannot read {path}: it is not text (expected .bpf or .hex)") from None
+        raise WorkbenchError(
+            f"cannot read {path}: it is not text (expected .bpf or .hex)"
+        ) from None

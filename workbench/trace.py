@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from workbench import events, isa
-from workbench.arena import Arena, ArenaFlags, Snapshot
+from workbench import events
+from workbench.arena import Arena, Snapshot
 from workbench.arena.rules import PAGE_SIZE
 from workbench.disassembler import listing
 from workbench.errors import TraceError, Unsupported
 from workbench.events import Actor, Kind
 from workbench.isa import Op
-from workbench.program import Program, Reference, SourceLine
+from workbench.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16
 NO_REGISTER = 255
 KEYFRAME = 256
-_STEP_COLUMNS = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
+STEP_COLUMNS = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
 _SPARSE = ("address", "old", "new")
 _CALLS = (Op.CALL_LOCAL, Op.CALLX)
 _POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
@@ -52,13 +52,17 @@ class State(NamedTuple):
     registers: np.ndarray
 
 
+_NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """The record of one run; see the module for the columns.
 
-    recorded: step columns or None, where address, old and new may have rows only for the steps that
-    touch memory; `steps` has a row for each. accesses: event columns or None. page_events: columns of the arena's log. counted: executions
-    of each slot, or None. clock: the arena's clock before the run. stop, reason: how it ended.
+    recorded: step columns or None, where address, old and new may have rows only for the steps
+    that touch memory; `steps` has a row for each. accesses: event columns or None. page_events:
+    columns of the arena's log. counted: executions of each slot, or None. clock: the arena's
+    clock before the run. stop, reason: how it ended.
     """
 
     program: Program
@@ -70,7 +74,7 @@ class Trace:
     reason: str = ""
     initial: Snapshot | None = field(default=None, repr=False)
     recorded: dict[str, np.ndarray] | None = field(default=None, repr=False)
-    keyframes: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    keyframes: tuple[np.ndarray, np.ndarray] = field(default=_NO_KEYFRAMES, repr=False)
     accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
     page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     counted: np.ndarray | None = field(default=None, repr=False)
@@ -116,19 +120,19 @@ class Trace:
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """The recorded steps as a DataFrame, with the instruction's text; columns are not copied."""
+        """The recorded steps as a DataFrame with each instruction's text; columns not copied."""
         import pandas as pd
 
-        steps = self._recorded()
+        steps = self.recorded_steps()
         texts = [f"{pc}: {text}" for pc, text in enumerate(listing(self.program))]
         table: dict[str, Any] = {"pc": steps["pc"]}
         table["text"] = pd.Categorical.from_codes(steps["pc"].astype(np.int32), texts)
-        table |= {name: steps[name] for name in _STEP_COLUMNS[1:]}
+        table |= {name: steps[name] for name in STEP_COLUMNS[1:]}
         return pd.DataFrame(table, index=pd.RangeIndex(len(self), name="step"), copy=False)
 
     def state(self, t: int) -> State:
         """Registers before step `t` (len(trace): after the last), from the keyframe before it."""
-        steps, (key_regs, key_depth) = self._recorded(), self._keyframes()
+        steps, (key_regs, key_depth) = self.recorded_steps(), self.keyframes
         if not 0 <= t <= len(self):
             raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
         key = min(t, len(self) - 1) // KEYFRAME
@@ -140,7 +144,7 @@ class Trace:
 
     def memory(self, t: int, page: int) -> np.ndarray | None:
         """The 4096 bytes of an arena page before step `t`; None while it is absent."""
-        steps, facts = self._recorded(), self.arena
+        steps, facts = self.recorded_steps(), self.arena
         if facts is None:
             return None
         born, content = self._base_page(t, page)
@@ -150,11 +154,16 @@ class Trace:
         wrote = (steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA
         near = (steps["address"] + np.uint64(8) > start) & (steps["address"] < start + PAGE_SIZE)
         for at in np.nonzero((wrote & near)[born:t])[0] + born:
-            _patch(content, int(steps["address"][at]) - start, int(steps["size"][at]), int(steps["new"][at]))
+            _patch(
+                content,
+                int(steps["address"][at]) - start,
+                int(steps["size"][at]),
+                int(steps["new"][at]),
+            )
         return content
 
     def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
-        """The run as one self-contained page with the stepper in it: the text, also written to `path`."""
+        """The run as one self-contained page with the stepper in it; `path` is written too."""
         from workbench.widgets.export import to_html
 
         text = to_html(self.payload(), title or f"{self.program.name}, step by step")
@@ -176,9 +185,10 @@ class Trace:
 
     def payload(self) -> bytes:
         """The recording as the bytes that the stepper opens; see workbench.widgets.payload."""
+        from workbench.trace_file import columns, meta
         from workbench.widgets.payload import pack
 
-        return pack(self._meta(), self._columns())
+        return pack(meta(self), columns(self))
 
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
@@ -186,9 +196,21 @@ class Trace:
 
     @classmethod
     def of_run(
-        cls, program: Program, code: np.ndarray, *, arena: Arena | None, initial: Snapshot | None,
-        ctx: bytes, clock: int, logged: int, counts: Any, accesses: Any, steps: Any, stop: str,
-        reason: str, total_steps: int,
+        cls,
+        program: Program,
+        code: np.ndarray,
+        *,
+        arena: Arena | None,
+        initial: Snapshot | None,
+        ctx: bytes,
+        clock: int,
+        logged: int,
+        counts: Any,
+        accesses: Any,
+        steps: Any,
+        stop: str,
+        reason: str,
+        total_steps: int,
     ) -> Self:
         """Make the value from the buffers of an interpreter's run."""
         log = events.columns(arena.state.log, logged) if arena else None
@@ -202,18 +224,14 @@ class Trace:
             total_steps=total_steps,
         )  # fmt: skip
 
-    def _recorded(self) -> dict[str, np.ndarray]:
-        if self.steps is None:
+    def recorded_steps(self) -> dict[str, np.ndarray]:
+        """The step columns; raises Unsupported when there are none."""
+        if self.steps is None or not len(self):
             raise Unsupported("no steps were recorded; run with trace='steps'")
         return self.steps
 
-    def _keyframes(self) -> tuple[np.ndarray, np.ndarray]:
-        if self.keyframes is None or not len(self):
-            raise Unsupported("no steps were recorded; run with trace='steps'")
-        return self.keyframes
-
     def _end_pc(self) -> int:
-        return int(self._recorded()["pc"][-1])
+        return int(self.recorded_steps()["pc"][-1])
 
     def _replay(self, frames: np.ndarray, depth: int, steps: dict[str, np.ndarray], at: int) -> int:
         """Apply step `at` to the register file; returns the new depth."""
@@ -247,7 +265,7 @@ class Trace:
 
     def _step_events(self) -> dict[str, np.ndarray]:
         """Accesses and casts among the recorded steps, as event columns."""
-        steps = self._recorded()
+        steps = self.recorded_steps()
         op = self.code["op"][steps["pc"]]
         cast = (op == Op.CAST_KERN) | (op == Op.CAST_USER)
         at = np.nonzero((steps["size"] > 0) | cast)[0]
@@ -275,59 +293,16 @@ class Trace:
         limit = (self.arena.user_end - self.arena.user_start) // PAGE_SIZE
         return np.where(in_arena & (page < limit), page, -1).astype(np.int32)
 
-    def _meta(self) -> dict[str, Any]:
-        """The JSON part of the payload; `program` and `code` let `load_trace` rebuild the value."""
-        program, facts = self.program, self.arena
-        flags = [] if facts is None else [f.name for f in ArenaFlags if f & facts.flags]
-        last = self.state(len(self)) if len(self) else None
-        return {
-            "name": program.name,
-            "engine": "interpreter",
-            "instructions": list(_described(program)),
-            "lines": [line._asdict() for line in program.lines],
-            "arena": None if facts is None else {**facts._asdict(), "flags": flags},
-            "regions": [
-                {"name": "stack", "address": 0xFFFFC90000000000, "size": 4096},
-                {"name": "memory" if program.type == "raw" else "ctx",
-                 "address": 0xFFFF888100000000 if program.type == "raw" else 0xFFFF888000000000,
-                 "size": len(self.ctx)},
-            ],
-            "stop": {"kind": self.stop, "pc": last.pc if last else 0, "reason": self.reason,
-                     "r0": int(last.registers[0]) if last else 0},
-            "event_kinds": [kind.name.lower() for kind in Kind],
-            "total_steps": self.total_steps,
-            "program": {"type": program.type, "bytecode": program.bytecode.hex(),
-                        "references": [list(r) for r in program.references],
-                        "license": program.license},
-            "code": self.code.tobytes().hex(),
-            "clock": self.clock,
-            "arena_flags": facts.flags if facts else 0,
-        }  # fmt: skip
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        steps, (key_regs, key_depth) = self._recorded(), self._keyframes()
-        log = self.page_events
-        step = np.maximum(log["time"].astype(np.int64) - self.clock - 1, 0)
-        initial = self.initial or Snapshot(np.zeros(0, np.uint32), np.zeros((0, PAGE_SIZE), np.uint8))
-        stack = np.zeros(4096, np.uint8)
-        return steps | {
-            "key_regs": key_regs,
-            "key_depth": key_depth,
-            "page_number": initial.pages.astype(np.int32),
-            "page_bytes": initial.bytes,
-            "event_step": step.astype(np.uint32),
-            "event_kind": log["kind"],
-            "event_page": log["page"],
-            "event_count": log["count"],
-            "region_bytes": np.concatenate([stack, np.frombuffer(self.ctx, np.uint8)]),
-        }
-
 
 def record(
-    program: Program, arena: Arena | None = None, ctx: bytes = b"", fuel: int | None = None,
-    verify: bool = True, capacity: int = 1_000_000,
+    program: Program,
+    arena: Arena | None = None,
+    ctx: bytes = b"",
+    fuel: int | None = None,
+    verify: bool = True,
+    capacity: int = 1_000_000,
 ) -> Trace:
-    """Run a program on the interpreter and return the recording of its first `capacity` steps."""  # fmt: skip
+    """Run a program on the interpreter and return the recording of its first `capacity` steps."""
     from workbench.engines.interpreter import Interpreter
 
     with Interpreter(program, arena, verify=verify) as engine:
@@ -338,6 +313,7 @@ def record(
 
 def load_trace(path: str | Path) -> Trace:
     """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+    from workbench.trace_file import rebuilt
     from workbench.widgets.payload import unpack
 
     try:
@@ -345,61 +321,9 @@ def load_trace(path: str | Path) -> Trace:
     except OSError as error:
         raise TraceError(f"cannot read {path}: {error.strerror}") from None
     try:
-        return _rebuilt(meta, columns)
+        return rebuilt(meta, columns)
     except (KeyError, TypeError, ValueError) as error:
         raise TraceError(f"{path} is not a whole trace: {error}") from None
-
-
-def _rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
-    """Make the value from what `unpack` gives."""
-    about, facts = meta["program"], meta["arena"]
-    program = Program(
-        meta["name"], about["type"], bytes.fromhex(about["bytecode"]),
-        tuple(Reference(*reference) for reference in about["references"]),
-        tuple(SourceLine(**line) for line in meta["lines"]), about["license"],
-    )  # fmt: skip
-    arena = facts and ArenaFacts(facts["user_start"], facts["user_end"], facts["pages"], meta["arena_flags"])
-    kinds = columns["event_kind"]
-    page = columns["event_page"]
-    start = np.uint64(arena.user_start if arena else 0)
-    log = {
-        "time": columns["event_step"].astype(np.uint64) + np.uint64(meta["clock"] + 1),
-        "kind": kinds,
-        "actor": (np.isin(kinds, (Kind.USER_FAULT, Kind.USER_MINOR, Kind.SEGV))).astype(np.uint8),
-        "pc": _event_slots(columns),
-        "page": page,
-        "address": start + page.astype(np.uint64) * np.uint64(PAGE_SIZE),
-        "count": columns["event_count"],
-    }
-    pages = columns["page_number"].astype(np.uint32)
-    return Trace(
-        program=program, code=np.frombuffer(bytes.fromhex(meta["code"]), isa.INSTRUCTION), arena=arena,
-        ctx=columns["region_bytes"][4096:].tobytes(), clock=meta["clock"], stop=meta["stop"]["kind"],
-        reason=meta["stop"]["reason"], initial=Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE)),
-        recorded={name: columns[name] for name in _STEP_COLUMNS},
-        keyframes=(columns["key_regs"].reshape(-1, 88), columns["key_depth"]),
-        page_events=log, total_steps=meta["total_steps"],
-    )  # fmt: skip
-
-
-def _event_slots(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """The slot of the step during which each page event happened; -1 for an empty recording."""
-    if not len(columns["pc"]):
-        return np.full(len(columns["event_step"]), -1, np.int32)
-    step = np.minimum(columns["event_step"], len(columns["pc"]) - 1)
-    return columns["pc"][step].astype(np.int32)
-
-
-def _described(program: Program) -> Iterator[dict[str, Any]]:
-    """Each instruction as the stepper shows it."""
-    names = {reference.pc: reference.name for reference in program.references}
-    texts = listing(program)
-    for pc, record in enumerate(program.instructions):
-        if record["op"] == Op.INVALID:
-            continue
-        op, dst, src, _, off, imm = (int(value) for value in record)
-        found = {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": texts[pc]}
-        yield found | ({"name": names[pc]} if pc in names else {})
 
 
 def _facts(arena: Arena | None) -> ArenaFacts | None:
@@ -413,7 +337,7 @@ def _filled(recording: Any) -> dict[str, np.ndarray] | None:
     if recording is None:
         return None
     length, accesses = (int(n) for n in recording.length)
-    rows = {name: accesses if name in _SPARSE else length for name in _STEP_COLUMNS}
+    rows = {name: accesses if name in _SPARSE else length for name in STEP_COLUMNS}
     return {name: getattr(recording, name)[:count] for name, count in rows.items()}
 
 
@@ -429,19 +353,21 @@ def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _filled_keys(recording: Any) -> tuple[np.ndarray, np.ndarray] | None:
+def _filled_keys(recording: Any) -> tuple[np.ndarray, np.ndarray]:
     if recording is None:
-        return None
+        return _NO_KEYFRAMES
     keys = -(-int(recording.length[0]) // KEYFRAME)
     return recording.key_regs[:keys], recording.key_depth[:keys]
 
 
 def _page_counts(counts: Any, arena: Arena) -> "pd.DataFrame":
-    """Reads and writes of each touched page: page (relative to the arena's start), reads, writes."""
+    """A row for each touched page: page (relative to the arena's start), reads, writes."""
     import pandas as pd
 
     first = (arena.user_start % (1 << 32)) // PAGE_SIZE + 8
-    reads, writes = (column[first : first + arena.page_count] for column in (counts.reads, counts.writes))
+    reads, writes = (
+        column[first : first + arena.page_count] for column in (counts.reads, counts.writes)
+    )
     page = np.nonzero(reads + writes)[0]
     return pd.DataFrame({"page": page, "reads": reads[page], "writes": writes[page]})
 

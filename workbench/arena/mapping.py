@@ -73,8 +73,13 @@ class Trait(Enum):
 READ_WRITE = Protection.READ | Protection.WRITE
 _NO_REMAP_FLAGS = RemapFlags(0)
 _TYPE = 3
-_REFUSED_ADVICE = {Advice.FREE: "EINVAL", Advice.DODUMP: "EINVAL", Advice.WIPEONFORK: "EINVAL",
-                   Advice.COLLAPSE: "EINVAL", Advice.REMOVE: "ENODEV"}
+_REFUSED_ADVICE = {
+    Advice.FREE: "EINVAL",
+    Advice.DODUMP: "EINVAL",
+    Advice.WIPEONFORK: "EINVAL",
+    Advice.COLLAPSE: "EINVAL",
+    Advice.REMOVE: "ENODEV",
+}
 # Advice that changes the mapping: the traits that it clears and those that it sets.
 _CHANGES: dict[Advice, tuple[set[Trait], set[Trait]]] = {
     Advice.NORMAL: ({Trait.RANDOM, Trait.SEQUENTIAL}, set()),
@@ -156,8 +161,14 @@ class UserMapping:
 
     # mmap
 
-    def mmap(self, length: int, address: int = 0, prot: Protection = READ_WRITE,
-             flags: MapFlags = MapFlags.SHARED, offset: int = 0) -> int:
+    def mmap(
+        self,
+        length: int,
+        address: int = 0,
+        prot: Protection = READ_WRITE,
+        flags: MapFlags = MapFlags.SHARED,
+        offset: int = 0,
+    ) -> int:
         """Map the arena; returns the address, even with FIXED maybe not the requested one."""
         if length == 0 or offset % PAGE_SIZE or flags & MapFlags.HUGETLB:
             _refuse("EINVAL", "the length is 0, the offset unaligned, or huge pages were wanted")
@@ -278,8 +289,9 @@ class UserMapping:
             self._keep_whole(address, end)
         self.traits = frozenset(traits)
 
-    def mremap(self, address: int, old_length: int, new_length: int,
-               flags: RemapFlags = _NO_REMAP_FLAGS) -> int:
+    def mremap(
+        self, address: int, old_length: int, new_length: int, flags: RemapFlags = _NO_REMAP_FLAGS
+    ) -> int:
         """Resize or move, which no arena allows; returns the address when nothing changes."""
         if address % PAGE_SIZE or new_length == 0:
             _refuse("EINVAL", "mremap takes a multiple of 4096 and a new length that is not 0")
@@ -315,8 +327,15 @@ class UserMapping:
         """Return the child's mapping: none, unless advice DOFORK was given."""
         if Trait.DONT_COPY in self.traits:
             return UserMapping(self.window, others=list(self.others))
-        return UserMapping(self.window, self.start, self.length, self.prot, self.may_write,
-                           self.traits, list(self.others))
+        return UserMapping(
+            self.window,
+            self.start,
+            self.length,
+            self.prot,
+            self.may_write,
+            self.traits,
+            list(self.others),
+        )
 
     def _overlaps(self, start: int, end: int) -> bool:
         return self.start < end and start < self.end

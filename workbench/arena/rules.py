@@ -11,24 +11,24 @@ from workbench.errors import ArenaError
 
 PAGE_SIZE = 4096
 MAX_PAGES = 1 << 20  # pages of the largest arena, 4 GiB
-WINDOW = 1 << 32     # bytes that the low half of an address can name
-GUARD = 32768        # bytes before and after the window, the reach of a 16-bit offset
+WINDOW = 1 << 32  # bytes that the low half of an address can name
+GUARD = 32768  # bytes before and after the window, the reach of a 16-bit offset
 USER_END = (1 << 47) - PAGE_SIZE  # end of user addresses on x86-64
 KERNEL_HALF = 1 << 63
 
 _ADDRESSES = 1 << 64
-_NAME_BYTES = 15     # BPF_OBJ_NAME_LEN without the terminating zero
+_NAME_BYTES = 15  # BPF_OBJ_NAME_LEN without the terminating zero
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.")
 _DEFAULT_BLOCK = 0x1000_0000_0000  # a multiple of 4 GiB that no process layout uses
-_DEFAULT_LOW = 0x1000_0000         # not 0, so that page 0 does not share NULL's low half
+_DEFAULT_LOW = 0x1000_0000  # not 0, so that page 0 does not share NULL's low half
 
 
 class ArenaFlags(IntFlag):
     """Flags of an arena, with the values of BPF_F_* in linux/bpf.h."""
 
-    MMAPABLE = 1 << 10       # every arena must say it
+    MMAPABLE = 1 << 10  # every arena must say it
     SEGV_ON_FAULT = 1 << 17  # a user touch of an absent page is SIGSEGV instead of a new page
-    NO_USER_CONV = 1 << 18   # cast_user only truncates to 32 bits
+    NO_USER_CONV = 1 << 18  # cast_user only truncates to 32 bits
 
 
 ALLOWED_FLAGS = ArenaFlags.MMAPABLE | ArenaFlags.SEGV_ON_FAULT | ArenaFlags.NO_USER_CONV
@@ -41,31 +41,47 @@ class Refusal(NamedTuple):
     message: str
 
 
-def creation_refusal(pages: int, flags: int, map_extra: int = 0, key_size: int = 0,
-                     value_size: int = 0, name: str = "", ifindex: int = 0) -> Refusal | None:
+def creation_refusal(
+    pages: int,
+    flags: int,
+    map_extra: int = 0,
+    key_size: int = 0,
+    value_size: int = 0,
+    name: str = "",
+    ifindex: int = 0,
+) -> Refusal | None:
     """Say how Linux refuses to create this arena, checking in its order; None if it does not.
 
     `flags` are those of bpf(2), MMAPABLE included; `map_extra` is the first user address or 0.
     """
-    return (_refused_attributes(pages, flags, key_size, value_size, ifindex)
-            or _refused_window(pages, map_extra)
-            or _refused_name(name))
+    return (
+        _refused_attributes(pages, flags, key_size, value_size, ifindex)
+        or _refused_window(pages, map_extra)
+        or _refused_name(name)
+    )
 
 
-def _refused_attributes(pages: int, flags: int, key_size: int, value_size: int,
-                        ifindex: int) -> Refusal | None:
+def _refused_attributes(
+    pages: int, flags: int, key_size: int, value_size: int, ifindex: int
+) -> Refusal | None:
     if ifindex:
         return Refusal("EINVAL", "an arena cannot be offloaded to a network device")
     if key_size or value_size:
-        return Refusal("EINVAL", f"an arena has neither keys nor values; key_size is {key_size} "
-                                 f"and value_size is {value_size}, both must be 0")
+        return Refusal(
+            "EINVAL",
+            f"an arena has neither keys nor values; key_size is {key_size} "
+            f"and value_size is {value_size}, both must be 0",
+        )
     if pages <= 0:
         return Refusal("EINVAL", f"an arena has at least 1 page, not {pages}")
     if not flags & ArenaFlags.MMAPABLE:
         return Refusal("EINVAL", "an arena needs the flag MMAPABLE (0x400)")
     if unknown := int(flags) & ~int(ALLOWED_FLAGS):  # ~ of an IntFlag knows named bits only
-        return Refusal("EINVAL", f"flags {unknown:#x} do not exist for an arena; "
-                                 "it has MMAPABLE, SEGV_ON_FAULT and NO_USER_CONV")
+        return Refusal(
+            "EINVAL",
+            f"flags {unknown:#x} do not exist for an arena; "
+            "it has MMAPABLE, SEGV_ON_FAULT and NO_USER_CONV",
+        )
     return None
 
 
@@ -75,8 +91,11 @@ def _refused_window(pages: int, map_extra: int) -> Refusal | None:
     if pages > MAX_PAGES:
         return Refusal("E2BIG", f"{pages} pages are more than 4 GiB; the most is {MAX_PAGES}")
     if crosses_block(map_extra, pages * PAGE_SIZE):
-        return Refusal("ERANGE", f"{pages} pages at {map_extra:#x} cross a 4 GiB line; "
-                                 "addresses of an arena may differ in their low halves only")
+        return Refusal(
+            "ERANGE",
+            f"{pages} pages at {map_extra:#x} cross a 4 GiB line; "
+            "addresses of an arena may differ in their low halves only",
+        )
     return None
 
 
@@ -84,13 +103,22 @@ def _refused_name(name: str) -> Refusal | None:
     if len(name) > _NAME_BYTES:
         return Refusal("EINVAL", f"the name '{name}' is longer than {_NAME_BYTES} characters")
     if bad := set(name) - _NAME_CHARACTERS:
-        return Refusal("EINVAL", f"a map's name cannot contain '{min(bad)}'; "
-                                 "it has letters, digits, '_' and '.'")
+        return Refusal(
+            "EINVAL",
+            f"a map's name cannot contain '{min(bad)}'; it has letters, digits, '_' and '.'",
+        )
     return None
 
 
-def check_creation(pages: int, flags: int, map_extra: int = 0, key_size: int = 0,
-                   value_size: int = 0, name: str = "", ifindex: int = 0) -> None:
+def check_creation(
+    pages: int,
+    flags: int,
+    map_extra: int = 0,
+    key_size: int = 0,
+    value_size: int = 0,
+    name: str = "",
+    ifindex: int = 0,
+) -> None:
     """Raise ArenaError as Linux refuses to create this arena; arguments as `creation_refusal`."""
     refusal = creation_refusal(pages, flags, map_extra, key_size, value_size, name, ifindex)
     if refusal:
@@ -106,8 +134,11 @@ def check_user_range(address: int, length: int) -> None:
     if address >= KERNEL_HALF:
         raise ArenaError("EFAULT", f"{address:#x} is a kernel address; it cannot be mapped")
     if address > USER_END - length:
-        raise ArenaError("ENOMEM", f"{length:#x} bytes at {address:#x} end beyond {USER_END:#x}, "
-                                   "the last of the user's addresses")
+        raise ArenaError(
+            "ENOMEM",
+            f"{length:#x} bytes at {address:#x} end beyond {USER_END:#x}, "
+            "the last of the user's addresses",
+        )
 
 
 def crosses_block(address: int, length: int) -> bool:
@@ -120,8 +151,12 @@ def default_user_base(pages: int) -> int:
     return _DEFAULT_BLOCK + min(_DEFAULT_LOW, WINDOW - pages * PAGE_SIZE)
 
 
-_UNSUPPORTED = {"update": "EOPNOTSUPP", "delete": "EOPNOTSUPP", "get_next_key": "EOPNOTSUPP",
-                "lookup_and_delete": "ENOTSUPP"}
+_UNSUPPORTED = {
+    "update": "EOPNOTSUPP",
+    "delete": "EOPNOTSUPP",
+    "get_next_key": "EOPNOTSUPP",
+    "lookup_and_delete": "ENOTSUPP",
+}
 _BATCHES = ("lookup_batch", "lookup_and_delete_batch", "update_batch", "delete_batch")
 _READS = ("lookup", "get_next_key", "lookup_batch")
 

@@ -59,7 +59,9 @@ class UserView:
         size = count * dtype.itemsize
         access = "store" if store else "load"
         if count < 0 or not 0 <= address < 1 << 64:
-            raise SegmentationFault(address, access, "not an address" if count >= 0 else "negative size")
+            raise SegmentationFault(
+                address, access, "not an address" if count >= 0 else "negative size"
+            )
         if address + size > 1 << 64 or size > WINDOW:
             raise SegmentationFault(address, access, "larger than any arena")
         refused, at = user_touch(self._state, np.uint64(address), np.uint64(size), store)

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from workbench import isa
+from workbench import addresses, isa
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK
@@ -41,7 +41,9 @@ class Interpreter:
         if arena is None and program.uses_arena:
             arena = Arena()
         if arena is not None and not isinstance(arena, Arena):
-            raise Unsupported("the interpreter runs on a workbench.Arena, not on a real one; use workbench.Kernel")
+            raise Unsupported(
+                "the interpreter runs on a workbench.Arena, not on a real one; use workbench.Kernel"
+            )
         self.program = program
         self.arena = arena
         self.seed = seed
@@ -117,13 +119,18 @@ class Interpreter:
         """Put the machine at the first instruction with fresh registers, stack and context."""
         machine = self._machine
         self._ctx = np.frombuffer(bytearray(ctx), np.uint8) if ctx else np.zeros(0, np.uint8)
-        self._stack = np.zeros(core.STACK_BYTES, np.uint8)
-        start = core.MEMORY_START if self.program.type == "raw" else core.CTX_START
-        machine.regions[0] = core.STACK_START, core.STACK_BYTES, self._stack.ctypes.data, 1
+        self._stack = np.zeros(addresses.STACK_BYTES, np.uint8)
+        start = addresses.MEMORY_START if self.program.type == "raw" else addresses.CTX_START
+        machine.regions[0] = (
+            addresses.STACK_START,
+            addresses.STACK_BYTES,
+            self._stack.ctypes.data,
+            1,
+        )
         machine.regions[1] = start, len(ctx), self._ctx.ctypes.data, 1
         machine.regs[:] = 0
         machine.regs[1] = start if ctx else 0
-        machine.regs[10] = core.STACK_START + core.STACK_BYTES
+        machine.regs[10] = addresses.STACK_START + addresses.STACK_BYTES
         if self.program.type == "raw":
             machine.regs[2] = len(ctx)
         machine.control[:] = 0
@@ -131,7 +138,9 @@ class Interpreter:
         machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         self._started = True
 
-    def _go(self, fuel: int | None, trace: str | None, breakpoints: tuple[int, ...], capacity: int) -> Result:
+    def _go(
+        self, fuel: int | None, trace: str | None, breakpoints: tuple[int, ...], capacity: int
+    ) -> Result:
         """Run in slices, so that Ctrl-C is heard, and describe what happened."""
         if fuel is not None and fuel < 0:
             raise WorkbenchError(f"fuel must not be negative: {fuel}")
@@ -166,7 +175,13 @@ class Interpreter:
                 steps_before = int(self._machine.control[core.STEPS])
                 counts, accesses, steps = recorded.counts, recorded.accesses, recorded.steps
                 status = execute(
-                    self._machine, self._state, limit, counts, accesses, steps if room else None, breaks
+                    self._machine,
+                    self._state,
+                    limit,
+                    counts,
+                    accesses,
+                    steps if room else None,
+                    breaks,
                 )
                 left -= int(self._machine.control[core.STEPS]) - steps_before
                 if status != core.FUEL or left <= 0:
@@ -179,22 +194,30 @@ class Interpreter:
         code["mark"] = 0
         for pc in breakpoints:
             if not 0 <= pc < len(self.program):
-                raise WorkbenchError(f"no instruction {pc}; the program has 0 to {len(self.program) - 1}")
+                raise WorkbenchError(
+                    f"no instruction {pc}; the program has 0 to {len(self.program) - 1}"
+                )
             code["mark"][pc] = 1
 
     def _reason(self) -> str:
         """Say what the program did that stopped it."""
         code, reason = self._machine.code, int(self._machine.control[core.REASON])
         address = int(self._machine.out[core.O_ADDRESS])
-        text = instruction_text(code[self.pc], self.pc) if self.pc < len(self.program) else "the end"
-        return f"instruction {self.pc} ({text}): " + {
-            core.OUT_OF_BOUNDS: f"{address:#x} is in no memory of the program"
-            f" (its {'memory' if self.program.type == 'raw' else 'context'} has {len(self._ctx)} bytes)",
-            core.READ_ONLY: f"{address:#x} must not be written",
-            core.NOT_CODE: "not an instruction; a jump or call left the program",
-            core.TOO_DEEP: f"more than {core.MAX_FRAMES} nested calls",
-            core.UNKNOWN_CALL: f"function {address} does not exist here",
-        }[reason]
+        memory = "memory" if self.program.type == "raw" else "context"
+        text = (
+            instruction_text(code[self.pc], self.pc) if self.pc < len(self.program) else "the end"
+        )
+        return (
+            f"instruction {self.pc} ({text}): "
+            + {
+                core.OUT_OF_BOUNDS: f"{address:#x} is in no memory of the program"
+                f" (its {memory} has {len(self._ctx)} bytes)",
+                core.READ_ONLY: f"{address:#x} must not be written",
+                core.NOT_CODE: "not an instruction; a jump or call left the program",
+                core.TOO_DEEP: f"more than {addresses.MAX_FRAMES} nested calls",
+                core.UNKNOWN_CALL: f"function {address} does not exist here",
+            }[reason]
+        )
 
 
 class _Recorded:
@@ -255,7 +278,10 @@ def _loadable(program: Program, records: np.ndarray, arena: Arena | None) -> np.
         code[reference.pc] = _resolved(code[reference.pc], reference.kind, reference.name, arena)
     for record in code:
         if record["op"] in (Op.LD_MAP_IDX, Op.LD_MAP_FD) and arena is not None:
-            record["op"], record["imm"] = Op.LD_IMM64, np.uint64(core.MAP_HANDLE).astype(np.int64)
+            record["op"], record["imm"] = (
+                Op.LD_IMM64,
+                np.uint64(addresses.MAP_HANDLE).astype(np.int64),
+            )
         if record["op"] == Op.CAST_USER and arena and arena.flags & ArenaFlags.NO_USER_CONV:
             record["op"] = Op.MOV32  # what a verified program has there already
         if record["op"] == Op.LD_IMM64:
@@ -271,11 +297,13 @@ def _resolved(record: np.void, kind: str, name: str, arena: Arena | None) -> np.
     record = record.copy()
     if kind == "kfunc":
         if name not in KFUNCS:
-            raise Unsupported(f"kfunc '{name}' is not available on the interpreter; it has {', '.join(KFUNCS)}")
+            raise Unsupported(
+                f"kfunc '{name}' is not available on the interpreter; it has {', '.join(KFUNCS)}"
+            )
         record["imm"] = KFUNCS[name].number
     elif kind == "arena" and arena is not None:
         offset = int(record["imm"]) >> 32 if record["op"] == Op.LD_MAP_VALUE else None
-        value = core.MAP_HANDLE if offset is None else arena.user_start + offset
+        value = addresses.MAP_HANDLE if offset is None else arena.user_start + offset
         record["op"], record["imm"] = Op.LD_IMM64, np.uint64(value).astype(np.int64)
     else:
         raise Unsupported(f"map '{name}' is not available on the interpreter")
@@ -297,9 +325,9 @@ def _contain_jumps(code: np.ndarray) -> None:
 def _machine(code: np.ndarray) -> core.Machine:
     return core.Machine(
         code=code,
-        regs=np.zeros(core.MAX_FRAMES * core.REGISTERS, np.uint64),
+        regs=np.zeros(addresses.MAX_FRAMES * core.REGISTERS, np.uint64),
         control=np.zeros(8, np.int64),
-        returns=np.zeros(core.MAX_FRAMES, np.int64),
+        returns=np.zeros(addresses.MAX_FRAMES, np.int64),
         regions=np.zeros((2, 4), np.uint64),
         out=np.zeros(8, np.uint64),
     )

@@ -44,11 +44,13 @@ _0, _1, _31, _63 = (np.uint64(n) for n in (0, 1, 31, 63))
 
 @njit(inline=True)
 def signed(value):
+    """The bits of a uint64 as int64."""
     return np.int64(value)
 
 
 @njit(inline=True)
 def signed32(value):
+    """The low bits of a uint64 as int32."""
     return np.int32(np.uint32(value))
 
 

@@ -7,21 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
 from workbench.arena.memory import lazy_zeros
 from workbench.events import ring
 
 REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
 BUDGET = 12
-MAX_FRAMES = 8
-FRAME_BYTES = 512
-STACK_BYTES = MAX_FRAMES * FRAME_BYTES
-STACK_START = 0xFFFFC90000000000
-CTX_START = 0xFFFF888000000000
-MEMORY_START = 0xFFFF888100000000
-PACKET_START = 0xFFFF888200000000
-MAP_HANDLE = 0xFFFF888300000000
-CODE_START = 0xFFFFFFFFC0000000
 MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as many rounds
 KEYFRAME = 256
 

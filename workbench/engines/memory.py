@@ -49,6 +49,7 @@ _PRESENT = np.uint8(arena_core.PRESENT)
 
 @njit(inline=True)
 def present(pages, at, size):
+    """Whether all bytes of an access are on present pages; `at` counts from the first guard."""
     last = at + np.uint64(size - 1)
     return pages[at >> _12] & pages[last >> _12] & _PRESENT
 
@@ -67,6 +68,7 @@ def owned(regions, address, size, store):
 
 @njit(inline=True)
 def load_bytes(host, size):
+    """Read a little-endian number of 1, 2, 4 or 8 bytes at a host address."""
     if size == 1:
         return np.uint64(load8(host))
     if size == 2:
@@ -78,6 +80,7 @@ def load_bytes(host, size):
 
 @njit(inline=True)
 def store_bytes(host, size, value):
+    """Write the low bytes of a number at a host address."""
     if size == 1:
         store8(host, np.uint8(value))
     elif size == 2:
@@ -97,6 +100,7 @@ def missing(arena, kind, pc, address, size, clock):
 
 @njit
 def fault(machine, reason, address):
+    """Stop the machine for something it must not do."""
     machine.control[STOP] = FAULT
     machine.control[REASON] = reason
     machine.out[O_ADDRESS] = address
@@ -224,8 +228,6 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
     store_bytes(host, size, new)
     out[O_OLD] = old
     out[O_NEW] = load_bytes(host, size)
-
-
 
 
 @njit(inline=True)

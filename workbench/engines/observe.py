@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from workbench.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
 from workbench.compiled import njit
-from workbench.engines.machine import ARENA, KEYFRAME, MAX_FRAMES, READ, REGISTERS, RMW, WRITE
+from workbench.engines.machine import ARENA, KEYFRAME, READ, REGISTERS, RMW, WRITE
 from workbench.events import Actor, Kind, push
 from workbench.isa import Op
 
@@ -34,6 +35,7 @@ def keep_step(recording, at, pc, depth, reg, size, access, value, address, old, 
 
 @njit
 def keep_registers(recording, at, regs, depth):
+    """Record a keyframe: the registers of every frame before step `at`."""
     row = at // KEYFRAME
     recording.key_depth[row] = depth
     for frame in range(MAX_FRAMES):

@@ -2,17 +2,21 @@
 
 import numpy as np
 
+from workbench.addresses import (
+    CODE_START,
+    FRAME_BYTES,
+    MAP_HANDLE,
+    MAX_FRAMES,
+    STACK_BYTES,
+    STACK_START,
+)
 from workbench.arena import state as arena_core
 from workbench.compiled import byte_swap, njit
 from workbench.engines.machine import (
     BUDGET,
-    CODE_START,
     DEPTH,
     EXIT,
     FAULT,
-    FRAME_BYTES,
-    MAP_HANDLE,
-    MAX_FRAMES,
     MAY_GOTO_LIMIT,
     NOT_CODE,
     O_ACCESS,
@@ -25,8 +29,6 @@ from workbench.engines.machine import (
     PC,
     REGISTERS,
     SEED,
-    STACK_BYTES,
-    STACK_START,
     STOP,
     TOO_DEEP,
     UNKNOWN_CALL,
