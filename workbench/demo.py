@@ -5,7 +5,6 @@ program left in the arena and compares what it finds with a model in plain Pytho
 """
 
 import html
-import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -19,13 +18,14 @@ from tqdm import tqdm
 
 from workbench import conversion, corpus, fragmentation
 from workbench.arena import Arena
-from workbench.bench.about import headline, provenance, table
+from workbench.bench.text import headline, table
 from workbench.engines.compare import compare
 from workbench.engines.interpreter import Interpreter
 from workbench.errors import KernelError, SegmentationFault, Unsupported
 from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
 from workbench.plots import fragmentation as fragmentation_plots
+from workbench.provenance import KEY, provenance, save
 from workbench.trace import Trace
 
 if TYPE_CHECKING:
@@ -359,17 +359,15 @@ def _save_figures(directory: Path, figures: "dict[str, Figure]") -> "list[tuple[
     return saved
 
 
-def _save_tables(
-    directory: Path, tables: dict[str, pd.DataFrame], about: dict[str, object]
-) -> list[Path]:
-    """Write every table as Parquet, the summary also as CSV, and where the numbers come from."""
-    paths = [directory / f"{name}.parquet" for name in tables]
-    for path, frame in zip(paths, tables.values(), strict=True):
-        frame.to_parquet(path, index=False)
-    paths += [directory / "summary.csv", directory / "about.json"]
-    tables["summary"].to_csv(paths[-2], index=False)
-    paths[-1].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    return paths
+def _save_tables(directory: Path, tables: dict[str, pd.DataFrame],
+                 about: dict[str, object]) -> list[Path]:
+    """Write every table as Parquet with its provenance inside, and the summary also as CSV."""
+    paths = []
+    for name, frame in tables.items():
+        frame.attrs[KEY] = about
+        paths.append(save(frame, directory / f"{name}.parquet"))
+    tables["summary"].to_csv(directory / "summary.csv", index=False)
+    return [*paths, directory / "summary.csv"]
 
 
 def _save_pages(directory: Path, traces: dict[str, Trace], section: str) -> list[Path]:
