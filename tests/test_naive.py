@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import wire as b
-from generate import NO_USER_CONV, SEGV_ON_FAULT, generate
+from generate import NO_USER_CONV, SEGV_ON_FAULT, Case, generate, shrink
 from naive import CONTEXT, STACK_TOP, Machine, Outcome
 from naive_arena import FreeRanges, NaiveArena
 from naive_numbers import arithmetic, decode, form, holds
@@ -241,3 +241,19 @@ def test_generation_is_reproducible_and_sized() -> None:
     assert generate(7, 50) != generate(8, 50)
     assert len(generate(3, 10).bytecode) < len(generate(3, 300).bytecode)
     assert {form(i)[0] for i in decode(generate(5).bytecode)} >= {0x95, 0x18}
+
+
+def test_shrinking_keeps_what_matters_and_what_is_pinned() -> None:
+    def fails(case: Case) -> bool:
+        arena = NaiveArena(case.pages, case.user_base, case.flags)
+        return (0xDB, b.XCHG) in Machine(
+            case.bytecode, case.references, arena, case.ctx
+        ).run().executed
+
+    case = next(case for case in map(generate, range(1000)) if fails(case))
+    small = shrink(case, fails)
+    assert fails(small)
+    kept = [slot for slot, i in enumerate(decode(small.bytecode)) if i.code not in (0, 0x05, 0x06)]
+    before = [slot for slot, i in enumerate(decode(case.bytecode)) if i.code not in (0, 0x05, 0x06)]
+    assert len(kept) < len(before) / 2
+    assert set(before) & case.pinned == set(kept) & case.pinned
