@@ -1,4 +1,4 @@
-"""Provenance: plain values without names of places, in the result's own file, whole or not at all."""
+"""Provenance: plain values without names of places, in the result's own file, whole or never."""
 
 import json
 from pathlib import Path

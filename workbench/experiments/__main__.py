@@ -1,0 +1,50 @@
+"""Measure on this machine's kernel: print what came out, or record it in data/results."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import provenance
+from workbench.errors import WorkbenchError
+from workbench.experiments import kernel_costs, real_faults, results, same_program, touch_costs
+
+RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
+    "conversion_costs": kernel_costs.run,
+    "machine_code": kernel_costs.machine_code,
+    "touch_costs": touch_costs.run,
+    "page_events": real_faults.run,
+    "same_program": same_program.run,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiments asked for, or all; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.experiments", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECORDED))
+    parser.add_argument("--record", action="store_true", help="write data/results/NAME.parquet")
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in RECORDED]:
+        parser.error(f"no experiment '{unknown[0]}'; there are {', '.join(RECORDED)}")
+    try:
+        for name in asked.names or RECORDED:
+            print(one(name, results.directory() if asked.record else None))
+    except WorkbenchError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def one(name: str, directory: Path | None) -> str:
+    """Run one experiment, record it if there is a directory to, and say so."""
+    frame = RECORDED[name]()
+    frame.attrs[provenance.KEY] = provenance.provenance()
+    where = f"\n-> {provenance.save(frame, directory / f'{name}.parquet').name}" if directory else ""
+    about = provenance.describe(frame.attrs[provenance.KEY])
+    return f"{name}: {len(frame)} rows, {about}\n{frame.head(5).to_string()}{where}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Results recorded on a real kernel, for readers whose machine does not let them measure."""
+
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from workbench import provenance
+from workbench.errors import KernelError, Unsupported, WorkbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INSTALLED = "share/bpf-arena-workbench/results"
+
+
+class Found(NamedTuple):
+    """A result, where it comes from in words, and why it was not measured here ("" if it was)."""
+
+    frame: "pd.DataFrame"
+    label: str
+    reason: str
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this is the recorded result."""
+        return bool(self.reason)
+
+
+def here_or_recorded(name: str, run: "Callable[[], pd.DataFrame]") -> Found:
+    """Measure with `run`, or load the recorded result `name` where the kernel does not let us."""
+    try:
+        frame = run()
+    except (KernelError, Unsupported) as error:
+        frame = load(name)
+        return Found(frame, f"recorded ({_described(frame)})", str(error))
+    if provenance.KEY not in frame.attrs:
+        frame.attrs = {**frame.attrs, provenance.KEY: provenance.provenance()}
+    return Found(frame, f"measured here ({_described(frame)})", "")
+
+
+def load(name: str) -> "pd.DataFrame":
+    """Read the recorded result `name` (data/results/NAME.parquet)."""
+    return provenance.load(directory() / f"{name}.parquet")
+
+
+def directory() -> Path:
+    """Find the recorded results: in a source checkout, else where the wheel has put them."""
+    schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")
+    places = [Path(__file__).resolve().parents[2] / "data" / "results"]
+    places += [Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise WorkbenchError(f"the recorded results are not in {', '.join(map(str, places))}")
+
+
+def _described(frame: "pd.DataFrame") -> str:
+    return provenance.describe(frame.attrs[provenance.KEY])
