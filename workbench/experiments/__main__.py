@@ -41,9 +41,11 @@ def one(name: str, directory: Path | None) -> str:
     """Run one experiment, record it if there is a directory to, and say so."""
     frame = RECORDED[name]()
     frame.attrs[provenance.KEY] = provenance.provenance()
-    where = f"\n-> {provenance.save(frame, directory / f'{name}.parquet').name}" if directory else ""
+    done = "measured"
+    if directory is not None:
+        done = f"recorded as {provenance.save(frame, directory / f'{name}.parquet').name}"
     about = provenance.describe(frame.attrs[provenance.KEY])
-    return f"{name}: {len(frame)} rows, {about}\n{frame.head(5).to_string()}{where}\n"
+    return f"{name}: {len(frame)} rows {done}; {about}\n{frame.head(5).to_string()}\n"
 
 
 if __name__ == "__main__":
