@@ -151,7 +151,7 @@ class EmulatedMachine(Machine):
     def mmap(self, length: int, address: int, prot: str, flags: list[str], offset: int) -> int:
         number = flags_of(flags, MapFlags)
         at = self.mapping.mmap(length, address, PROTECTIONS[prot], number, offset)
-        if number & (MapFlags.POPULATE | MapFlags.LOCKED):
+        if number & (MapFlags.POPULATE | MapFlags.LOCKED) and PROTECTIONS[prot]:
             with contextlib.suppress(SegmentationFault):
                 self.arena.user.read(at, self.mapping.length)
         return at
@@ -184,6 +184,8 @@ class EmulatedMachine(Machine):
 
     def mlock(self, address: int, length: int) -> None:
         self.mapping.mlock(address, length)
+        if not self.mapping.prot and length:
+            raise ArenaError("ENOMEM", "the pages of an inaccessible mapping cannot be faulted in")
         self._populate(address, length, "ENOMEM")
 
     def munlock(self, address: int, length: int) -> None:

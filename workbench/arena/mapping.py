@@ -80,6 +80,7 @@ _REFUSED_ADVICE = {
     Advice.COLLAPSE: "EINVAL",
     Advice.REMOVE: "ENODEV",
 }
+_NEEDED = {Advice.POPULATE_READ: Protection.READ, Advice.POPULATE_WRITE: Protection.WRITE}
 # Advice that changes the mapping: the traits that it clears and those that it sets.
 _CHANGES: dict[Advice, tuple[set[Trait], set[Trait]]] = {
     Advice.NORMAL: ({Trait.RANDOM, Trait.SEQUENTIAL}, set()),
@@ -268,52 +269,73 @@ class UserMapping:
 
     def mprotect(self, address: int, length: int, prot: Protection) -> None:
         """Change what the user may do; the program's access does not depend on it."""
-        end = self._checked_range(address, length)
-        if end == address or prot == self.prot:
-            return
+        end = self._end_of(address, length)
+        if end > address and not self.start <= address < self.end:
+            _refuse("ENOMEM", f"the arena is not mapped at {address:#x}")
+        if end > address and prot != self.prot:
+            self._check_protection(prot)
+            self._keep_whole(address, end)
+            self.prot = prot
+        self._check_mapped(address, end)
+
+    def _check_protection(self, prot: Protection) -> None:
         if prot & Protection.EXEC or (prot & Protection.WRITE and not self.may_write):
             _refuse("EACCES", "an arena is never executable; one mapped to read stays read-only")
-        self._keep_whole(address, end)
-        self.prot = prot
 
     def madvise(self, address: int, length: int, advice: Advice) -> None:
         """Give advice; none of it makes an arena lose its data."""
-        end = self._checked_range(address, length)
-        if end == address:
-            return
+        end = self._end_of(address, length)
+        if self._overlaps(address, end):
+            self._check_advice(advice)
+            cleared, added = _CHANGES.get(advice, (set(), set()))
+            traits = self.traits - cleared | added
+            if traits != self.traits:
+                self._keep_whole(address, end)
+            self.traits = frozenset(traits)
+        self._check_mapped(address, end)
+
+    def _check_advice(self, advice: Advice) -> None:
+        if advice is Advice.REMOVE and not self.may_write:
+            _refuse("EACCES", "an arena mapped to read cannot be changed")
         if advice in _REFUSED_ADVICE:
             _refuse(_REFUSED_ADVICE[advice], f"{advice.name} does not apply to an arena")
-        cleared, added = _CHANGES.get(advice, (set(), set()))
-        traits = self.traits - cleared | added
-        if traits != self.traits:
-            self._keep_whole(address, end)
-        self.traits = frozenset(traits)
+        if advice in _NEEDED and not self.prot & _NEEDED[advice]:
+            _refuse("EINVAL", f"{advice.name} needs an access that the mapping does not allow")
 
     def mremap(
         self, address: int, old_length: int, new_length: int, flags: RemapFlags = _NO_REMAP_FLAGS
     ) -> int:
-        """Resize or move, which no arena allows; returns the address when nothing changes."""
-        if address % PAGE_SIZE or new_length == 0:
-            _refuse("EINVAL", "mremap takes a multiple of 4096 and a new length that is not 0")
+        """Resize or move, which no arena allows; returns the address when nothing changes.
+
+        `old_length` must not reach out of the mapping.
+        """
+        moves = flags & (RemapFlags.FIXED | RemapFlags.DONTUNMAP)
+        old, new = _rounded(old_length), _rounded(new_length)
+        if address % PAGE_SIZE or new == 0 or (moves and not flags & RemapFlags.MAYMOVE):
+            _refuse("EINVAL", "mremap takes whole pages, and MAYMOVE to move")
+        if flags & RemapFlags.DONTUNMAP and old != new:
+            _refuse("EINVAL", "DONTUNMAP does not resize")
         if not self.start <= address < self.end:
             _refuse("EFAULT", f"the arena is not mapped at {address:#x}")
-        old, new = _rounded(old_length), _rounded(new_length)
-        if flags & (RemapFlags.FIXED | RemapFlags.DONTUNMAP) or 0 < new < old:
-            _refuse("EINVAL", "an arena's mapping does not move or shrink")
-        if new != old:
+        if new > old:
             _refuse("EFAULT", "an arena's mapping does not grow")
+        if moves or new < old:
+            _refuse("EINVAL", "an arena's mapping does not move or shrink")
         return address
 
     def msync(self, address: int, length: int, flags: SyncFlags) -> None:
         """Write back: an arena has no file to write to, and says so."""
-        end = self._checked_range(address, length)
-        if end > address and flags & SyncFlags.SYNC:
+        if flags & SyncFlags.SYNC and flags & SyncFlags.ASYNC:
+            _refuse("EINVAL", "write back now or later, not both")
+        end = self._end_of(address, length)
+        if self._overlaps(address, end) and flags & SyncFlags.SYNC:
             _refuse("EINVAL", "an arena has no storage to synchronise with")
+        self._check_mapped(address, end)
 
     def mlock(self, address: int, length: int) -> None:
         """Lock in memory, or unlock: nothing stays locked, but locking faults the range in."""
         first = address - address % PAGE_SIZE
-        self._checked_range(first, address + length - first)
+        self._check_mapped(first, self._end_of(first, address + length - first))
 
     def touch(self, address: int, access: str = "load") -> None:
         """Check a user access against mapping and protection; raises SegmentationFault."""
@@ -338,16 +360,18 @@ class UserMapping:
         )
 
     def _overlaps(self, start: int, end: int) -> bool:
-        return self.start < end and start < self.end
+        return max(start, self.start) < min(end, self.end)
 
-    def _checked_range(self, address: int, length: int) -> int:
-        """Return the end of a range that must lie in the mapping."""
+    def _end_of(self, address: int, length: int) -> int:
+        """Return the end of a range in whole pages, which may be empty."""
         if address % PAGE_SIZE:
             _refuse("EINVAL", f"{address:#x} is not a multiple of 4096")
-        end = address + _rounded(length)
+        return address + _rounded(length)
+
+    def _check_mapped(self, address: int, end: int) -> None:
+        """Refuse a range that reaches out of the mapping, after what lies in it was served."""
         if end > address and not (self.start <= address and end <= self.end):
             _refuse("ENOMEM", f"[{address:#x}, {end:#x}) is not mapped as a whole")
-        return end
 
     def _keep_whole(self, start: int, end: int) -> None:
         """A mapping of an arena cannot be split in two."""
