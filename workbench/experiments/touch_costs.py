@@ -16,7 +16,7 @@ import pandas as pd
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
-from workbench.plots.figure import BLUE, Figure, say_empty, styled
+from workbench.plots.figure import BLUE, GREY, Figure, say_empty, styled
 
 PAGES = 1024
 UNROLL = 16
@@ -59,7 +59,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 @styled
 def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     """Draw each case's median with quartiles, on a log scale; `label` says where from."""
-    figure = Figure(figsize=(7.0, 3.0))
+    figure = Figure(figsize=(7.0, 3.4))
     axes = figure.subplots()
     table = summary(frame)
     if table.empty:
@@ -67,12 +67,20 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     for row, (_, values) in enumerate(table.iterrows()):
         axes.plot([values["low"], values["high"]], [row, row], color=BLUE, linewidth=3, alpha=0.5)
         axes.plot(values["median"], row, "o", color=BLUE)
-        axes.annotate(f"{_short(values['median'])} ns", (values["high"], row), (7, 0), fontsize=8,
+        axes.plot(values["reference"], row, "o", color=GREY, markerfacecolor="none")
+        place = np.nanmax([values["high"], values["reference"]]), row
+        axes.annotate(f"{_short(values['median'])} ns", place, (7, 0), fontsize=8,
                       textcoords="offset points", va="center")
     axes.set(xscale="log", xlabel="ns per page or load (log scale, further left is faster)")
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.margins(x=0.12)
+    axes.plot([], [], "o", color=BLUE, label="median, quartiles")
+    axes.plot([], [], "o", color=GREY, markerfacecolor="none", label="reference, another machine")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(len(table) - 0.5, -0.5)
-    figure.suptitle(f"First touches and absent pages, {label}", fontsize=9)
+    title = "First touches and absent pages"
+    figure.suptitle(f"{title}, {label}" if label else title, fontsize=9)
     figure.workbench_alt = describe(frame)
     return figure
 
