@@ -68,17 +68,16 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
         axes.plot([values["low"], values["high"]], [row, row], color=BLUE, linewidth=3, alpha=0.5)
         axes.plot(values["median"], row, "o", color=BLUE)
         axes.plot(values["reference"], row, "o", color=GREY, markerfacecolor="none")
-        place = np.nanmax([values["high"], values["reference"]]), row
-        axes.annotate(f"{_short(values['median'])} ns", place, (7, 0), fontsize=8,
-                      textcoords="offset points", va="center")
+        axes.annotate(f"{_short(values['median'])} ns", (values["median"], row), (0, 5),
+                      fontsize=8, textcoords="offset points", ha="center")
     axes.set(xscale="log", xlabel="ns per page or load (log scale, further left is faster)")
     axes.xaxis.set_major_formatter("{x:,g}")
-    axes.margins(x=0.12)
+    axes.margins(x=0.08)
     axes.plot([], [], "o", color=BLUE, label="median, quartiles")
     axes.plot([], [], "o", color=GREY, markerfacecolor="none", label="reference, another machine")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     axes.set_yticks(range(len(table)), list(table.index))
-    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set_ylim(len(table) - 0.5, -0.8)
     title = "First touches and absent pages"
     figure.suptitle(f"{title}, {label}" if label else title, fontsize=9)
     figure.workbench_alt = describe(frame)
