@@ -23,7 +23,7 @@ def test_the_emulation_answers_as_linux_did(row: Row) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.skipif(bool(refusal()), reason=refusal() or "-")
-@pytest.mark.xfail(not OBSERVED, reason="the rows were observed on Linux 6.18, x86-64", strict=False)
+@pytest.mark.xfail(not OBSERVED, reason="observed on Linux 6.18, x86-64", strict=False)
 @pytest.mark.parametrize("row", REAL, ids=str)
 def test_this_kernel_answers_as_the_row_says(row: Row) -> None:
     assert linux(row) == row.expected("kernel")
