@@ -114,7 +114,7 @@ _SIGNS |= dict(OR="|=", AND="&=", XOR="^=", LSH="<<=", RSH=">>=", ARSH="s>>=")
 def _access(fact: Access, state: State, setting: Setting) -> Reason:
     value = state[-1].registers[fact.base]
     if value.kinds == ARENA:
-        return None if fact.in_arena else _atomic_refusal(fact, ARENA)
+        return _lost_base(fact) if fact.in_arena else _atomic_refusal(fact, ARENA)
     if value.kinds & (SCALAR | MAP | FUNC):
         return _not_memory(fact, value)
     if value.kinds == STACK:
@@ -124,6 +124,13 @@ def _access(fact: Access, state: State, setting: Setting) -> Reason:
     if value.kinds == MEM:
         return f"R{fact.base} invalid mem access 'mem'"
     return "same insn cannot be used with different pointers"
+
+
+def _lost_base(fact: Access) -> Reason:
+    """An atomic whose result replaces its own arena pointer: 6.18 looks at it too late."""
+    if fact.result != fact.base:
+        return None
+    return f"misaligned access off (0x0; 0xffffffffffffffff)+0+{fact.off} size {fact.size}"
 
 
 def _not_memory(fact: Access, value: Value) -> Reason:

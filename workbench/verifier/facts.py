@@ -45,7 +45,10 @@ class Arithmetic(NamedTuple):
 
 
 class Access(NamedTuple):
-    """`size` bytes at `regs[base] + off` may be touched; `stored` is a register or -1."""
+    """`size` bytes at `regs[base] + off` may be touched; `stored` is a register or -1.
+
+    `result` is the register that an atomic operation fetches into, or -1.
+    """
 
     base: int
     off: int
@@ -55,6 +58,7 @@ class Access(NamedTuple):
     in_arena: bool = True
     stored: int = -1
     fills: bool = False
+    result: int = -1
 
 
 class Argument(NamedTuple):
@@ -182,7 +186,7 @@ def _update(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     fetches = i.op in FETCHES
     single = not Op(i.op).name.startswith(("FETCH_AND", "FETCH_OR", "FETCH_XOR"))
     result = (0 if compares else i.src) if fetches else -1
-    access = Access(i.dst, i.off, BYTES[Op(i.op)], True, True, single, -1, fetches)
+    access = Access(i.dst, i.off, BYTES[Op(i.op)], True, True, single, -1, fetches, result)
     return [*_read(i.src, i.dst, *((0,) if compares else ())), *_written(result), access]
 
 
