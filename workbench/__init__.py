@@ -12,6 +12,8 @@ _PUBLIC = {
     "disassemble": "workbench.disassembler",
     "Program": "workbench.program",
     "read_program": "workbench.program",
+    "load_object": "workbench.objects",
+    "compile_c": "workbench.compiler",
     "Arena": "workbench.arena",
     "ArenaFlags": "workbench.arena",
     "verify": "workbench.verifier",

@@ -2,6 +2,7 @@
 
 WorkbenchError
 ├── AssemblyError        text that is not a program          (line, text)
+├── CompilationError     C that the compiler refuses         (line)
 ├── DecodeError          bytes that are not a program        (pc)
 ├── VerificationError    a program that was refused          (pc, reason, log)
 ├── ArenaError           an arena call that Linux refuses    (errno name)
@@ -27,6 +28,14 @@ class AssemblyError(WorkbenchError):
         super().__init__(f"line {line}: {message}")
         self.line = line
         self.text = text
+
+
+class CompilationError(WorkbenchError):
+    """C source that the compiler refuses; `line` counts from 1, 0 if it is in another file."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class DecodeError(WorkbenchError):

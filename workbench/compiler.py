@@ -1,0 +1,234 @@
+"""C to BPF: finds a compiler, runs it, and says what it complains about in a few lines.
+
+The compiler is WORKBENCH_CC, else a system clang of version 19 or newer, else clang from the
+ziglang wheel (`pip install 'bpf-arena-workbench[cc]'`). The header arena.h comes with the package.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from workbench.errors import CompilationError, Unsupported
+from workbench.objects import Object, read_object
+
+INCLUDE = Path(__file__).parent / "include"
+OLDEST_CLANG = 19  # the first whose BPF back end knows address spaces
+PROCESSORS = ("v3", "v4")
+SECONDS = 120
+
+_FLAGS = ("-O2", "-g", "-c", "-Wall", "-Wno-address-of-packed-member", "-ffreestanding")
+# Without these, zig's clang describes stack frames in sections that BPF loaders do not expect.
+_NO_UNWINDING = ("-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
+_MISSING = (
+    "no C compiler for BPF found; install one of: the extra cc (pip install "
+    "'bpf-arena-workbench[cc]'), clang 19 or newer (Debian: apt-get install clang-19), or set "
+    "WORKBENCH_CC. The .o files in data/programs/c need none"
+)
+_HINT = (
+    "a pointer into the arena is declared with __arena; cast_user(p) makes a plain pointer one, "
+    "cast_kern(p) the reverse"
+)
+
+
+class Compiler(NamedTuple):
+    """How to call a compiler: its command, the name of its BPF target, where it was found."""
+
+    command: tuple[str, ...]
+    target: str
+    source: str
+
+
+class Diagnostic(NamedTuple):
+    """One complaint: line and column count from 1; `level` is "error", "warning" or "note"."""
+
+    level: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> Object:
+    """Compile C to an Object: a string is the source itself, a Path a file that holds it.
+
+    `mcpu` is "v3" or "v4"; `name` stands in messages and source lines. Raises CompilationError
+    with line, caret and hint, Unsupported where there is no compiler, WorkbenchError for an object
+    that cannot be loaded.
+    """
+    path = source if isinstance(source, Path) else None
+    text = _read(path) if path else str(source)
+    shown = name or (path.name if path else "source.c")
+    content = compile_bytes(text, mcpu, shown, path.parent if path else None)
+    return read_object(content, Path(shown).with_suffix(".o").name)
+
+
+def compile_bytes(
+    text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
+) -> bytes:
+    """Compile C to the bytes of an object file; `directory` is searched for its own headers."""
+    if mcpu not in PROCESSORS:
+        raise Unsupported(f"mcpu '{mcpu}' has no arena; choose from {', '.join(PROCESSORS)}")
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory(prefix="workbench-") as work:
+        folder = Path(work).resolve()
+        source, output = folder / Path(name).name, folder / "output.o"
+        source.write_text(text, encoding="utf-8")
+        done = _run(compiler, _arguments(compiler, mcpu, source, output, directory), folder)
+        if done.returncode or not output.exists():
+            raise _complaint(done, text, name)
+        return output.read_bytes()
+
+
+@cache
+def _system_clang() -> str | None:
+    """The newest clang of the PATH that is new enough and has the BPF target."""
+    names = [f"clang-{version}" for version in range(40, OLDEST_CLANG - 1, -1)]
+    for name in ["clang", *names]:
+        path = shutil.which(name)
+        if path and _version(path) >= OLDEST_CLANG and _has_bpf(path):
+            return path
+    return None
+
+
+def _version(path: str) -> int:
+    found = re.search(r"clang version (\d+)", _asked(path, "--version"))
+    return int(found[1]) if found else 0
+
+
+def _has_bpf(path: str) -> bool:
+    return bool(re.search(r"^\s*bpfel\b", _asked(path, "--print-targets"), re.MULTILINE))
+
+
+def _asked(path: str, question: str) -> str:
+    try:
+        done = subprocess.run([path, question], capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def find_compiler() -> Compiler:
+    """Choose the compiler; raises Unsupported with what to install."""
+    if chosen := os.environ.get("WORKBENCH_CC"):
+        command = tuple(shlex.split(chosen))
+        zig = any("zig" in Path(word).name for word in command)
+        return Compiler(command, _target(zig), "WORKBENCH_CC")
+    if clang := _system_clang():
+        return Compiler((clang,), _target(False), "system")
+    if find_spec("ziglang"):
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), _target(True), "ziglang")
+    raise Unsupported(_MISSING)
+
+
+def _target(zig: bool) -> str:
+    return "bpfel-freestanding" if zig else "bpfel"
+
+
+def _arguments(
+    compiler: Compiler, mcpu: str, source: Path, output: Path, directory: Path | None
+) -> list[str]:
+    """The command line; paths of this machine stay out of the object."""
+    paths = [f"-ffile-prefix-map={source.parent}=.", f"-ffile-prefix-map={INCLUDE}=include"]
+    folders = [f"-I{INCLUDE}", *([f"-I{directory.resolve()}"] if directory else [])]
+    return [
+        *compiler.command,
+        *("-target", compiler.target, f"-mcpu={mcpu}", *_FLAGS, *_NO_UNWINDING),
+        *paths,
+        *folders,
+        *("-fdiagnostics-format=sarif", "-Wno-sarif-format-unstable"),
+        *(source.name, "-o", output.name),
+    ]
+
+
+def _run(compiler: Compiler, command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+    except OSError as error:
+        name = " ".join(compiler.command)
+        raise Unsupported(f"{compiler.source}: cannot run '{name}': {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise Unsupported(f"the compiler took more than {SECONDS} seconds") from None
+
+
+def _complaint(done: subprocess.CompletedProcess[str], text: str, name: str) -> CompilationError:
+    """Turn the first error of the compiler into an exception."""
+    found = diagnostics(done.stdout + "\n" + done.stderr)
+    errors = [diagnostic for diagnostic in found if diagnostic.level == "error"]
+    if not errors:
+        last = (done.stderr.strip() or "the compiler said nothing").splitlines()[-1]
+        return CompilationError(0, f"{name}: {last}")
+    first = errors[0]
+    own = not first.file or Path(first.file).name == Path(name).name
+    place = f"{name if own else Path(first.file).name}:{first.line}"
+    lines = [f"{place}: {first.message}", *(_excerpt(first, text) if own else ())]
+    if "address space" in first.message:
+        lines.append(f"hint: {_HINT}")
+    if len(errors) > 1:
+        lines.append(f"({len(errors) - 1} more error{'s' if len(errors) > 2 else ''})")
+    return CompilationError(first.line if own else 0, "\n".join(lines))
+
+
+def _excerpt(diagnostic: Diagnostic, text: str) -> list[str]:
+    """The source line, and below it a caret."""
+    lines = text.splitlines()
+    if not 0 < diagnostic.line <= len(lines):
+        return []
+    line = lines[diagnostic.line - 1]
+    before = re.sub(r"[^\t]", " ", line[: max(diagnostic.column - 1, 0)])
+    return [f"    {line}", f"    {before}^"]
+
+
+_TEXT = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): "
+    r"(?:fatal )?(?P<level>error|warning|note): (?P<message>.*)$",
+    re.MULTILINE,
+)
+
+
+def diagnostics(output: str) -> list[Diagnostic]:
+    """Read what a compiler said, as SARIF or in its usual form."""
+    for line in output.splitlines():
+        start = line.find('{"$schema"')
+        if start >= 0:
+            try:
+                document, _ = json.JSONDecoder().raw_decode(line[start:])
+                return [_of_sarif(row) for run in document["runs"] for row in run["results"]]
+            except (ValueError, LookupError, TypeError):
+                break
+    rows = (match.groupdict() for match in _TEXT.finditer(output))
+    return [
+        Diagnostic(r["level"], r["message"], r["file"], int(r["line"]), int(r["column"]))
+        for r in rows
+    ]
+
+
+def _of_sarif(row: dict) -> Diagnostic:  # type: ignore[type-arg]
+    """One result of a SARIF 2.1 run."""
+    places = row.get("locations") or [{}]
+    physical = places[0].get("physicalLocation", {})
+    region = physical.get("region", {})
+    return Diagnostic(
+        level=row.get("level", "error"),
+        message=row["message"]["text"],
+        file=physical.get("artifactLocation", {}).get("uri", ""),
+        line=int(region.get("startLine", 0)),
+        column=int(region.get("startColumn", 0)),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Unsupported(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unsupported(f"cannot read {path}: it is not UTF-8 text") from None
