@@ -274,18 +274,6 @@ def test_linux_agrees_with_row(row: dict, linux) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_linux_rewrites_programs_of_the_workbench_alike(path: Path, linux) -> None:
-    for program in read_programs(path).values():
-        if program.type == "raw":
-            continue
-        reason, dump, log = linux(program, PAGES, BASE, 0)
-        assert reason == "", program.name
-        same = kernel_rewrite.same_program(verify(program).xlated, dump, BASE, log)
-        assert same, program.name
-
-
-@pytest.mark.kernel
 def test_linux_rewrites_random_programs_alike(linux, scale) -> None:
     for seed in range(scale(200, 5_000)):
         program, pages, base, flags = random_case(seed)

@@ -144,9 +144,11 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     """
     figure = Figure(figsize=(7.0, 4.0))
     axes = figure.subplots()
-    table = summary(frame)
-    if table.empty:
+    figure.workbench_alt = describe(frame)
+    if frame.empty:
         say_empty(axes, "nothing was measured")
+        return figure
+    table = summary(frame)
     for row, (name, values) in enumerate(table.iterrows()):
         medians = [values[flag, "median"] for flag in FLAGS]
         axes.plot(medians, [row - 0.14, row + 0.14], color=GREY, linewidth=0.6, zorder=1)
@@ -160,7 +162,6 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     _dress(axes, list(table.index))
     figure.suptitle(f"Pointer conversion, {label}" if label else "Pointer conversion", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.workbench_alt = describe(frame)
     return figure
 
 

@@ -61,9 +61,11 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     """Draw each case's median with quartiles, on a log scale; `label` says where from."""
     figure = Figure(figsize=(7.0, 3.4))
     axes = figure.subplots()
-    table = summary(frame)
-    if table.empty:
+    figure.workbench_alt = describe(frame)
+    if frame.empty:
         say_empty(axes, "nothing was measured")
+        return figure
+    table = summary(frame)
     for row, (_, values) in enumerate(table.iterrows()):
         axes.plot([values["low"], values["high"]], [row, row], color=BLUE, linewidth=3, alpha=0.5)
         axes.plot(values["median"], row, "o", color=BLUE)
@@ -80,7 +82,6 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     axes.set_ylim(len(table) - 0.5, -0.8)
     title = "First touches and absent pages"
     figure.suptitle(f"{title}, {label}" if label else title, fontsize=9)
-    figure.workbench_alt = describe(frame)
     return figure
 
 
