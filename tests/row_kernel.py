@@ -38,9 +38,17 @@ ANONYMOUS = 0x20
 SIGSEGV, SA_SIGINFO = 11, 4
 MAPERR, ACCERR = 1, 2
 CAPABILITIES = {"none": (), "bpf": (39,), "perfmon": (38,), "bpf perfmon": (38, 39)}
-OPERATIONS = {"lookup": 1, "update": 2, "delete": 3, "get_next_key": 4, "lookup_and_delete": 21,
-              "lookup_batch": 24, "lookup_and_delete_batch": 25, "update_batch": 26,
-              "delete_batch": 27}
+OPERATIONS = {
+    "lookup": 1,
+    "update": 2,
+    "delete": 3,
+    "get_next_key": 4,
+    "lookup_and_delete": 21,
+    "lookup_batch": 24,
+    "lookup_and_delete_batch": 25,
+    "update_batch": 26,
+    "delete_batch": 27,
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mremap.restype = ctypes.c_void_p
@@ -49,17 +57,27 @@ _libc.mremap.restype = ctypes.c_void_p
 class Element(ctypes.Structure):
     """Attributes of the BPF_MAP_*_ELEM commands."""
 
-    _fields_ = [("map_fd", ctypes.c_uint64), ("key", ctypes.c_uint64), ("value", ctypes.c_uint64),
-                ("flags", ctypes.c_uint64)]
+    _fields_ = [
+        ("map_fd", ctypes.c_uint64),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
 
 
 class Batch(ctypes.Structure):
     """Attributes of the BPF_MAP_*_BATCH commands."""
 
-    _fields_ = [("in_batch", ctypes.c_uint64), ("out_batch", ctypes.c_uint64),
-                ("keys", ctypes.c_uint64), ("values", ctypes.c_uint64), ("count", ctypes.c_uint32),
-                ("map_fd", ctypes.c_uint32), ("elem_flags", ctypes.c_uint64),
-                ("flags", ctypes.c_uint64)]
+    _fields_ = [
+        ("in_batch", ctypes.c_uint64),
+        ("out_batch", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("map_fd", ctypes.c_uint32),
+        ("elem_flags", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
 
 
 def linux(row: Row) -> str:
@@ -116,8 +134,9 @@ class KernelMachine(Machine):
         self.start = self.base
         if row.kind in ("create", "operation"):
             return
-        self.map = syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, self.pages, int(self.flags),
-                                      self.base, "arena")
+        self.map = syscall.create_map(
+            syscall.MAP_TYPE_ARENA, 0, 0, self.pages, int(self.flags), self.base, "arena"
+        )
         self.service = Service(self.map)
         self.maps: dict[str, syscall.Descriptor] = {}
         self.mapped_bytes = 0
@@ -131,8 +150,10 @@ class KernelMachine(Machine):
         asked = dict(row.table.get("create", {}))
         fields = {"name": "map_name", "ifindex": "map_ifindex"}
         asked["map_flags"] = int(flags_of(asked.get("map_flags", "mmapable"), ArenaFlags))
-        values = {fields.get(name, name): value.encode() if isinstance(value, str) else value
-                  for name, value in asked.items()}
+        values = {
+            fields.get(name, name): value.encode() if isinstance(value, str) else value
+            for name, value in asked.items()
+        }
         usual = {"map_type": syscall.MAP_TYPE_ARENA, "max_entries": 1}
         request = syscall.MapCreate(**{**usual, **values})
         os.close(syscall.checked(syscall.MAP_CREATE, request, "creating a map"))
@@ -150,8 +171,7 @@ class KernelMachine(Machine):
         syscall.checked(number, request, "an operation")
 
     def verdict(self, row: Row) -> str:
-        loaded = self.loaded_bytes(row) if "bytecode" in row.table else \
-            self.loaded(program_of(row))
+        loaded = self.loaded_bytes(row) if "bytecode" in row.table else self.loaded(program_of(row))
         refusal = read_log(loaded.log)
         pc, reason = refusal.pc, refusal.reason or syscall.errno_name(loaded.errno)
         return shortened(loaded.descriptor is not None, pc, reason, row, "kernel")
@@ -269,6 +289,7 @@ class KernelMachine(Machine):
             text = self.line.text if seen == self.line.wanted else rewritten(self.line, seen)
             os.write(self.writer, (text + "\n").encode())
             os._exit(0)
+
         return report
 
     def sys_write(self, address: int, count: int) -> int:
@@ -342,8 +363,11 @@ class KernelMachine(Machine):
         return np.flatnonzero(self.service.presence(addresses)).tolist()
 
     def free_pages(self) -> list[int]:
-        return [page for first, last in self.service.free_ranges().tolist()
-                for page in range(first, last + 1)]
+        return [
+            page
+            for first, last in self.service.free_ranges().tolist()
+            for page in range(first, last + 1)
+        ]
 
 
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

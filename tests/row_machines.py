@@ -28,12 +28,21 @@ from workbench.engines.kernel.xlated import listing
 from workbench.errors import ArenaError, DecodeError, SegmentationFault
 from workbench.program import Program, Reference
 
-PROTECTIONS = {"none": Protection.NONE, "r": Protection.READ, "w": Protection.WRITE,
-               "rw": rules.READ_WRITE, "rx": Protection.READ | Protection.EXEC}
-LOAD = "r6 = *(u64 *)(r1 + 0)\nr2 = arena ll\nr6 = cast_kern(r6)\nr0 = *(u64 *)(r6 + 0)\n" \
-       "*(u64 *)(r1 + 8) = r0\nr0 = 0\nexit\n"
-STORE = "r6 = *(u64 *)(r1 + 0)\nr2 = arena ll\nr3 = *(u64 *)(r1 + 8)\nr6 = cast_kern(r6)\n" \
-        "*(u64 *)(r6 + 0) = r3\nr0 = 0\nexit\n"
+PROTECTIONS = {
+    "none": Protection.NONE,
+    "r": Protection.READ,
+    "w": Protection.WRITE,
+    "rw": rules.READ_WRITE,
+    "rx": Protection.READ | Protection.EXEC,
+}
+LOAD = (
+    "r6 = *(u64 *)(r1 + 0)\nr2 = arena ll\nr6 = cast_kern(r6)\nr0 = *(u64 *)(r6 + 0)\n"
+    "*(u64 *)(r1 + 8) = r0\nr0 = 0\nexit\n"
+)
+STORE = (
+    "r6 = *(u64 *)(r1 + 0)\nr2 = arena ll\nr3 = *(u64 *)(r1 + 8)\nr6 = cast_kern(r6)\n"
+    "*(u64 *)(r6 + 0) = r3\nr0 = 0\nexit\n"
+)
 
 
 def flags_of(words: "list[str] | str", kind: type) -> Any:
@@ -49,8 +58,13 @@ def program_of(row: Row) -> Program:
     table = row.table
     if "bytecode" in table:
         references = tuple(Reference(*reference) for reference in table.get("references", ()))
-        return Program("row", table.get("type", "syscall"), bytes.fromhex(table["bytecode"]),
-                       references, license=table.get("license", "GPL"))
+        return Program(
+            "row",
+            table.get("type", "syscall"),
+            bytes.fromhex(table["bytecode"]),
+            references,
+            license=table.get("license", "GPL"),
+        )
     parts = (table.get("head", ""), table["asm"], table.get("tail", ""))
     text = f".license {table.get('license', 'GPL')}\n" + "\n".join(parts)
     return wb.assemble(text, type=table.get("type", "syscall"), name="row")
@@ -130,8 +144,11 @@ class EmulatedMachine(Machine):
 
     def operation(self, row: Row) -> None:
         table = row.table
-        raise ArenaError(*operation_refusal(
-            table["operation"], table.get("key", False), table.get("frozen", False)))
+        raise ArenaError(
+            *operation_refusal(
+                table["operation"], table.get("key", False), table.get("frozen", False)
+            )
+        )
 
     def verdict(self, row: Row) -> str:
         try:
@@ -213,8 +230,9 @@ class EmulatedMachine(Machine):
         except SegmentationFault as fault:
             return str(fault).split("(")[1].split(":")[0]
         try:
-            self.arena.user.load(address, "u8") if access == "load" else \
-                self.arena.user.store(address, "u8", 0)
+            self.arena.user.load(address, "u8") if access == "load" else self.arena.user.store(
+                address, "u8", 0
+            )
         except SegmentationFault as fault:
             return "MAPERR" if fault.address == address else f"MAPERR at {fault.address:#x}"
         return None
@@ -275,8 +293,11 @@ class EmulatedMachine(Machine):
         return np.flatnonzero(self.arena.present).tolist()
 
     def free_pages(self) -> list[int]:
-        return [page for first, count in self.arena.free_extents.tolist()
-                for page in range(first, first + count)]
+        return [
+            page
+            for first, count in self.arena.free_extents.tolist()
+            for page in range(first, first + count)
+        ]
 
 
 def agrees_with_arena(refusal: Refusal | None, pages: int, flags: int, map_extra: int) -> None:

@@ -35,10 +35,37 @@ from workbench.errors import (
 FOLDER = Path(__file__).with_name("rows")
 VERIFIER = FOLDER / "verifier.toml"  # rows of another form, which test_verifier.py reads
 PAGE = 4096
-KEYS = {"name", "kind", "emulated", "kernel", "ours", "answer", "pages", "flags", "base", "create",
-        "operation", "key", "frozen", "script", "asm", "type", "license", "maps", "bytecode",
-        "references", "ctx", "mapped", "capabilities", "note", "pc", "raw", "sleepable",
-        "head", "tail"}
+KEYS = {
+    "name",
+    "kind",
+    "emulated",
+    "kernel",
+    "ours",
+    "answer",
+    "pages",
+    "flags",
+    "base",
+    "create",
+    "operation",
+    "key",
+    "frozen",
+    "script",
+    "asm",
+    "type",
+    "license",
+    "maps",
+    "bytecode",
+    "references",
+    "ctx",
+    "mapped",
+    "capabilities",
+    "note",
+    "pc",
+    "raw",
+    "sleepable",
+    "head",
+    "tail",
+}
 
 Machine = Any  # row_machines.EmulatedMachine or row_machines.KernelMachine
 
@@ -128,8 +155,15 @@ def script_lines(script: str) -> list[Line]:
             continue
         match = _LINE.match(text)
         assert match, f"cannot read '{raw}'"
-        lines.append(Line(text, match["name"] or "", match["call"], tuple(match["words"].split()),
-                          match["wanted"] or "ok"))
+        lines.append(
+            Line(
+                text,
+                match["name"] or "",
+                match["call"],
+                tuple(match["words"].split()),
+                match["wanted"] or "ok",
+            )
+        )
     return lines
 
 

@@ -83,8 +83,10 @@ def compare(seed: int, pages: int, base: int | None, steps: int) -> int:
     rng = random.Random(seed)
     failures = 0
     flags = wb.ArenaFlags.SEGV_ON_FAULT if seed % 3 == 1 else wb.ArenaFlags(0)
-    with wb.Arena(pages, flags, base) as emulated, \
-         wb.KernelArena(pages, flags, emulated.user_start) as real:
+    with (
+        wb.Arena(pages, flags, base) as emulated,
+        wb.KernelArena(pages, flags, emulated.user_start) as real,
+    ):
         for number in range(steps):
             greed = 1.24 if number // 200 % 2 == 0 else 0.8  # fill up, then thin out
             step = random_step(rng, pages, greed)
@@ -124,8 +126,10 @@ def test_exhaustion_to_the_last_page_and_back(pages: int) -> None:
             assert arena.alloc() == 0
             for page in order[: pages // 2]:
                 arena.free(arena.user_start + page * PAGE)
-        again = [[placed(arena, arena.alloc()) for _ in range(pages // 2 + 1)]
-                 for arena in (emulated, real)]
+        again = [
+            [placed(arena, arena.alloc()) for _ in range(pages // 2 + 1)]
+            for arena in (emulated, real)
+        ]
         assert again[0] == again[1]
 
 

@@ -58,9 +58,15 @@ def test_an_occupied_base_is_refused_and_nothing_leaks(arena: KernelArena) -> No
     assert held() == before
 
 
-@pytest.mark.parametrize(("pages", "base"), [
-    (0, None), ((1 << 20) + 1, BASE), (4, BASE + 1), (4, (1 << 44) + (1 << 32) - PAGE),
-])
+@pytest.mark.parametrize(
+    ("pages", "base"),
+    [
+        (0, None),
+        ((1 << 20) + 1, BASE),
+        (4, BASE + 1),
+        (4, (1 << 44) + (1 << 32) - PAGE),
+    ],
+)
 def test_creation_errors_are_those_of_the_emulated_arena(pages: int, base: int | None) -> None:
     before = held()
     with pytest.raises(ArenaError) as real:
@@ -71,9 +77,15 @@ def test_creation_errors_are_those_of_the_emulated_arena(pages: int, base: int |
     assert held() == before
 
 
-@pytest.mark.parametrize("base", [
-    (1 << 47) - 2 * PAGE, 1 << 47, 0xFFFF_8000_0000_0000, (1 << 64) - 4 * PAGE,
-])
+@pytest.mark.parametrize(
+    "base",
+    [
+        (1 << 47) - 2 * PAGE,
+        1 << 47,
+        0xFFFF_8000_0000_0000,
+        (1 << 64) - 4 * PAGE,
+    ],
+)
 def test_a_base_that_user_space_does_not_have_is_not_tried(base: int) -> None:
     before = held()
     with pytest.raises(ArenaError, match="EBUSY: user space cannot map"):
@@ -159,8 +171,9 @@ def test_presence_does_not_depend_on_the_contents(arena: KernelArena) -> None:
         assert arena.present.tolist() == [True] + [False] * 63
 
 
-def test_presence_without_the_free_ranges(arena: KernelArena, monkeypatch: pytest.MonkeyPatch
-                                          ) -> None:
+def test_presence_without_the_free_ranges(
+    arena: KernelArena, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self: Service) -> np.ndarray:
         raise Unsupported("not here")
 
@@ -241,8 +254,12 @@ def test_a_frozen_arena_that_is_mapped(arena: KernelArena) -> None:
 def test_segv_on_fault_is_an_exception_and_we_live() -> None:
     with KernelArena(4, ArenaFlags.SEGV_ON_FAULT) as arena:
         start = arena.user_start
-        for touch in (lambda: arena.user.load(start + 12), lambda: arena.user.store(start, "u8", 1),
-                      lambda: arena.user.array(start, "u64", 4), lambda: arena.user.read(start, 1)):
+        for touch in (
+            lambda: arena.user.load(start + 12),
+            lambda: arena.user.store(start, "u8", 1),
+            lambda: arena.user.array(start, "u64", 4),
+            lambda: arena.user.read(start, 1),
+        ):
             with pytest.raises(SegmentationFault, match="SEGV_ON_FAULT"):
                 touch()
         with pytest.raises(Unsupported, match="SEGV_ON_FAULT"):
@@ -261,9 +278,18 @@ def test_touches_outside_are_refused_alike(flags: ArenaFlags) -> None:
     with KernelArena(4, flags) as real:
         emulated = Arena(4, flags)
         start = emulated.user_start
-        for address, size in ((8, 8), (start - 8, 8), (start - 4, 8), (start + 4 * PAGE, 1),
-                              (start + 4 * PAGE - 4, 8), (1 << 63, 8), ((1 << 64) - 4, 8),
-                              (start, (1 << 32) + 1), (-1, 8), (start, -1)):
+        for address, size in (
+            (8, 8),
+            (start - 8, 8),
+            (start - 4, 8),
+            (start + 4 * PAGE, 1),
+            (start + 4 * PAGE - 4, 8),
+            (1 << 63, 8),
+            ((1 << 64) - 4, 8),
+            (start, (1 << 32) + 1),
+            (-1, 8),
+            (start, -1),
+        ):
             seen = []
             for arena in (real, emulated):
                 with pytest.raises(SegmentationFault) as caught:

@@ -112,8 +112,10 @@ def test_xdp_sees_and_changes_its_packet() -> None:
 
 
 def test_packet_programs_repeat_and_are_timed_by_the_kernel() -> None:
-    text = ("r1 = arena ll\nr1 = 16\nr1 = cast_kern(r1)\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\n"
-            "r0 = 5\nexit")
+    text = (
+        "r1 = arena ll\nr1 = 16\nr1 = cast_kern(r1)\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\n"
+        "r0 = 5\nexit"
+    )
     with KernelArena(1, user_base=1 << 44) as arena:
         arena.user.load(arena.user_start)
         for kind in ("socket_filter", "tc", "xdp"):
@@ -127,8 +129,10 @@ def test_packet_programs_repeat_and_are_timed_by_the_kernel() -> None:
 
 @pytest.mark.parametrize("kind", ["socket_filter", "tc", "xdp"])
 def test_short_packets_are_refused(kind: str) -> None:
-    with (Kernel(assemble("r0 = 0\nexit", type=kind)) as engine,
-          pytest.raises(KernelError, match="at least 14 bytes")):
+    with (
+        Kernel(assemble("r0 = 0\nexit", type=kind)) as engine,
+        pytest.raises(KernelError, match="at least 14 bytes"),
+    ):
         engine.run(b"short")
 
 
@@ -165,8 +169,11 @@ def test_ctrl_c_reaches_python_and_nothing_leaks() -> None:
 
 def test_what_the_engine_cannot_do_names_what_can() -> None:
     with Kernel(assemble("r0 = 0\nexit")) as engine:
-        for refused in (lambda: engine.run(fuel=10), lambda: engine.run(trace="steps"),
-                        engine.step):
+        for refused in (
+            lambda: engine.run(fuel=10),
+            lambda: engine.run(trace="steps"),
+            engine.step,
+        ):
             with pytest.raises(Unsupported, match=r"use workbench\.Interpreter"):
                 refused()
     with pytest.raises(Unsupported, match="use the interpreter"):
@@ -229,10 +236,14 @@ def test_closed_engines_say_so() -> None:
 def test_xlated_shows_what_the_verifier_did() -> None:
     with Kernel(assemble(CONVERT)) as engine:
         assert engine.xlated["op"].tolist()[2:] == [
-            Op.MOV64, Op.MOV32, Op.CAST_USER, Op.MOV64, Op.EXIT]
+            Op.MOV64,
+            Op.MOV32,
+            Op.CAST_USER,
+            Op.MOV64,
+            Op.EXIT,
+        ]
     with Kernel(assemble(CONVERT), Arena(4, ArenaFlags.NO_USER_CONV)) as engine:
-        assert engine.xlated["op"].tolist()[2:] == [
-            Op.MOV64, Op.MOV32, Op.MOV32, Op.MOV64, Op.EXIT]
+        assert engine.xlated["op"].tolist()[2:] == [Op.MOV64, Op.MOV32, Op.MOV32, Op.MOV64, Op.EXIT]
 
 
 def test_normalised_dumps_do_not_depend_on_the_load() -> None:
@@ -240,17 +251,24 @@ def test_normalised_dumps_do_not_depend_on_the_load() -> None:
         assert first.xlated_bytes != second.xlated_bytes  # map numbers differ
         assert (first.xlated == second.xlated).all()
         call = isa.decode(assemble(ALLOC).bytecode)
-        assert (first.xlated[call["op"] == Op.CALL_LOCAL] == call[call["op"] == Op.CALL_LOCAL]
-                ).all()
+        assert (
+            first.xlated[call["op"] == Op.CALL_LOCAL] == call[call["op"] == Op.CALL_LOCAL]
+        ).all()
 
 
 def test_leaked_modes_are_put_back() -> None:
-    text = ("r1 = arena ll\nr1 = 16\nr1 = cast_kern(r1)\nr2 = *(s8 *)(r1 + 3)\n"
-            "r2 = atomic_fetch_add((u64 *)(r1 + 0), r2)\nw2 = load_acquire((u8 *)(r1 + 1))\n"
-            "store_release((u32 *)(r1 + 4), w2)\nr0 = 0\nexit")
+    text = (
+        "r1 = arena ll\nr1 = 16\nr1 = cast_kern(r1)\nr2 = *(s8 *)(r1 + 3)\n"
+        "r2 = atomic_fetch_add((u64 *)(r1 + 0), r2)\nw2 = load_acquire((u8 *)(r1 + 1))\n"
+        "store_release((u32 *)(r1 + 4), w2)\nr0 = 0\nexit"
+    )
     with Kernel(assemble(text)) as engine:
         assert engine.xlated["op"].tolist()[4:8] == [
-            Op.LDXS8, Op.FETCH_ADD64, Op.LOAD_ACQUIRE8, Op.STORE_RELEASE32]
+            Op.LDXS8,
+            Op.FETCH_ADD64,
+            Op.LOAD_ACQUIRE8,
+            Op.STORE_RELEASE32,
+        ]
 
 
 def test_listings_show_even_what_only_the_kernel_has() -> None:
@@ -312,9 +330,12 @@ def test_a_thousand_engines_leak_nothing() -> None:
 
 
 def test_a_thousand_failures_leak_nothing() -> None:
-    broken = [fails_soon(), assemble("r1 = arena ll\nr0 = *(u64 *)(r5 + 0)\nexit"),
-              assemble("r1 = arena ll\ncall bpf_no_such_thing\nexit"),
-              assemble("r1 = arena ll\nr2 = other ll\nexit")]
+    broken = [
+        fails_soon(),
+        assemble("r1 = arena ll\nr0 = *(u64 *)(r5 + 0)\nexit"),
+        assemble("r1 = arena ll\ncall bpf_no_such_thing\nexit"),
+        assemble("r1 = arena ll\nr2 = other ll\nexit"),
+    ]
     before = held()
     for _ in range(250):
         for program in broken:

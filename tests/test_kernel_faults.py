@@ -73,14 +73,22 @@ def test_each_fault_says_what_it_did(arena: KernelArena) -> None:
         arena.bytes[PAGE] = 1
         arena.snapshot()
         arena.reset()
-    assert story(recorder) == [("alloc", 0), ("user_minor", 1), ("user_fault", 8), ("free", 1),
-                               ("user_fault", 1), ("free", 0), ("free", 8)]
+    assert story(recorder) == [
+        ("alloc", 0),
+        ("user_minor", 1),
+        ("user_fault", 8),
+        ("free", 1),
+        ("user_fault", 1),
+        ("free", 0),
+        ("free", 8),
+    ]
     assert recorder.events["count"].tolist() == [3, 1, 1, 1, 1, 3, 1]
 
 
 def test_what_a_program_allocates_is_seen(arena: KernelArena) -> None:
-    text = ("r1 = arena ll\nr2 = 0\nr3 = 4\nr4 = -1\nr5 = 0\ncall bpf_arena_alloc_pages\n"
-            "r0 = 0\nexit")
+    text = (
+        "r1 = arena ll\nr2 = 0\nr3 = 4\nr4 = -1\nr5 = 0\ncall bpf_arena_alloc_pages\nr0 = 0\nexit"
+    )
     with Kernel(assemble(text), arena) as engine, FaultRecorder(arena) as recorder:
         engine.run()
         assert arena.bytes[2 * PAGE] == 0
@@ -160,8 +168,12 @@ def test_conversion_costs_what_the_flag_saves() -> None:
         body = loop("r3 = cast_user(r2)", "r2 = 16\nr2 = cast_kern(r2)")
         with Kernel(body, converting) as first, Kernel(body, plain) as second:
             rounds = 20_000
-            table = time_engines({"conversion": first, "plain": second}, rounds_ctx(rounds),
-                                 operations=rounds * 16, rounds=9)
+            table = time_engines(
+                {"conversion": first, "plain": second},
+                rounds_ctx(rounds),
+                operations=rounds * 16,
+                rounds=9,
+            )
     assert table["name"].tolist() == ["conversion", "plain"] * 9  # in turns
     assert list(table.columns) == ["round", "name", "ns", "operations", "ns_per_operation", "cpu"]
     best = table.groupby("name")["ns_per_operation"].min()
@@ -215,8 +227,18 @@ def test_a_missing_feature_has_the_kernels_reason() -> None:
 
 def test_the_doctor_finds_this_machine_well() -> None:
     checks = {check.name: check for check in doctor.doctor()}
-    for name in ("python", "package", "numba", "linux", "capabilities", "jit", "kernel BTF",
-                 "bpf(2) and arena map", "page-fault events", "compilation cache"):
+    for name in (
+        "python",
+        "package",
+        "numba",
+        "linux",
+        "capabilities",
+        "jit",
+        "kernel BTF",
+        "bpf(2) and arena map",
+        "page-fault events",
+        "compilation cache",
+    ):
         assert checks[name].ok, checks[name]
     json.dumps(doctor.to_json(list(checks.values())))
     text = doctor.report(list(checks.values()))

@@ -23,8 +23,18 @@ CALLS = 12  # in one script
 BATCH = 20  # scripts in one test
 LENGTHS = ("16p",) * 6 + ("1p", "8p", "15p", "17p", "32p", "0", "4097", "1")
 PROTECTIONS = ("rw", "rw", "rw", "r", "r", "none", "w", "rx")
-FLAGS = ("shared", "shared", "shared fixed", "shared fixed", "shared fixed_noreplace", "private",
-         "private fixed", "shared populate", "shared locked", "shared_validate")
+FLAGS = (
+    "shared",
+    "shared",
+    "shared fixed",
+    "shared fixed",
+    "shared fixed_noreplace",
+    "private",
+    "private fixed",
+    "shared populate",
+    "shared locked",
+    "shared_validate",
+)
 REMAPS = ("", "", "maymove", "maymove fixed", "maymove dontunmap", "fixed", "dontunmap")
 SYNCS = ("sync", "async", "invalidate", "sync invalidate", "sync async", "")
 
@@ -63,13 +73,38 @@ def touched(call: str, words: tuple[str, ...] = ("",)) -> Callable[[random.Rando
     return lambda rng: f"{call} {hex(BASE + rng.choice(pages) * PAGE)} {rng.choice(words)}"
 
 
-TAME = (mmap, mmap, mmap, madvise, madvise, mremap, ranged("munmap"), ranged("munmap"),
-        ranged("mprotect", PROTECTIONS), ranged("mprotect", PROTECTIONS), ranged("msync", SYNCS),
-        ranged("mlock"), ranged("munlock"), touched("load"), touched("load"),
-        touched("store", ("7", "8")), lambda rng: "present", lambda rng: "fork",
-        lambda rng: "freeze", lambda rng: f"bpf_load {hex(BASE)}")
-CROWDED = (mmap, mmap, mmap, ranged("other"), ranged("other"), ranged("munmap"), ranged("munmap"),
-           lambda rng: "present")
+TAME = (
+    mmap,
+    mmap,
+    mmap,
+    madvise,
+    madvise,
+    mremap,
+    ranged("munmap"),
+    ranged("munmap"),
+    ranged("mprotect", PROTECTIONS),
+    ranged("mprotect", PROTECTIONS),
+    ranged("msync", SYNCS),
+    ranged("mlock"),
+    ranged("munlock"),
+    touched("load"),
+    touched("load"),
+    touched("store", ("7", "8")),
+    lambda rng: "present",
+    lambda rng: "fork",
+    lambda rng: "freeze",
+    lambda rng: f"bpf_load {hex(BASE)}",
+)
+CROWDED = (
+    mmap,
+    mmap,
+    mmap,
+    ranged("other"),
+    ranged("other"),
+    ranged("munmap"),
+    ranged("munmap"),
+    lambda rng: "present",
+)
 
 
 def script(seed: int) -> Row:
@@ -81,8 +116,12 @@ def script(seed: int) -> Row:
     lines = [first] * (not pinned) + [rng.choice(calls)(rng) for _ in range(CALLS)]
     text = "\n".join(f"{line.rstrip()} -> shown" for line in lines)
     flags = rng.choice(("", "", "segv_on_fault"))
-    return Row("random", str(seed), "script", {"mapped": 0, "base": BASE * pinned, "flags": flags,
-                                               "script": text})
+    return Row(
+        "random",
+        str(seed),
+        "script",
+        {"mapped": 0, "base": BASE * pinned, "flags": flags, "script": text},
+    )
 
 
 @pytest.mark.parametrize("batch", range(5))

@@ -20,25 +20,43 @@ SYSCALL, SLEEPABLE = 31, 16
 ARENA, MMAPABLE = 33, 1 << 10
 
 
-@pytest.mark.parametrize(("structure", "size"), [
-    (syscall.MapCreate, 72), (syscall.MapFd, 4), (syscall.ProgLoad, 152), (syscall.TestRun, 80),
-    (syscall.ObjectInfo, 16), (syscall.BtfLoad, 32), (syscall.EnableStats, 4),
-    (syscall.ProgInfo, 232),
-])
+@pytest.mark.parametrize(
+    ("structure", "size"),
+    [
+        (syscall.MapCreate, 72),
+        (syscall.MapFd, 4),
+        (syscall.ProgLoad, 152),
+        (syscall.TestRun, 80),
+        (syscall.ObjectInfo, 16),
+        (syscall.BtfLoad, 32),
+        (syscall.EnableStats, 4),
+        (syscall.ProgInfo, 232),
+    ],
+)
 def test_structures_have_the_size_of_the_kernels(structure: type, size: int) -> None:
     assert ctypes.sizeof(structure) == size
 
 
-@pytest.mark.parametrize(("member", "offset"), [
-    ("log_buf", 32), ("prog_btf_fd", 72), ("fd_array", 120), ("log_true_size", 140),
-])
+@pytest.mark.parametrize(
+    ("member", "offset"),
+    [
+        ("log_buf", 32),
+        ("prog_btf_fd", 72),
+        ("fd_array", 120),
+        ("log_true_size", 140),
+    ],
+)
 def test_load_members_lie_where_the_kernel_reads_them(member: str, offset: int) -> None:
     assert getattr(syscall.ProgLoad, member).offset == offset
 
 
-@pytest.mark.parametrize(("structure", "name"), [
-    (syscall.ProgInfo, "bpf_prog_info"), (perf.Attributes, "perf_event_attr"),
-])
+@pytest.mark.parametrize(
+    ("structure", "name"),
+    [
+        (syscall.ProgInfo, "bpf_prog_info"),
+        (perf.Attributes, "perf_event_attr"),
+    ],
+)
 def test_structures_have_the_layout_of_the_kernels(structure: type, name: str) -> None:
     kernel = btf.vmlinux().members(name)
     ours = {field: getattr(structure, field).offset for field, *_ in structure._fields_}
@@ -47,10 +65,16 @@ def test_structures_have_the_layout_of_the_kernels(structure: type, name: str) -
     assert {field: ours[field] for field in shared} == {f: kernel[f][0] for f in shared}
 
 
-@pytest.mark.parametrize(("pages", "flags", "extra", "name"), [
-    (0, MMAPABLE, 0, "EINVAL"), (1, 0, 0, "EINVAL"), (1 << 20 | 1, MMAPABLE, 0, "E2BIG"),
-    (2, MMAPABLE, (1 << 32) - 4096, "ERANGE"), (1, MMAPABLE, 5, "EINVAL"),
-])
+@pytest.mark.parametrize(
+    ("pages", "flags", "extra", "name"),
+    [
+        (0, MMAPABLE, 0, "EINVAL"),
+        (1, 0, 0, "EINVAL"),
+        (1 << 20 | 1, MMAPABLE, 0, "E2BIG"),
+        (2, MMAPABLE, (1 << 32) - 4096, "ERANGE"),
+        (1, MMAPABLE, 5, "EINVAL"),
+    ],
+)
 def test_map_errors_have_names(pages: int, flags: int, extra: int, name: str) -> None:
     before = held()
     with pytest.raises(KernelError) as caught:
@@ -121,29 +145,50 @@ def test_growing_the_log_leaks_nothing() -> None:
     assert held() == before
 
 
-@pytest.mark.parametrize(("log", "pc", "reason"), [
-    ("", -1, ""),
-    ("processed 3 insns (limit 1000000) max_states_per_insn 0\n", -1, ""),
-    ("last insn is not an exit or jmp\nprocessed 0 insns\n", -1, "last insn is not an exit or jmp"),
-    ("unreachable insn 5\nprocessed 0 insns (limit\n", 5, "unreachable insn 5"),
-    ("jump out of range from insn 3 to 9\n", 3, "jump out of range from insn 3 to 9"),
-    ("0: R1=ctx() R10=fp0\n0: (b7) r0 = 1   ; R0_w=1\n1: (79) r1 = *(u64 *)(r0 +0)\n"
-     "R0 invalid mem access 'scalar'\nprocessed 2 insns\n", 1, "R0 invalid mem access 'scalar'"),
-    ("7: (05) goto pc-1\ninfinite loop detected at insn 7\ncur state: R0=1\nold state: R0=1\n"
-     "processed 2 insns\n", 7, "infinite loop detected at insn 7"),
-])
+@pytest.mark.parametrize(
+    ("log", "pc", "reason"),
+    [
+        ("", -1, ""),
+        ("processed 3 insns (limit 1000000) max_states_per_insn 0\n", -1, ""),
+        (
+            "last insn is not an exit or jmp\nprocessed 0 insns\n",
+            -1,
+            "last insn is not an exit or jmp",
+        ),
+        ("unreachable insn 5\nprocessed 0 insns (limit\n", 5, "unreachable insn 5"),
+        ("jump out of range from insn 3 to 9\n", 3, "jump out of range from insn 3 to 9"),
+        (
+            "0: R1=ctx() R10=fp0\n0: (b7) r0 = 1   ; R0_w=1\n1: (79) r1 = *(u64 *)(r0 +0)\n"
+            "R0 invalid mem access 'scalar'\nprocessed 2 insns\n",
+            1,
+            "R0 invalid mem access 'scalar'",
+        ),
+        (
+            "7: (05) goto pc-1\ninfinite loop detected at insn 7\ncur state: R0=1\n"
+            "old state: R0=1\nprocessed 2 insns\n",
+            7,
+            "infinite loop detected at insn 7",
+        ),
+    ],
+)
 def test_the_decisive_line(log: str, pc: int, reason: str) -> None:
     assert read_log(log)[:2] == (pc, reason)
 
 
-@pytest.mark.parametrize(("text", "pc", "reason"), [
-    ("r0 = *(u64 *)(r5 + 0)\nexit", 0, "R5 !read_ok"),
-    ("r0 = 1\nr1 = *(u64 *)(r0 + 0)\nexit", 1, "R0 invalid mem access 'scalar'"),
-    ("r0 = 0\nexit\nr0 = 1\nexit", 2, "unreachable insn 2"),
-    ("r0 = 1", -1, "last insn is not an exit or jmp"),
-    ("r1 = cast_kern(r1)\nr0 = 0\nexit", 0, "addr_space_cast insn can only be used in a program "
-     "that has an associated arena"),
-])
+@pytest.mark.parametrize(
+    ("text", "pc", "reason"),
+    [
+        ("r0 = *(u64 *)(r5 + 0)\nexit", 0, "R5 !read_ok"),
+        ("r0 = 1\nr1 = *(u64 *)(r0 + 0)\nexit", 1, "R0 invalid mem access 'scalar'"),
+        ("r0 = 0\nexit\nr0 = 1\nexit", 2, "unreachable insn 2"),
+        ("r0 = 1", -1, "last insn is not an exit or jmp"),
+        (
+            "r1 = cast_kern(r1)\nr0 = 0\nexit",
+            0,
+            "addr_space_cast insn can only be used in a program that has an associated arena",
+        ),
+    ],
+)
 def test_verdicts_without_running(text: str, pc: int, reason: str) -> None:
     before = held()
     answer = verdict(assemble(text))
@@ -164,8 +209,7 @@ def test_a_verdict_of_an_accepted_program() -> None:
 def test_the_error_shows_the_instruction() -> None:
     error = verdict(assemble("r0 = 1\nr1 = *(u64 *)(r0 + 0)\nexit")).error()
     assert isinstance(error, VerificationError)
-    assert str(error) == ("instruction 1: R0 invalid mem access 'scalar'  "
-                          "[r1 = *(u64 *)(r0 +0)]")
+    assert str(error) == ("instruction 1: R0 invalid mem access 'scalar'  [r1 = *(u64 *)(r0 +0)]")
     verdict(assemble("r0 = 0\nexit")).raise_if_refused()
     with pytest.raises(VerificationError, match="invalid mem access"):
         verdict(assemble("r0 = 1\nr1 = *(u64 *)(r0 + 0)\nexit")).raise_if_refused()

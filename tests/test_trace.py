@@ -57,7 +57,10 @@ def run():
         engine.run(bytes(8), fuel=0)
         for _ in range(len(trace)):
             pages = again.present
-            snapshot = [again.bytes[p * 4096 : p * 4096 + 4096].copy() if pages[p] else None for p in range(4)]
+            snapshot = [
+                again.bytes[p * 4096 : p * 4096 + 4096].copy() if pages[p] else None
+                for p in range(4)
+            ]
             states.append((engine.pc, engine.depth, engine.registers, snapshot))
             engine.step()
     return trace, states

@@ -1,14 +1,14 @@
 """The running Linux kernel as an engine: real verifier, real JIT, real arena.
 
-    syscall    bpf(2) and its structures        memory     mappings, user touches that cannot kill
-    btf        names in the kernel's BTF        service    questions to an arena (service.bpf)
-    arena      KernelArena, its user view       loading    the verdict and its decisive line
-    engine     Kernel                           execution  one test run
-    native     machine code as a table          debug      BTF that ties machine code to slots
-    faults     real page faults, with times     timing     in-kernel durations
-    perf       perf_event_open(2)               features   what this kernel can do
-    log        the arena's own event log        user       the arena as user space sees it
-    xlated     rewritten programs, comparable
+syscall    bpf(2) and its structures        memory     mappings, user touches that cannot kill
+btf        names in the kernel's BTF        service    questions to an arena (service.bpf)
+arena      KernelArena, its user view       loading    the verdict and its decisive line
+engine     Kernel                           execution  one test run
+native     machine code as a table          debug      BTF that ties machine code to slots
+faults     real page faults, with times     timing     in-kernel durations
+perf       perf_event_open(2)               features   what this kernel can do
+log        the arena's own event log        user       the arena as user space sees it
+xlated     rewritten programs, comparable
 """
 
 from importlib import import_module

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 USER_LIMIT = (1 << 47) - PAGE_SIZE  # of user space with four-level page tables
-BASE_STEP = 1 << 33     # between the bases of arenas that are open at the same time
+BASE_STEP = 1 << 33  # between the bases of arenas that are open at the same time
 BASE_ATTEMPTS = 512
 
 
@@ -50,8 +50,9 @@ class KernelArena:
     Use as a context manager, or `close`.
     """
 
-    def __init__(self, pages: int = 1024, flags: ArenaFlags | int = 0,
-                 user_base: int | None = None) -> None:
+    def __init__(
+        self, pages: int = 1024, flags: ArenaFlags | int = 0, user_base: int | None = None
+    ) -> None:
         self.page_count = pages
         self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
         self._map, mapping = _open(pages, int(self.flags), user_base)
@@ -101,8 +102,10 @@ class KernelArena:
         """
         mapping = self._open_mapping()
         if self.flags & ArenaFlags.SEGV_ON_FAULT and not self.present.all():
-            raise Unsupported("a touch of an absent page of this arena ends the process "
-                              "(SEGV_ON_FAULT); use .user, .snapshot() or .user.array()")
+            raise Unsupported(
+                "a touch of an absent page of this arena ends the process "
+                "(SEGV_ON_FAULT); use .user, .snapshot() or .user.array()"
+            )
         return mapping.bytes
 
     def _open_mapping(self) -> Mapping:
@@ -251,8 +254,11 @@ def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
     its log when it is then mapped.
     """
     if base + pages * PAGE_SIZE > USER_LIMIT and base % PAGE_SIZE == 0 and base < 1 << 64:
-        raise ArenaError("EBUSY", f"user space cannot map {pages} pages at {base:#x}; its "
-                                  f"addresses end at {USER_LIMIT:#x}")
+        raise ArenaError(
+            "EBUSY",
+            f"user space cannot map {pages} pages at {base:#x}; its "
+            f"addresses end at {USER_LIMIT:#x}",
+        )
     check_user_range(base, pages * PAGE_SIZE)  # Linux 6.18 warns in its log where this raises
     try:
         arena = create_map(MAP_TYPE_ARENA, 0, 0, pages, flags, base, "arena")
@@ -265,8 +271,11 @@ def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
         return arena, Mapping(arena.fileno(), pages * PAGE_SIZE, base, where)
     except KernelError as error:
         arena.close()
-        raise ArenaError(error.errno_name, f"cannot map the arena at {base:#x}; the range may be "
-                                           "in use by another arena or library") from None
+        raise ArenaError(
+            error.errno_name,
+            f"cannot map the arena at {base:#x}; the range may be "
+            "in use by another arena or library",
+        ) from None
 
 
 def _refusal(error: KernelError, pages: int, flags: int, base: int) -> ArenaError:
@@ -274,5 +283,7 @@ def _refusal(error: KernelError, pages: int, flags: int, base: int) -> ArenaErro
     known = creation_refusal(pages, flags, base)
     if known is not None and known.errno_name == error.errno_name:
         return ArenaError(*known)
-    return ArenaError(error.errno_name, f"Linux refuses an arena of {pages} pages at {base:#x} "
-                                        f"with flags {flags:#x}")
+    return ArenaError(
+        error.errno_name,
+        f"Linux refuses an arena of {pages} pages at {base:#x} with flags {flags:#x}",
+    )

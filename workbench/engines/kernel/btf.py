@@ -91,8 +91,9 @@ def vmlinux() -> Vmlinux:
     try:
         return Vmlinux(PATH.read_bytes())
     except OSError as error:
-        raise Unsupported(f"{PATH}: {error.strerror}; kfuncs need a kernel built with "
-                          "CONFIG_DEBUG_INFO_BTF") from None
+        raise Unsupported(
+            f"{PATH}: {error.strerror}; kfuncs need a kernel built with CONFIG_DEBUG_INFO_BTF"
+        ) from None
 
 
 @cache
@@ -103,6 +104,7 @@ def kfunc_id(name: str) -> int:
     """
     number = vmlinux().type_id(FUNC, name)
     if number is None:
-        raise KernelError("ENOENT", f"this kernel has no kfunc {name}; `workbench doctor` lists "
-                                    "what it has")
+        raise KernelError(
+            "ENOENT", f"this kernel has no kfunc {name}; `workbench doctor` lists what it has"
+        )
     return number

@@ -33,8 +33,9 @@ def functions(program: Program) -> list[int]:
     """First slot of each function, in order: the program itself and what it calls or refers to."""
     records = program.instructions
     starts = {0}
-    for pc, op, off in zip(range(len(records)), records["op"].tolist(), records["off"].tolist(),
-                           strict=True):
+    for pc, op, off in zip(
+        range(len(records)), records["op"].tolist(), records["off"].tolist(), strict=True
+    ):
         if op in (Op.CALL_LOCAL, Op.LD_FUNC):
             starts.add(pc + 1 + off)
     return sorted(start for start in starts if 0 <= start < len(records))

@@ -32,8 +32,9 @@ class Kernel:
     unusable. Use as a context manager, or `close`.
     """
 
-    def __init__(self, program: Program, arena: "KernelArena | Arena | None" = None,
-                 log_level: int = 1) -> None:
+    def __init__(
+        self, program: Program, arena: "KernelArena | Arena | None" = None, log_level: int = 1
+    ) -> None:
         self.program = program
         self.arena, self._owned = _real_arena(program, arena)
         try:
@@ -65,8 +66,9 @@ class Kernel:
         if self._owned and self.arena is not None:
             self.arena.close()
 
-    def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None,
-            repeat: int = 1) -> Result:
+    def run(
+        self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None, repeat: int = 1
+    ) -> Result:
         """Run once and return what happened; `ctx` is the context, or for packet types the packet.
 
         Result.r0 is the low half of r0, all that the kernel returns; steps is 0, as it counts
@@ -80,8 +82,15 @@ class Kernel:
         ran = execute(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
         if self.arena is not None:
             self.arena.program_ran()
-        return Result(engine="kernel", program=self.program.name, stop="exit", r0=ran.r0, steps=0,
-                      seconds=ran.seconds, ctx=ran.output)
+        return Result(
+            engine="kernel",
+            program=self.program.name,
+            stop="exit",
+            r0=ran.r0,
+            steps=0,
+            seconds=ran.seconds,
+            ctx=ran.output,
+        )
 
     def step(self, *_: object) -> None:
         """Refuse: the kernel runs programs to their end."""
@@ -117,8 +126,9 @@ class Kernel:
         return native(self.program, self.arena)
 
 
-def _real_arena(program: Program, arena: "KernelArena | Arena | None"
-                ) -> tuple[KernelArena | None, bool]:
+def _real_arena(
+    program: Program, arena: "KernelArena | Arena | None"
+) -> tuple[KernelArena | None, bool]:
     """Return the arena to use, and whether the engine owns it."""
     if isinstance(arena, KernelArena):
         return arena, False
@@ -131,7 +141,9 @@ def _copy_of(arena: "Arena") -> KernelArena:
     """Make a real arena as an emulated one describes it; refuse one with pages in use."""
     extents = arena.free_extents
     if len(extents) != 1 or tuple(extents[0]) != (0, arena.page_count):
-        raise Unsupported("this emulated arena is in use, and its pages cannot be moved into the "
-                          "kernel; pass an empty one, or a KernelArena")
+        raise Unsupported(
+            "this emulated arena is in use, and its pages cannot be moved into the "
+            "kernel; pass an empty one, or a KernelArena"
+        )
     flags = ArenaFlags(arena.flags)
     return KernelArena(pages=arena.page_count, flags=flags, user_base=arena.user_start)

@@ -16,9 +16,9 @@ from workbench.engines.kernel.syscall import (
 from workbench.errors import KernelError
 
 PACKET_TYPES = ("socket_filter", "tc", "xdp")
-SHORTEST_PACKET = 14   # an Ethernet header
+SHORTEST_PACKET = 14  # an Ethernet header
 LONGEST_CONTEXT = 0xFFFF
-PACKET_GROWTH = 1024   # room for a program that makes its packet longer
+PACKET_GROWTH = 1024  # room for a program that makes its packet longer
 
 
 class Ran(NamedTuple):
@@ -38,18 +38,22 @@ def execute(descriptor: int, type: str, content: bytes, repeat: int = 1) -> Ran:
     if type in PACKET_TYPES:
         return _run_packet(descriptor, content, repeat)
     if repeat != 1:
-        raise KernelError("EINVAL", f"a {type} program runs once per call; only packet programs "
-                                    "repeat in the kernel")
+        raise KernelError(
+            "EINVAL",
+            f"a {type} program runs once per call; only packet programs repeat in the kernel",
+        )
     return _run_context(descriptor, type, content)
 
 
 def _run_context(descriptor: int, type: str, content: bytes) -> Ran:
     if len(content) > LONGEST_CONTEXT:
-        raise KernelError("EINVAL", f"a context has at most {LONGEST_CONTEXT} bytes, "
-                                    f"not {len(content)}")
+        raise KernelError(
+            "EINVAL", f"a context has at most {LONGEST_CONTEXT} bytes, not {len(content)}"
+        )
     context = ctypes.create_string_buffer(content, max(len(content), 1))
-    request = TestRun(prog_fd=descriptor, ctx_size_in=len(content),
-                      ctx_in=addressof(context) if content else 0)
+    request = TestRun(
+        prog_fd=descriptor, ctx_size_in=len(content), ctx_in=addressof(context) if content else 0
+    )
     start = time.perf_counter_ns()
     _call(request, f"a context of {len(content)} bytes may be shorter than what the program reads")
     seconds = (time.perf_counter_ns() - start) * 1e-9
@@ -58,12 +62,21 @@ def _run_context(descriptor: int, type: str, content: bytes) -> Ran:
 
 def _run_packet(descriptor: int, content: bytes, repeat: int) -> Ran:
     if len(content) < SHORTEST_PACKET:
-        raise KernelError("EINVAL", f"a packet has at least {SHORTEST_PACKET} bytes (its Ethernet "
-                                    f"header), not {len(content)}; pass ctx=bytes(64)")
+        raise KernelError(
+            "EINVAL",
+            f"a packet has at least {SHORTEST_PACKET} bytes (its Ethernet "
+            f"header), not {len(content)}; pass ctx=bytes(64)",
+        )
     packet = ctypes.create_string_buffer(content, len(content))
     output = ctypes.create_string_buffer(len(content) + PACKET_GROWTH)
-    request = TestRun(prog_fd=descriptor, data_in=addressof(packet), data_size_in=len(content),
-                      data_out=addressof(output), data_size_out=len(output), repeat=repeat)
+    request = TestRun(
+        prog_fd=descriptor,
+        data_in=addressof(packet),
+        data_size_in=len(content),
+        data_out=addressof(output),
+        data_size_out=len(output),
+        repeat=repeat,
+    )
     _call(request, f"the kernel does not take a packet of {len(content)} bytes")
     return Ran(request.retval, output.raw[: request.data_size_out], request.duration * 1e-9)
 

@@ -27,24 +27,52 @@ class Probe(NamedTuple):
 PROBES = (
     Probe("arena", "programs can use arenas", "r1 = arena ll"),
     Probe("alloc_pages", "bpf_arena_alloc_pages, since 6.9", _ALLOC),
-    Probe("free_pages", "bpf_arena_free_pages, since 6.9",
-          "r1 = arena ll\nr2 = 0\nr3 = 1\ncall bpf_arena_free_pages"),
-    Probe("reserve_pages", "bpf_arena_reserve_pages, since about 6.17",
-          "r1 = arena ll\nr2 = 0\nr3 = 1\ncall bpf_arena_reserve_pages"),
-    Probe("alloc_in_any_program", "kfuncs in programs that cannot sleep, since about 7.0", _ALLOC,
-          "socket_filter"),
-    Probe("arena_atomics", "atomic add on an arena, since about 6.10",
-          f"{_POINTER}\nlock *(u64 *)(r1 + 0) += r2"),
-    Probe("arena_fetch_and", "atomic fetch-and on an arena, which the x86-64 JIT lacks",
-          f"{_POINTER}\nr2 = atomic_fetch_and((u64 *)(r1 + 0), r2)"),
-    Probe("arena_signed_loads", "sign-extending loads from an arena, since about 6.18",
-          f"{_POINTER}\nr2 = *(s32 *)(r1 + 0)"),
-    Probe("load_acquire", "acquire loads and release stores, since about 6.15",
-          f"{_POINTER}\nr2 = load_acquire((u64 *)(r1 + 0))"),
-    Probe("may_goto", "may_goto, since 6.9",
-          "r1 = 0\nagain: may_goto done\nr1 += 1\ngoto again\ndone:"),
-    Probe("cpu_v4", "signed division, moves and loads, bswap and gotol, since 6.6",
-          "r1 = 9\nr2 = (s8)r1\nr1 s/= 3\nr1 = bswap32 r1\ngotol done\ndone:"),
+    Probe(
+        "free_pages",
+        "bpf_arena_free_pages, since 6.9",
+        "r1 = arena ll\nr2 = 0\nr3 = 1\ncall bpf_arena_free_pages",
+    ),
+    Probe(
+        "reserve_pages",
+        "bpf_arena_reserve_pages, since about 6.17",
+        "r1 = arena ll\nr2 = 0\nr3 = 1\ncall bpf_arena_reserve_pages",
+    ),
+    Probe(
+        "alloc_in_any_program",
+        "kfuncs in programs that cannot sleep, since about 7.0",
+        _ALLOC,
+        "socket_filter",
+    ),
+    Probe(
+        "arena_atomics",
+        "atomic add on an arena, since about 6.10",
+        f"{_POINTER}\nlock *(u64 *)(r1 + 0) += r2",
+    ),
+    Probe(
+        "arena_fetch_and",
+        "atomic fetch-and on an arena, which the x86-64 JIT lacks",
+        f"{_POINTER}\nr2 = atomic_fetch_and((u64 *)(r1 + 0), r2)",
+    ),
+    Probe(
+        "arena_signed_loads",
+        "sign-extending loads from an arena, since about 6.18",
+        f"{_POINTER}\nr2 = *(s32 *)(r1 + 0)",
+    ),
+    Probe(
+        "load_acquire",
+        "acquire loads and release stores, since about 6.15",
+        f"{_POINTER}\nr2 = load_acquire((u64 *)(r1 + 0))",
+    ),
+    Probe(
+        "may_goto",
+        "may_goto, since 6.9",
+        "r1 = 0\nagain: may_goto done\nr1 += 1\ngoto again\ndone:",
+    ),
+    Probe(
+        "cpu_v4",
+        "signed division, moves and loads, bswap and gotol, since 6.6",
+        "r1 = 9\nr2 = (s8)r1\nr1 s/= 3\nr1 = bswap32 r1\ngotol done\ndone:",
+    ),
 )
 
 
@@ -64,10 +92,12 @@ def kernel_facts() -> dict[str, Fact]:
         "page_size": Fact(os.sysconf("SC_PAGE_SIZE"), "bytes per page"),
         "jit_enable": sysctl("net/core/bpf_jit_enable", "1: programs become machine code"),
         "jit_harden": sysctl("net/core/bpf_jit_harden", "0: constants are not blinded"),
-        "unprivileged_bpf_disabled": sysctl("kernel/unprivileged_bpf_disabled",
-                                            "0: bpf(2) for everybody"),
-        "perf_event_paranoid": sysctl("kernel/perf_event_paranoid",
-                                      "1 or less: page faults may be recorded by everybody"),
+        "unprivileged_bpf_disabled": sysctl(
+            "kernel/unprivileged_bpf_disabled", "0: bpf(2) for everybody"
+        ),
+        "perf_event_paranoid": sysctl(
+            "kernel/perf_event_paranoid", "1 or less: page faults may be recorded by everybody"
+        ),
         "kptr_restrict": sysctl("kernel/kptr_restrict", "2 hides machine code even from root"),
         "lockdown": _lockdown(),
         "capabilities": Fact(", ".join(capabilities()) or "none", "those that matter for BPF"),
@@ -109,10 +139,12 @@ def probe_features() -> dict[str, Fact]:
     try:
         with KernelArena(pages=1) as arena:
             facts = {probe.name: _probe(probe, arena) for probe in PROBES}
-            facts["presence"] = _tried("absent pages are told from present ones without faults",
-                                       lambda: arena.present)
-            facts["free_extents"] = _tried("the kernel's free ranges can be read",
-                                           lambda: arena.free_extents)
+            facts["presence"] = _tried(
+                "absent pages are told from present ones without faults", lambda: arena.present
+            )
+            facts["free_extents"] = _tried(
+                "the kernel's free ranges can be read", lambda: arena.free_extents
+            )
             return facts
     except WorkbenchError as error:
         names = [probe.name for probe in PROBES] + ["presence", "free_extents"]

@@ -18,8 +18,13 @@ from workbench.errors import KernelError, Unsupported, VerificationError
 from workbench.program import Program
 
 # enum bpf_prog_type, and BPF_F_SLEEPABLE where the kernel insists on it
-TYPES = {"syscall": (31, SLEEPABLE), "socket_filter": (1, 0), "tc": (3, 0), "xdp": (6, 0),
-         "raw_tp": (17, 0)}
+TYPES = {
+    "syscall": (31, SLEEPABLE),
+    "socket_filter": (1, 0),
+    "tc": (3, 0),
+    "xdp": (6, 0),
+    "raw_tp": (17, 0),
+}
 NOT_THE_PROGRAM = ("EPERM", "ENOMEM", "ENOSYS", "EMFILE", "ENFILE", "EAGAIN", "EINTR")
 
 _INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
@@ -115,27 +120,40 @@ def verdict(program: Program, arena: KernelArena | None = None, log_level: int =
     return Verdict(**{**vars(admitted.verdict), "code": code})
 
 
-def admit(program: Program, arena: KernelArena | None, log_level: int = 1,
-          lines: bool = False) -> Admitted:
+def admit(
+    program: Program, arena: KernelArena | None, log_level: int = 1, lines: bool = False
+) -> Admitted:
     """Load a program; with `lines`, along with BTF that ties machine code to instructions.
 
     Raises KernelError when the fault is not the program's (privileges, memory).
     """
     if program.type not in TYPES:
-        raise Unsupported(f"the kernel cannot run a '{program.type}' program (bytecode with "
-                          "r1 = memory); use the interpreter, or make it a syscall program")
+        raise Unsupported(
+            f"the kernel cannot run a '{program.type}' program (bytecode with "
+            "r1 = memory); use the interpreter, or make it a syscall program"
+        )
     number, flags = TYPES[program.type]
     maps: Mapping[str, int] = {"arena": arena.fileno()} if arena is not None else {}
     debug = debug_info(program) if lines or _has_callbacks(program) else None
-    loaded = syscall.load_program(number, bind(program, maps), program.license, program.name,
-                                  flags, log_level, debug)
+    loaded = syscall.load_program(
+        number, bind(program, maps), program.license, program.name, flags, log_level, debug
+    )
     refused = read_log(loaded.log) if loaded.descriptor is None else Refusal(-1, "", "")
     name = syscall.errno_name(loaded.errno) if loaded.errno else ""
     if loaded.descriptor is None and not refused.reason:
         refused = _without_log(name, loaded.errno)
-    return Admitted(loaded.descriptor,
-                    Verdict(loaded.descriptor is not None, refused.pc, refused.reason,
-                            refused.instruction, name, loaded.seconds, loaded.log))
+    return Admitted(
+        loaded.descriptor,
+        Verdict(
+            loaded.descriptor is not None,
+            refused.pc,
+            refused.reason,
+            refused.instruction,
+            name,
+            loaded.seconds,
+            loaded.log,
+        ),
+    )
 
 
 def _has_callbacks(program: Program) -> bool:

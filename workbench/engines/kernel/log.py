@@ -31,8 +31,9 @@ class Log:
         """Append an event that happens now."""
         page = (address % WINDOW - self._start % WINDOW) // PAGE_SIZE
         page = page % _WORD if 0 <= page < self._page_count else _WORD - 1
-        self._events.append((int(kind), int(actor), page, address % _WORD, count & 0xFFFFFFFF,
-                             time.monotonic_ns()))
+        self._events.append(
+            (int(kind), int(actor), page, address % _WORD, count & 0xFFFFFFFF, time.monotonic_ns())
+        )
         self._written += 1
 
     def clear(self) -> None:

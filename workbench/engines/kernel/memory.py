@@ -40,8 +40,14 @@ def _vector(name: str) -> "ctypes._NamedFuncPointer":
     """Look up a function that only Linux has."""
     function = getattr(_libc, name)
     function.restype = ctypes.c_ssize_t
-    function.argtypes = [ctypes.c_int, ctypes.POINTER(IoVec), c_ulong, ctypes.POINTER(IoVec),
-                         c_ulong, c_ulong]
+    function.argtypes = [
+        ctypes.c_int,
+        ctypes.POINTER(IoVec),
+        c_ulong,
+        ctypes.POINTER(IoVec),
+        c_ulong,
+        c_ulong,
+    ]
     return function
 
 
@@ -49,14 +55,21 @@ if platform.system() == "Linux":
     _readv, _writev = _vector("process_vm_readv"), _vector("process_vm_writev")
 
 
-def map_memory(fd: int, address: int, length: int, protection: int = READ_WRITE,
-               flags: int = mmap.MAP_SHARED, offset: int = 0) -> int:
+def map_memory(
+    fd: int,
+    address: int,
+    length: int,
+    protection: int = READ_WRITE,
+    flags: int = mmap.MAP_SHARED,
+    offset: int = 0,
+) -> int:
     """Call mmap(2) as it stands; returns the address, raises KernelError with the errno's name."""
     result = _mmap(address, length, protection, flags, fd, offset)
     if result == _FAILED:
         number = ctypes.get_errno()
-        raise KernelError(errno_name(number), f"mapping {length} bytes at {address:#x}: "
-                                              f"{os.strerror(number)}")
+        raise KernelError(
+            errno_name(number), f"mapping {length} bytes at {address:#x}: {os.strerror(number)}"
+        )
     return result or 0
 
 
@@ -70,16 +83,21 @@ def unmap_memory(address: int, length: int) -> None:
 class Mapping:
     """Mapped memory that lives until neither its owner nor any array made from it remains."""
 
-    def __init__(self, fd: int, length: int, address: int = 0,
-                 flags: int = mmap.MAP_SHARED) -> None:
+    def __init__(
+        self, fd: int, length: int, address: int = 0, flags: int = mmap.MAP_SHARED
+    ) -> None:
         self.length = length
         self.address = map_memory(fd, address, length, READ_WRITE, flags)
 
     @property
     def __array_interface__(self) -> dict[str, object]:
         """NumPy's protocol for memory that another object owns."""
-        return {"version": 3, "shape": (self.length,), "typestr": "|u1",
-                "data": (self.address, False)}
+        return {
+            "version": 3,
+            "shape": (self.length,),
+            "typestr": "|u1",
+            "data": (self.address, False),
+        }
 
     @property
     def bytes(self) -> np.ndarray:
@@ -113,8 +131,9 @@ def can_read(address: int) -> bool:
     return _touch(_writev, address, ctypes.create_string_buffer(1), 1) == 1
 
 
-def _touch(function: "ctypes._NamedFuncPointer", address: int, buffer: "ctypes.Array[c_char]",
-           length: int) -> int:
+def _touch(
+    function: "ctypes._NamedFuncPointer", address: int, buffer: "ctypes.Array[c_char]", length: int
+) -> int:
     """Move bytes between `address` (touched) and `buffer`; returns how many were moved."""
     if length == 0 or not 0 <= address < ADDRESS_LIMIT:
         return 0

@@ -45,15 +45,17 @@ def native(program: Program, arena: KernelArena | None) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=list(NativeInstruction._fields))
 
 
-def _rows(machine: "capstone.Cs", code: syscall.Native, texts: list[str]
-          ) -> Iterator[NativeInstruction]:
+def _rows(
+    machine: "capstone.Cs", code: syscall.Native, texts: list[str]
+) -> Iterator[NativeInstruction]:
     """Walk every function's machine code, with the slot whose code begins at or before it."""
     slot_at = {address: pc for pc, address in reversed(code.lines)}
     begin = 0
     for address, length in zip(code.addresses, code.lengths, strict=True):
         pc = slot_at.get(address, 0)
-        for place, size, name, operands in machine.disasm_lite(code.code[begin : begin + length],
-                                                               address):
+        for place, size, name, operands in machine.disasm_lite(
+            code.code[begin : begin + length], address
+        ):
             pc = slot_at.get(place, pc)
             piece = code.code[begin + place - address : begin + place - address + size]
             yield NativeInstruction(pc, texts[pc], place, piece.hex(), f"{name} {operands}".strip())
@@ -65,10 +67,13 @@ def _machine() -> "capstone.Cs":
     try:
         import capstone
     except ImportError:
-        raise Unsupported("machine code is disassembled with capstone; pip install capstone"
-                          ) from None
-    modes = {"x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-             "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)}
+        raise Unsupported(
+            "machine code is disassembled with capstone; pip install capstone"
+        ) from None
+    modes = {
+        "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+        "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    }
     if platform.machine() not in modes:
         raise Unsupported(f"machine code of {platform.machine()} is not disassembled here")
     return capstone.Cs(*modes[platform.machine()])

@@ -23,9 +23,9 @@ SAMPLE_TIME, SAMPLE_ADDR = 1 << 2, 1 << 3
 DISABLED, USE_CLOCKID = 1 << 0, 1 << 25
 IOC_ENABLE, IOC_DISABLE = 0x2400, 0x2401
 RECORD_SAMPLE = 9
-RECORD_BYTES = 24   # header, time, address
+RECORD_BYTES = 24  # header, time, address
 PAGE = 4096
-HEAD, TAIL = 1024 // 8, 1032 // 8   # data_head and data_tail in struct perf_event_mmap_page
+HEAD, TAIL = 1024 // 8, 1032 // 8  # data_head and data_tail in struct perf_event_mmap_page
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -35,13 +35,26 @@ _syscall.restype = ctypes.c_long
 class Attributes(ctypes.Structure):
     """struct perf_event_attr up to PERF_ATTR_SIZE_VER5."""
 
-    _fields_ = [("type", c_uint32), ("size", c_uint32), ("config", c_uint64),
-                ("sample_period", c_uint64), ("sample_type", c_uint64), ("read_format", c_uint64),
-                ("flags", c_uint64), ("wakeup_events", c_uint32), ("bp_type", c_uint32),
-                ("config1", c_uint64), ("config2", c_uint64), ("branch_sample_type", c_uint64),
-                ("sample_regs_user", c_uint64), ("sample_stack_user", c_uint32),
-                ("clockid", c_int32), ("sample_regs_intr", c_uint64), ("aux_watermark", c_uint32),
-                ("sample_max_stack", c_uint32)]
+    _fields_ = [
+        ("type", c_uint32),
+        ("size", c_uint32),
+        ("config", c_uint64),
+        ("sample_period", c_uint64),
+        ("sample_type", c_uint64),
+        ("read_format", c_uint64),
+        ("flags", c_uint64),
+        ("wakeup_events", c_uint32),
+        ("bp_type", c_uint32),
+        ("config1", c_uint64),
+        ("config2", c_uint64),
+        ("branch_sample_type", c_uint64),
+        ("sample_regs_user", c_uint64),
+        ("sample_stack_user", c_uint32),
+        ("clockid", c_int32),
+        ("sample_regs_intr", c_uint64),
+        ("aux_watermark", c_uint32),
+        ("sample_max_stack", c_uint32),
+    ]
 
 
 class PageFaults:
@@ -58,8 +71,11 @@ class PageFaults:
             self._ring = Mapping(self._fd, (1 + pages) * PAGE).bytes
         except KernelError as error:
             self.close()
-            raise KernelError(error.errno_name, f"no room for {capacity} page-fault samples; take "
-                              "fewer, or raise kernel.perf_event_mlock_kb") from None
+            raise KernelError(
+                error.errno_name,
+                f"no room for {capacity} page-fault samples; take "
+                "fewer, or raise kernel.perf_event_mlock_kb",
+            ) from None
         self._size = pages * PAGE
         self._taken = 0
 
@@ -114,17 +130,29 @@ def _open_event() -> int:
     """Open the event, stopped, for the calling thread on any processor."""
     number = NUMBER.get(platform.machine())
     if number is None or platform.system() != "Linux":
-        raise Unsupported(f"no perf_event_open(2) is known for {platform.system()} on "
-                          f"{platform.machine()}")
-    wanted = Attributes(type=TYPE_SOFTWARE, size=sizeof(Attributes), config=COUNT_PAGE_FAULTS,
-                        sample_period=1, sample_type=SAMPLE_TIME | SAMPLE_ADDR,
-                        flags=DISABLED | USE_CLOCKID, clockid=time.CLOCK_MONOTONIC)
+        raise Unsupported(
+            f"no perf_event_open(2) is known for {platform.system()} on {platform.machine()}"
+        )
+    wanted = Attributes(
+        type=TYPE_SOFTWARE,
+        size=sizeof(Attributes),
+        config=COUNT_PAGE_FAULTS,
+        sample_period=1,
+        sample_type=SAMPLE_TIME | SAMPLE_ADDR,
+        flags=DISABLED | USE_CLOCKID,
+        clockid=time.CLOCK_MONOTONIC,
+    )
     close_on_exec = 1 << 3
     fd = _syscall(number, ctypes.byref(wanted), 0, -1, -1, close_on_exec)
     if fd < 0:
         failure = ctypes.get_errno()
-        cure = ("; run as root, with CAP_PERFMON, or set kernel.perf_event_paranoid=1"
-                if failure in (errno.EACCES, errno.EPERM) else "")
-        raise KernelError(errno_name(failure), "recording page faults with perf_event_open: "
-                          f"{os.strerror(failure)}{cure}")
+        cure = (
+            "; run as root, with CAP_PERFMON, or set kernel.perf_event_paranoid=1"
+            if failure in (errno.EACCES, errno.EPERM)
+            else ""
+        )
+        raise KernelError(
+            errno_name(failure),
+            f"recording page faults with perf_event_open: {os.strerror(failure)}{cure}",
+        )
     return int(fd)

@@ -62,8 +62,10 @@ def bind(program: Program, maps: Mapping[str, int]) -> bytes:
 
 def _map_number(name: str, maps: Mapping[str, int]) -> int:
     if name not in maps:
-        raise Unsupported(f"the program refers to map '{name}'; the kernel engine provides "
-                          f"{', '.join(maps) or 'none'}")
+        raise Unsupported(
+            f"the program refers to map '{name}'; the kernel engine provides "
+            f"{', '.join(maps) or 'none'}"
+        )
     return maps[name]
 
 
@@ -88,8 +90,9 @@ class _NodeLayout(NamedTuple):
 def _node_layout() -> _NodeLayout:
     types = btf.vmlinux()
     bounds = [types.offset_of("range_node", name) // 4 for name in ("rn_start", "rn_last")]
-    children = [types.offset_of("range_node", "rn_rbnode", name) // 8
-                for name in ("rb_left", "rb_right")]
+    children = [
+        types.offset_of("range_node", "rn_rbnode", name) // 8 for name in ("rb_left", "rb_right")
+    ]
     if max(bounds) > 15 or max(children) > 7 or not types.offset_of("bpf_arena", "rt"):
         raise Unsupported("this kernel keeps its free ranges in another form")
     return _NodeLayout(bounds, children)
@@ -144,8 +147,10 @@ class Service:
             self._put_addresses(batch := addresses[done : done + PRESENCE_BATCH])
             ready = self._run("presence", len(batch))
             if ready.request.retval:
-                raise Unsupported("this kernel clears the register of an acquire load from an "
-                                  "absent page, so presence cannot be observed without faults")
+                raise Unsupported(
+                    "this kernel clears the register of an acquire load from an "
+                    "absent page, so presence cannot be observed without faults"
+                )
             told = int(ready.words[0])
             answer[done : done + told] = self._scratch[:told]
             done += told
@@ -199,8 +204,9 @@ class Service:
     def scratch(self) -> np.ndarray:
         """The array that programs and Python share: uint8[SCRATCH_BYTES]."""
         if self._scratch_map is None:
-            self._scratch_map = create_map(MAP_TYPE_ARRAY, 4, SCRATCH_BYTES, 1, F_MMAPABLE,
-                                           name="scratch")
+            self._scratch_map = create_map(
+                MAP_TYPE_ARRAY, 4, SCRATCH_BYTES, 1, F_MMAPABLE, name="scratch"
+            )
             self._scratch = MemoryMapping(self._scratch_map.fileno(), SCRATCH_BYTES).bytes
         return self._scratch
 
@@ -225,8 +231,9 @@ class Service:
         if loaded.descriptor is None:
             raise _refusal(name, load_program(PROG_TYPE_SYSCALL, code, flags=SLEEPABLE))
         words = (c_uint64 * 4)()
-        request = TestRun(prog_fd=loaded.descriptor.fileno(), ctx_in=addressof(words),
-                          ctx_size_in=sizeof(words))
+        request = TestRun(
+            prog_fd=loaded.descriptor.fileno(), ctx_in=addressof(words), ctx_size_in=sizeof(words)
+        )
         self._ready[name] = _Ready(loaded.descriptor, words, request)
         return self._ready[name]
 
@@ -234,5 +241,6 @@ class Service:
 def _refusal(name: str, loaded: Loaded) -> KernelError:
     """Tell why a service program was not loaded, in the verifier's last words."""
     lines = " / ".join(loaded.log.strip().splitlines()[-3:]) or explain(loaded.errno)
-    return KernelError(errno_name(loaded.errno),
-                       f"this kernel refused the service program '{name}': {lines}")
+    return KernelError(
+        errno_name(loaded.errno), f"this kernel refused the service program '{name}': {lines}"
+    )

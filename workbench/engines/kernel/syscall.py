@@ -44,12 +44,22 @@ _syscall.restype = ctypes.c_long
 class MapCreate(ctypes.Structure):
     """Attributes of BPF_MAP_CREATE."""
 
-    _fields_ = [("map_type", c_uint32), ("key_size", c_uint32), ("value_size", c_uint32),
-                ("max_entries", c_uint32), ("map_flags", c_uint32), ("inner_map_fd", c_uint32),
-                ("numa_node", c_uint32), ("map_name", c_char * 16), ("map_ifindex", c_uint32),
-                ("btf_fd", c_uint32), ("btf_key_type_id", c_uint32),
-                ("btf_value_type_id", c_uint32), ("btf_vmlinux_value_type_id", c_uint32),
-                ("map_extra", c_uint64)]
+    _fields_ = [
+        ("map_type", c_uint32),
+        ("key_size", c_uint32),
+        ("value_size", c_uint32),
+        ("max_entries", c_uint32),
+        ("map_flags", c_uint32),
+        ("inner_map_fd", c_uint32),
+        ("numa_node", c_uint32),
+        ("map_name", c_char * 16),
+        ("map_ifindex", c_uint32),
+        ("btf_fd", c_uint32),
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+        ("btf_vmlinux_value_type_id", c_uint32),
+        ("map_extra", c_uint64),
+    ]
 
 
 class MapFd(ctypes.Structure):
@@ -61,29 +71,59 @@ class MapFd(ctypes.Structure):
 class ProgLoad(ctypes.Structure):
     """Attributes of BPF_PROG_LOAD."""
 
-    _fields_ = [("prog_type", c_uint32), ("insn_cnt", c_uint32), ("insns", c_uint64),
-                ("license", c_uint64), ("log_level", c_uint32), ("log_size", c_uint32),
-                ("log_buf", c_uint64), ("kern_version", c_uint32), ("prog_flags", c_uint32),
-                ("prog_name", c_char * 16), ("prog_ifindex", c_uint32),
-                ("expected_attach_type", c_uint32), ("prog_btf_fd", c_uint32),
-                ("func_info_rec_size", c_uint32), ("func_info", c_uint64),
-                ("func_info_cnt", c_uint32), ("line_info_rec_size", c_uint32),
-                ("line_info", c_uint64), ("line_info_cnt", c_uint32), ("attach_btf_id", c_uint32),
-                ("attach_prog_fd", c_uint32), ("core_relo_cnt", c_uint32), ("fd_array", c_uint64),
-                ("core_relos", c_uint64), ("core_relo_rec_size", c_uint32),
-                ("log_true_size", c_uint32), ("prog_token_fd", c_int32),
-                ("fd_array_cnt", c_uint32)]
+    _fields_ = [
+        ("prog_type", c_uint32),
+        ("insn_cnt", c_uint32),
+        ("insns", c_uint64),
+        ("license", c_uint64),
+        ("log_level", c_uint32),
+        ("log_size", c_uint32),
+        ("log_buf", c_uint64),
+        ("kern_version", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_name", c_char * 16),
+        ("prog_ifindex", c_uint32),
+        ("expected_attach_type", c_uint32),
+        ("prog_btf_fd", c_uint32),
+        ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("func_info_cnt", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("line_info", c_uint64),
+        ("line_info_cnt", c_uint32),
+        ("attach_btf_id", c_uint32),
+        ("attach_prog_fd", c_uint32),
+        ("core_relo_cnt", c_uint32),
+        ("fd_array", c_uint64),
+        ("core_relos", c_uint64),
+        ("core_relo_rec_size", c_uint32),
+        ("log_true_size", c_uint32),
+        ("prog_token_fd", c_int32),
+        ("fd_array_cnt", c_uint32),
+    ]
 
 
 class TestRun(ctypes.Structure):
     """Attributes of BPF_PROG_TEST_RUN; the kernel writes retval, duration and the sizes out."""
 
     __test__ = False  # not a pytest class
-    _fields_ = [("prog_fd", c_uint32), ("retval", c_uint32), ("data_size_in", c_uint32),
-                ("data_size_out", c_uint32), ("data_in", c_uint64), ("data_out", c_uint64),
-                ("repeat", c_uint32), ("duration", c_uint32), ("ctx_size_in", c_uint32),
-                ("ctx_size_out", c_uint32), ("ctx_in", c_uint64), ("ctx_out", c_uint64),
-                ("flags", c_uint32), ("cpu", c_uint32), ("batch_size", c_uint32)]
+    _fields_ = [
+        ("prog_fd", c_uint32),
+        ("retval", c_uint32),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("data_in", c_uint64),
+        ("data_out", c_uint64),
+        ("repeat", c_uint32),
+        ("duration", c_uint32),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("ctx_in", c_uint64),
+        ("ctx_out", c_uint64),
+        ("flags", c_uint32),
+        ("cpu", c_uint32),
+        ("batch_size", c_uint32),
+    ]
 
 
 class ObjectInfo(ctypes.Structure):
@@ -95,9 +135,14 @@ class ObjectInfo(ctypes.Structure):
 class BtfLoad(ctypes.Structure):
     """Attributes of BPF_BTF_LOAD."""
 
-    _fields_ = [("btf", c_uint64), ("btf_log_buf", c_uint64), ("btf_size", c_uint32),
-                ("btf_log_size", c_uint32), ("btf_log_level", c_uint32),
-                ("btf_log_true_size", c_uint32)]
+    _fields_ = [
+        ("btf", c_uint64),
+        ("btf_log_buf", c_uint64),
+        ("btf_size", c_uint32),
+        ("btf_log_size", c_uint32),
+        ("btf_log_level", c_uint32),
+        ("btf_log_true_size", c_uint32),
+    ]
 
 
 class EnableStats(ctypes.Structure):
@@ -109,22 +154,46 @@ class EnableStats(ctypes.Structure):
 class ProgInfo(ctypes.Structure):
     """struct bpf_prog_info: what the kernel tells about a loaded program."""
 
-    _fields_ = [("type", c_uint32), ("id", c_uint32), ("tag", ctypes.c_uint8 * 8),
-                ("jited_prog_len", c_uint32), ("xlated_prog_len", c_uint32),
-                ("jited_prog_insns", c_uint64), ("xlated_prog_insns", c_uint64),
-                ("load_time", c_uint64), ("created_by_uid", c_uint32), ("nr_map_ids", c_uint32),
-                ("map_ids", c_uint64), ("name", c_char * 16), ("ifindex", c_uint32),
-                ("gpl_compatible", c_uint32), ("netns_dev", c_uint64), ("netns_ino", c_uint64),
-                ("nr_jited_ksyms", c_uint32), ("nr_jited_func_lens", c_uint32),
-                ("jited_ksyms", c_uint64), ("jited_func_lens", c_uint64), ("btf_id", c_uint32),
-                ("func_info_rec_size", c_uint32), ("func_info", c_uint64),
-                ("nr_func_info", c_uint32), ("nr_line_info", c_uint32), ("line_info", c_uint64),
-                ("jited_line_info", c_uint64), ("nr_jited_line_info", c_uint32),
-                ("line_info_rec_size", c_uint32), ("jited_line_info_rec_size", c_uint32),
-                ("nr_prog_tags", c_uint32), ("prog_tags", c_uint64), ("run_time_ns", c_uint64),
-                ("run_cnt", c_uint64), ("recursion_misses", c_uint64),
-                ("verified_insns", c_uint32), ("attach_btf_obj_id", c_uint32),
-                ("attach_btf_id", c_uint32)]
+    _fields_ = [
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("tag", ctypes.c_uint8 * 8),
+        ("jited_prog_len", c_uint32),
+        ("xlated_prog_len", c_uint32),
+        ("jited_prog_insns", c_uint64),
+        ("xlated_prog_insns", c_uint64),
+        ("load_time", c_uint64),
+        ("created_by_uid", c_uint32),
+        ("nr_map_ids", c_uint32),
+        ("map_ids", c_uint64),
+        ("name", c_char * 16),
+        ("ifindex", c_uint32),
+        ("gpl_compatible", c_uint32),
+        ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64),
+        ("nr_jited_ksyms", c_uint32),
+        ("nr_jited_func_lens", c_uint32),
+        ("jited_ksyms", c_uint64),
+        ("jited_func_lens", c_uint64),
+        ("btf_id", c_uint32),
+        ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("nr_func_info", c_uint32),
+        ("nr_line_info", c_uint32),
+        ("line_info", c_uint64),
+        ("jited_line_info", c_uint64),
+        ("nr_jited_line_info", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("jited_line_info_rec_size", c_uint32),
+        ("nr_prog_tags", c_uint32),
+        ("prog_tags", c_uint64),
+        ("run_time_ns", c_uint64),
+        ("run_cnt", c_uint64),
+        ("recursion_misses", c_uint64),
+        ("verified_insns", c_uint32),
+        ("attach_btf_obj_id", c_uint32),
+        ("attach_btf_id", c_uint32),
+    ]
 
 
 class Descriptor:
@@ -171,8 +240,11 @@ def bpf(command: int, attributes: ctypes.Structure) -> int:
     """Call bpf(2) once; returns its result or the negated errno."""
     number = NUMBER.get(platform.machine())
     if number is None or platform.system() != "Linux":
-        raise KernelError("ENOSYS", f"no bpf(2) is known for {platform.system()} on "
-                                    f"{platform.machine()}; the kernel engine needs Linux")
+        raise KernelError(
+            "ENOSYS",
+            f"no bpf(2) is known for {platform.system()} on "
+            f"{platform.machine()}; the kernel engine needs Linux",
+        )
     result = _syscall(number, command, ctypes.byref(attributes), sizeof(attributes))
     return result if result >= 0 else -ctypes.get_errno()
 
@@ -200,12 +272,25 @@ def explain(number: int) -> str:
     return cures.get(number, os.strerror(number))
 
 
-def create_map(map_type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0,
-               extra: int = 0, name: str = "") -> Descriptor:
+def create_map(
+    map_type: int,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int = 0,
+    extra: int = 0,
+    name: str = "",
+) -> Descriptor:
     """Create a map; `extra` is map_extra, for an arena its first user address."""
-    attributes = MapCreate(map_type=map_type, key_size=key_size, value_size=value_size,
-                           max_entries=max_entries, map_flags=flags, map_extra=extra,
-                           map_name=name.encode()[:15])
+    attributes = MapCreate(
+        map_type=map_type,
+        key_size=key_size,
+        value_size=value_size,
+        max_entries=max_entries,
+        map_flags=flags,
+        map_extra=extra,
+        map_name=name.encode()[:15],
+    )
     return Descriptor(checked(MAP_CREATE, attributes, "creating a map"))
 
 
@@ -229,18 +314,26 @@ class DebugInfo:
 
     btf: bytes
     functions: bytes  # {u32 first slot, u32 type id} each
-    lines: bytes      # {u32 slot, u32 file, u32 text, u32 line << 10 | column} each
+    lines: bytes  # {u32 slot, u32 file, u32 text, u32 line << 10 | column} each
 
 
-def load_program(program_type: int, bytecode: bytes, license: str = "GPL", name: str = "",
-                 flags: int = 0, log_level: int = 1, debug: DebugInfo | None = None) -> Loaded:
+def load_program(
+    program_type: int,
+    bytecode: bytes,
+    license: str = "GPL",
+    name: str = "",
+    flags: int = 0,
+    log_level: int = 1,
+    debug: DebugInfo | None = None,
+) -> Loaded:
     """Load a program without running it; a refusal is a value, not an error.
 
     The log is never cut short: the buffer grows until the verifier's text fits.
     """
     if debug is None:
-        return _load_grown(_load_attributes(program_type, bytecode, license, name, flags),
-                           log_level)
+        return _load_grown(
+            _load_attributes(program_type, bytecode, license, name, flags), log_level
+        )
     with load_btf(debug.btf) as btf:
         holder = _load_attributes(program_type, bytecode, license, name, flags)
         _add_debug(holder, btf.fileno(), debug)
@@ -261,14 +354,19 @@ def _pointer(buffers: list[object], content: bytes) -> int:
     return addressof(buffer)
 
 
-def _load_attributes(program_type: int, bytecode: bytes, license: str, name: str,
-                     flags: int) -> _Load:
+def _load_attributes(
+    program_type: int, bytecode: bytes, license: str, name: str, flags: int
+) -> _Load:
     """Fill the attributes that every load needs."""
     buffers: list[object] = []
-    attributes = ProgLoad(prog_type=program_type, insn_cnt=len(bytecode) // 8,
-                          insns=_pointer(buffers, bytecode), prog_flags=flags,
-                          license=_pointer(buffers, license.encode() + b"\0"),
-                          prog_name=_object_name(name))
+    attributes = ProgLoad(
+        prog_type=program_type,
+        insn_cnt=len(bytecode) // 8,
+        insns=_pointer(buffers, bytecode),
+        prog_flags=flags,
+        license=_pointer(buffers, license.encode() + b"\0"),
+        prog_name=_object_name(name),
+    )
     return _Load(attributes, buffers)
 
 
@@ -324,8 +422,13 @@ def load_btf(content: bytes) -> Descriptor:
     """Load BTF; raises KernelError with the kernel's explanation."""
     data = ctypes.create_string_buffer(content, len(content))
     log = ctypes.create_string_buffer(LOG_BYTES)
-    attributes = BtfLoad(btf=addressof(data), btf_size=len(content), btf_log_buf=addressof(log),
-                         btf_log_size=LOG_BYTES, btf_log_level=1)
+    attributes = BtfLoad(
+        btf=addressof(data),
+        btf_size=len(content),
+        btf_log_buf=addressof(log),
+        btf_log_size=LOG_BYTES,
+        btf_log_level=1,
+    )
     result = bpf(BTF_LOAD, attributes)
     if result < 0:
         detail = log.value.decode(errors="replace").strip()
@@ -358,9 +461,12 @@ def xlated(program_fd: int) -> bytes:
     wanted = ProgInfo(xlated_prog_len=info.xlated_prog_len, xlated_prog_insns=addressof(buffer))
     _fill_info(program_fd, wanted)
     if not wanted.xlated_prog_insns:
-        raise KernelError("EPERM", "the kernel hides xlated code (needs CAP_PERFMON or "
-                                   "CAP_SYS_ADMIN, and kernel.kptr_restrict=0)")
-    return buffer.raw[:info.xlated_prog_len]
+        raise KernelError(
+            "EPERM",
+            "the kernel hides xlated code (needs CAP_PERFMON or "
+            "CAP_SYS_ADMIN, and kernel.kptr_restrict=0)",
+        )
+    return buffer.raw[: info.xlated_prog_len]
 
 
 class Native(NamedTuple):
@@ -380,9 +486,13 @@ def jited(program_fd: int) -> Native:
     symbols, lengths = (c_uint64 * functions)(), (c_uint32 * functions)()
     records, lines = (c_uint32 * (4 * line_count))(), (c_uint64 * line_count)()
     wanted = ProgInfo(
-        jited_prog_len=info.jited_prog_len, jited_prog_insns=addressof(code),
-        nr_jited_ksyms=functions, jited_ksyms=addressof(symbols),
-        nr_jited_func_lens=functions, jited_func_lens=addressof(lengths))
+        jited_prog_len=info.jited_prog_len,
+        jited_prog_insns=addressof(code),
+        nr_jited_ksyms=functions,
+        jited_ksyms=addressof(symbols),
+        nr_jited_func_lens=functions,
+        jited_func_lens=addressof(lengths),
+    )
     if line_count:
         wanted.nr_line_info, wanted.line_info_rec_size = line_count, 16
         wanted.line_info = addressof(records)
@@ -390,7 +500,9 @@ def jited(program_fd: int) -> Native:
         wanted.jited_line_info = addressof(lines)
     _fill_info(program_fd, wanted)
     if not wanted.jited_prog_len or not wanted.jited_prog_insns:
-        raise KernelError("EPERM", "the kernel gives no machine code: its JIT is off, or "
-                                   "kernel.kptr_restrict hides it")
+        raise KernelError(
+            "EPERM",
+            "the kernel gives no machine code: its JIT is off, or kernel.kptr_restrict hides it",
+        )
     pairs = tuple((records[4 * i], lines[i]) for i in range(line_count))
-    return Native(code.raw[:info.jited_prog_len], tuple(symbols), tuple(lengths), pairs)
+    return Native(code.raw[: info.jited_prog_len], tuple(symbols), tuple(lengths), pairs)

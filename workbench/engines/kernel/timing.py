@@ -32,8 +32,14 @@ class Sample(NamedTuple):
     cpu: int
 
 
-def time_engines(engines: Mapping[str, Kernel], ctx: bytes = b"", operations: int = 1,
-                 rounds: int = 20, warmup: int = 3, cpu: int | None = None) -> "pd.DataFrame":
+def time_engines(
+    engines: Mapping[str, Kernel],
+    ctx: bytes = b"",
+    operations: int = 1,
+    rounds: int = 20,
+    warmup: int = 3,
+    cpu: int | None = None,
+) -> "pd.DataFrame":
     """Time several loaded programs in turns; one row per round and program.
 
     `ctx` is given to each run; `operations` is how many operations one run does (for `loop`, the
@@ -47,13 +53,17 @@ def time_engines(engines: Mapping[str, Kernel], ctx: bytes = b"", operations: in
         for _ in range(warmup):
             for engine in engines.values():
                 engine.run(ctx)
-        samples = [_sample(number, name, engine, ctx, operations, chosen)
-                   for number in range(rounds) for name, engine in engines.items()]
+        samples = [
+            _sample(number, name, engine, ctx, operations, chosen)
+            for number in range(rounds)
+            for name, engine in engines.items()
+        ]
     return pd.DataFrame(samples, columns=list(Sample._fields))
 
 
-def _sample(number: int, name: str, engine: Kernel, ctx: bytes, operations: int,
-            cpu: int) -> Sample:
+def _sample(
+    number: int, name: str, engine: Kernel, ctx: bytes, operations: int, cpu: int
+) -> Sample:
     """Run once and ask the kernel how long that took."""
     before = syscall.program_info(engine.fileno())
     engine.run(ctx)
@@ -82,8 +92,20 @@ def loop(body: str, setup: str = "", name: str = "loop") -> Program:
     The number of rounds is the first u64 of its context, which `rounds_ctx` makes. `setup` comes
     before; r1 is the context there. The body may use r0 to r8; the arena is associated anyway.
     """
-    lines = ["r9 = *(u64 *)(r1 + 0)", setup, "again:", "may_goto done", "if r9 == 0 goto done",
-             "r9 -= 1", *[body] * UNROLL, "goto again", "done:", "r1 = arena ll", "r0 = 0", "exit"]
+    lines = [
+        "r9 = *(u64 *)(r1 + 0)",
+        setup,
+        "again:",
+        "may_goto done",
+        "if r9 == 0 goto done",
+        "r9 -= 1",
+        *[body] * UNROLL,
+        "goto again",
+        "done:",
+        "r1 = arena ll",
+        "r0 = 0",
+        "exit",
+    ]
     return assemble("\n".join(lines), name=name)
 
 

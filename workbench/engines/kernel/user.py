@@ -94,8 +94,11 @@ class UserView:
         if len(unmapped):
             self._fault_in(unmapped, address, access)
         if inside < address + size:
-            raise self._refused(max(inside, address), access,
-                                f"the arena is mapped at [{self._start:#x}, {self._end:#x})")
+            raise self._refused(
+                max(inside, address),
+                access,
+                f"the arena is mapped at [{self._start:#x}, {self._end:#x})",
+            )
 
     def _unmapped(self, first: int, count: int) -> np.ndarray:
         """Addresses of the pages that the next touch would fault on."""
@@ -106,11 +109,15 @@ class UserView:
 
     def _fault_in(self, pages: np.ndarray, address: int, access: str) -> None:
         """Touch unmapped pages one by one and note what each fault did."""
-        for page, present in zip(pages.tolist(), self._service.presence(pages).tolist(),
-                                 strict=True):
+        for page, present in zip(
+            pages.tolist(), self._service.presence(pages).tolist(), strict=True
+        ):
             if not memory.can_read(max(page, address)):
-                reason = ("SEGV_ON_FAULT: the program has not allocated this page"
-                          if self._fatal else "the kernel refused it; is memory exhausted?")
+                reason = (
+                    "SEGV_ON_FAULT: the program has not allocated this page"
+                    if self._fatal
+                    else "the kernel refused it; is memory exhausted?"
+                )
                 raise self._refused(max(page, address), access, reason)
             kind = Kind.USER_MINOR if present else Kind.USER_FAULT
             self._log.note(kind, Actor.USER, page, 1)
