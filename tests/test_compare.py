@@ -78,7 +78,7 @@ def test_an_engine_that_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_bad_arguments() -> None:
     program = wb.assemble("r0 = 1\nexit")
-    with pytest.raises(WorkbenchError, match="unknown engine 'warp'; there are interpreter, ke"):
+    with pytest.raises(WorkbenchError, match="unknown engine 'warp'; there are interpreter, "):
         compare(program, engines=("interpreter", "warp"))
     with pytest.raises(WorkbenchError, match="at least 1 page"):
         compare(program, engines=("interpreter",), pages=0)

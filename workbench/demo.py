@@ -126,7 +126,8 @@ def demo(output: Path | str = "output") -> Report:
     directory = Path(output)
     for part in ("figures", "tables"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=2 * len(EXAMPLES) + 2, delay=1, leave=False, desc="demo") as progress:
+    with tqdm(total=2 * len(EXAMPLES) + 2, delay=1, disable=None, leave=False,
+              desc="demo") as progress:
         rows, traces, kernel = _run_examples(progress)
         progress.set_description("demo: figures")
         tables = _tables(rows, traces)
@@ -359,8 +360,9 @@ def _save_figures(directory: Path, figures: "dict[str, Figure]") -> "list[tuple[
     return saved
 
 
-def _save_tables(directory: Path, tables: dict[str, pd.DataFrame],
-                 about: dict[str, object]) -> list[Path]:
+def _save_tables(
+    directory: Path, tables: dict[str, pd.DataFrame], about: dict[str, object]
+) -> list[Path]:
     """Write every table as Parquet with its provenance inside, and the summary also as CSV."""
     paths = []
     for name, frame in tables.items():

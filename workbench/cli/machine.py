@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from workbench.cli.options import json_option
+from workbench.cli.options import announce_compilation, json_option
 from workbench.errors import WorkbenchError
 
 
@@ -35,6 +35,7 @@ def demo(output: Path, as_json: bool) -> int:
     """Run the examples; write demo.html, figures, tables."""
     from workbench.demo import demo as demonstrate
 
+    announce_compilation()
     report = demonstrate(output)
     click.echo(json.dumps(report.to_json()) if as_json else str(report))
     return int(not report.ok)
@@ -47,6 +48,7 @@ def bench(quick: bool, as_json: bool) -> None:
     """Measure this machine: engines, pages, starting up."""
     from workbench.bench import bench as measure
 
+    announce_compilation()
     report = measure(quick)
     click.echo(json.dumps(report.to_json()) if as_json else str(report))
 

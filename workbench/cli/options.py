@@ -1,5 +1,6 @@
 """What the commands share: options, the programs of a file, errors that say where they are."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -48,6 +49,14 @@ flag_option = click.option("--flag", "flags", type=click.Choice(FLAGS, case_sens
                            multiple=True, help="Flag of the arena; may be repeated.")
 type_option = click.option("--type", "kind", type=click.Choice(["syscall", "raw"]),
                            help="Type of program, where FILE names none  [default: syscall]")
+
+
+def announce_compilation() -> None:
+    """Tell a person at a terminal what the next half minute is for, once for each version."""
+    from workbench.compiled import cache_directory
+
+    if sys.stderr.isatty() and not any(cache_directory().rglob("*.execute-*.nbi")):
+        click.echo("Compiling the interpreter, once for this version: half a minute", err=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 
 from workbench.cli.options import (
     INTERRUPTED,
+    announce_compilation,
     arena_flags,
     complain,
     engine_option,
@@ -154,6 +155,7 @@ def _loaded(program: "Program", arena: "AnyArena", request: Request) -> Iterator
     from workbench.engines.interpreter import Interpreter
 
     assert isinstance(arena, Arena)
+    announce_compilation()
     used = arena if _uses_arena(program) else None
     with Interpreter(program, used, verify=request.verify) as engine:
         fuel = FUEL if request.fuel is None else request.fuel
