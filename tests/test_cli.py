@@ -260,13 +260,16 @@ def test_a_closed_pipe_is_no_news() -> None:
 
 
 def test_ctrl_c_ends_an_endless_program(files: Path) -> None:
+    code = "from workbench.cli import main; print('ready', flush=True); main()"
     arguments = ["run", "endless.bpf", "--fuel", "1000000000000", "--json"]
-    with subprocess.Popen([*COMMAND, *arguments], cwd=files, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          ) as process:  # fmt: skip
-        time.sleep(2.5)
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=files, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(2)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors
