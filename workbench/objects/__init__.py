@@ -179,11 +179,11 @@ def load_object(path: str | Path) -> Object:
 
 def read_object(content: bytes, name: str = "object") -> Object:
     """Make an Object of an object file's bytes; `name` stands in errors."""
-    elf = read_elf(content, name)
     try:
-        return _object(elf, name)
+        return _object(read_elf(content), name)
     except WorkbenchError as error:
-        raise WorkbenchError(f"{name}: {error}") from None
+        text = "".join(sign if sign.isprintable() else "?" for sign in str(error))
+        raise WorkbenchError(f"{name}: {text}") from None
 
 
 def _object(elf: Elf, name: str) -> Object:

@@ -60,30 +60,30 @@ class Elf(NamedTuple):
         return next((section for section in self.sections if section.name == name), None)
 
 
-def read_elf(content: bytes, name: str) -> Elf:
-    """Take an object file apart; raises WorkbenchError with `name` for what is not BPF's."""
+def read_elf(content: bytes) -> Elf:
+    """Take an object file apart; raises WorkbenchError for what is not BPF's."""
     try:
         file = ELFFile(BytesIO(content))
-        _check_kind(file, name)
+        _check_kind(file)
         return _elf(file, content)
     except WorkbenchError:
         raise
     except Exception as error:  # pyelftools lets the errors of its parts through
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise WorkbenchError(f"{name}: damaged or not an ELF object: {reason}") from None
+        raise WorkbenchError(f"damaged or not an ELF object: {reason}") from None
 
 
-def _check_kind(file: ELFFile, name: str) -> None:
+def _check_kind(file: ELFFile) -> None:
     """Raise WorkbenchError unless this is a little-endian BPF object with sections."""
     machine = file["e_machine"]
     if machine != "EM_BPF":
-        raise WorkbenchError(f"{name}: an object for {machine}, not for BPF (-target bpfel)")
+        raise WorkbenchError(f"an object for {machine}, not for BPF (-target bpfel)")
     if not file.little_endian or file.elfclass != 64:
-        raise WorkbenchError(f"{name}: a big-endian BPF object; compile with -target bpfel")
+        raise WorkbenchError("a big-endian BPF object; compile with -target bpfel")
     if file["e_type"] != "ET_REL":
-        raise WorkbenchError(f"{name}: {file['e_type']}, not an object file (compile with -c)")
+        raise WorkbenchError(f"{file['e_type']}, not an object file (compile with -c)")
     if file.num_sections() > MAX_SECTIONS:
-        raise WorkbenchError(f"{name}: {file.num_sections()} sections; damaged?")
+        raise WorkbenchError(f"{file.num_sections()} sections; damaged?")
 
 
 def _elf(file: ELFFile, content: bytes) -> Elf:

@@ -70,7 +70,8 @@ def encode(types: Types, number: int, value: object, size: int) -> bytes:
             return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         raise WorkbenchError(f"{value} does not fit into {size} bytes")
     given = f"{len(value)} bytes" if isinstance(value, bytes) else f"a {value.__class__.__name__}"
-    raise WorkbenchError(f"a {type.kind.name.lower()} of {size} bytes cannot be set to {given}")
+    kind = type.kind.name.lower()
+    raise WorkbenchError(f"{given} does not go into a variable of kind {kind} ({size} bytes)")
 
 
 class Globals(Mapping[str, Value]):

@@ -1,0 +1,121 @@
+"""C sources through whichever compilers this machine has, and how their complaints are shown."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from workbench import compiler
+from workbench.compiler import Diagnostic, compile_c, diagnostics, find_compiler
+from workbench.disassembler import disassemble
+from workbench.errors import CompilationError, Unsupported, WorkbenchError
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
+ZIG = f"{sys.executable} -m ziglang cc"
+NO_SYSTEM = "no clang 19 or newer with the BPF target (Debian: apt-get install clang-19)"
+NO_ZIG = "the extra cc is not installed (pip install 'bpf-arena-workbench[cc]')"
+
+
+@pytest.fixture(params=["system", "zig"])
+def c(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make each of this machine's compilers the one that is found."""
+    if request.param == "zig":
+        if find_spec("ziglang") is None:
+            pytest.skip(NO_ZIG)
+        monkeypatch.setenv("WORKBENCH_CC", ZIG)
+    else:
+        monkeypatch.delenv("WORKBENCH_CC", raising=False)
+        if compiler._system_clang() is None:
+            pytest.skip(NO_SYSTEM)
+    return str(request.param)
+
+
+HEAD = '#include "arena.h"\nARENA(arena, 4);\nchar LICENSE[] SEC("license") = "GPL";\n'
+
+
+@pytest.mark.parametrize("mcpu", ["v3", "v4"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.c")))
+def test_the_sources_compile_and_are_accepted(c: str, name: str, mcpu: str) -> None:
+    obj = compile_c(FOLDER / f"{name}.c", mcpu)
+    prebuilt = wb.load_object(FOLDER / f"{name}.o")
+    assert list(obj.programs) == list(prebuilt.programs)
+    assert set(obj.variables) == set(prebuilt.variables)
+    for program in obj.programs.values():
+        wb.verify(program).raise_if_refused()
+        assert all("/tmp" not in line.file for line in program.lines)
+
+
+def test_source_in_a_string(c: str) -> None:
+    obj = wb.compile_c(HEAD + """
+        long __arena count = 40;
+        SEC("syscall") int add(long *ctx) { count += ctx[0]; return count; }
+    """)
+    with obj.arena() as arena, wb.Interpreter(obj.programs["add"], arena) as engine:
+        assert engine.run((2).to_bytes(8, "little")).r0 == 42
+        assert obj.globals_in(arena)["count"] == 42
+    assert "call" not in disassemble(obj.programs["add"])
+
+
+def test_the_error_of_every_beginner(c: str) -> None:
+    with pytest.raises(CompilationError) as raised:
+        compile_c(HEAD + 'int __arena x;\nSEC("syscall") int f(void *ctx)\n{\n\tint *p = &x;\n}\n')
+    place, source, caret, hint = str(raised.value).splitlines()
+    assert place.startswith("source.c:7: initializing 'int *' with an expression of type '__arena ")
+    assert source.expandtabs(8)[caret.expandtabs(8).index("^")] in "p&"
+    assert hint.startswith("hint: ")
+    assert "cast_user" in hint
+    assert raised.value.line == 7
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("int f(", "source.c:1: expected parameter declarator"),
+        ('#include "nothing.h"\n', "source.c:1: 'nothing.h' file not found"),
+        (HEAD + 'SEC("syscall") int f(void *ctx) { return y; }', "source.c:4: use of undeclared"),
+        (HEAD + 'SEC("syscall") int f(int *ctx) { return g(1, 2); }\n', "source.c:4: "),
+        (HEAD + "int x;\n", "source.o: there is no program"),
+        (HEAD + 'int x = 3;\nSEC("syscall") int f(void *c) { return ++x; }', "'x' in section '.d"),
+        (HEAD + 'SEC("kprobe/f") int f(void *c) { return 0; }', "section 'kprobe/f' is not supp"),
+        (HEAD + 'struct { __uint(type, 2); __uint(max_entries, 1); __type(key, int); '
+         '__type(value, int); } m SEC(".maps");\nvoid *(*look)(void *, void *) = (void *)1;\n'
+         'SEC("syscall") int f(void *c) { int k = 0; return ((long (*)(void *, void *))1)(&m, &k);'
+         " }", "uses map 'm' of type array in section '.maps'"),
+    ],
+)  # fmt: skip
+def test_refused_sources(c: str, source: str, message: str) -> None:
+    with pytest.raises(WorkbenchError) as raised:
+        compile_c(source)
+    assert message in str(raised.value)
+
+
+def test_compilers_are_found_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_CC", "/opt/clang -v")
+    assert find_compiler() == (("/opt/clang", "-v"), "bpfel", "WORKBENCH_CC")
+    with pytest.raises(Unsupported, match="WORKBENCH_CC: cannot run '/opt/clang -v': No such file"):
+        compile_c("")
+    monkeypatch.delenv("WORKBENCH_CC")
+    monkeypatch.setattr(compiler, "_system_clang", lambda: "/usr/bin/clang-19")
+    assert find_compiler().source == "system"
+    monkeypatch.setattr(compiler, "_system_clang", lambda: None)
+    monkeypatch.setattr(compiler, "find_spec", lambda name: object())
+    assert find_compiler().target == "bpfel-freestanding"
+    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match="apt-get install clang-19"):
+        find_compiler()
+
+
+def test_processors_without_arena() -> None:
+    with pytest.raises(Unsupported, match="mcpu 'v2' has no arena; choose from v3, v4"):
+        compile_c("", "v2")
+
+
+def test_plain_diagnostics_are_read() -> None:
+    text = "a.c:3:7: warning: odd\na.c:4:1: fatal error: gone\n1 error generated.\n"
+    assert diagnostics(text) == [
+        Diagnostic("warning", "odd", "a.c", 3, 7),
+        Diagnostic("error", "gone", "a.c", 4, 1),
+    ]
+    assert diagnostics('{"$schema" broken') == []
