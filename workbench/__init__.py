@@ -18,6 +18,7 @@ _PUBLIC = {
     "ArenaFlags": "workbench.arena",
     "verify": "workbench.verifier",
     "Interpreter": "workbench.engines.interpreter",
+    "Jit": "workbench.engines.jit",
     "Kernel": "workbench.engines.kernel",
     "KernelArena": "workbench.engines.kernel",
     "compare": "workbench.engines.compare",

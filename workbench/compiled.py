@@ -80,6 +80,23 @@ def njit(function: Callable[..., Any] | None = None, *, inline: bool = False) ->
         config.CACHE_DIR = before
 
 
+def callback(signature: str) -> Any:
+    """Compile a function that machine code from elsewhere may call: `.address` is its C entry.
+
+    `signature` is numba's text, such as "int64(uint64)"; cached as by `njit`. Calls need no GIL.
+    """
+
+    def compile_function(function: Callable[..., Any]) -> Any:
+        config: Any = numba.config
+        before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
+        try:
+            return numba.cfunc(signature, cache=_CACHED)(function)
+        finally:
+            config.CACHE_DIR = before
+
+    return compile_function
+
+
 def _builtin(function: Callable[..., Any]) -> Any:
     """A function that compiled code calls and that writes its own LLVM IR."""
     return _intrinsic(function)
@@ -161,3 +178,19 @@ def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
+
+
+@_builtin
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
+    """A host address as a pointer without a type."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.uint64), codegen
+
+
+@njit(inline=True)
+def array_at(address, count, dtype):  # type: ignore[no-untyped-def]
+    """A one-dimensional array over memory at a host address, which must outlive it."""
+    return numba.carray(_pointer(address), (count,), dtype)  # type: ignore[attr-defined]

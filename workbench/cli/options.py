@@ -12,7 +12,7 @@ from workbench.errors import AssemblyError, DecodeError, VerificationError, Work
 if TYPE_CHECKING:
     from workbench.program import Program
 
-ENGINES = ("interpreter", "kernel")
+ENGINES = ("interpreter", "jit", "kernel")
 FLAGS = ("no_user_conv", "segv_on_fault")
 INTERRUPTED = 130  # what shells report for a process that SIGINT ended
 

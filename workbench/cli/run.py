@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     AnyArena = Arena | KernelArena
 
 FUEL = 2_000_000_000  # some 5 seconds: more than any example needs, and an endless one ends
-R0_BITS = {"interpreter": 64, "kernel": 32}
+R0_BITS = {"interpreter": 64, "jit": 64, "kernel": 32}
 SHOWN = 256  # bytes of context in the text output
 
 
@@ -157,6 +157,13 @@ def _loaded(program: "Program", arena: "AnyArena", request: Request) -> Iterator
     assert isinstance(arena, Arena)
     announce_compilation()
     used = arena if _uses_arena(program) else None
+    if request.engine == "jit":
+        from workbench.engines.jit import Jit
+
+        with Jit(program, used, verify=request.verify) as jit:
+            fuel = FUEL if request.fuel is None else request.fuel
+            yield lambda content: jit.run(content, fuel, request.trace)
+        return
     with Interpreter(program, used, verify=request.verify) as engine:
         fuel = FUEL if request.fuel is None else request.fuel
         engine.run(fuel=0, trace=request.trace, capacity=1)  # loads compiled code, not timed

@@ -67,7 +67,7 @@ def verify(file: str, names: tuple[str, ...], engine: str, flags: tuple[str, ...
            kind: str | None, with_log: bool, as_json: bool) -> int:
     """Verify the programs of FILE without running them.
 
-    --program chooses some of them, --engine the verifier: the workbench's own (interpreter) or
+    --program chooses some of them, --engine the verifier: the workbench's own (interpreter, jit) or
     that of Linux (kernel).
     """
     number = arena_flags(flags)
@@ -88,7 +88,7 @@ def verify(file: str, names: tuple[str, ...], engine: str, flags: tuple[str, ...
 
 def _judge(engine: str, program: "Program", flags: int) -> "AnyReport":
     """Ask the workbench's verifier or Linux's."""
-    if engine == "interpreter":
+    if engine != "kernel":
         from workbench.verifier import verify as judge
 
         return judge(program, flags)

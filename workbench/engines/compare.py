@@ -214,6 +214,13 @@ def _interpret(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
         return engine.run(ctx)
 
 
+def _compile(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
+    from workbench.engines.jit import Jit
+
+    with Jit(program, arena) as engine:  # type: ignore[arg-type]
+        return engine.run(ctx)
+
+
 def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":
     from workbench.engines.kernel import KernelArena
 
@@ -229,5 +236,6 @@ def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
 
 _ENGINES = {
     "interpreter": _Engine(_emulated, _interpret),
+    "jit": _Engine(_emulated, _compile),
     "kernel": _Engine(_real, _run_for_real),
 }

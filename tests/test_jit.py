@@ -1,0 +1,339 @@
+"""The JIT against the interpreter: corners by hand, random and broken programs, the examples."""
+
+import contextlib
+import random
+import signal
+import threading
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+from agreement import FUEL, Final, difference, emulated_arena, final_of, program_of
+from generate import Case, generate
+from test_oracle import broken
+
+import workbench as wb
+from workbench import corpus
+from workbench.engines.jit.function import EMITTERS
+from workbench.errors import DecodeError, Unsupported, VerificationError, WorkbenchError
+from workbench.isa import Op
+from workbench.program import Program
+
+MASK = (1 << 64) - 1
+BASE = 0x100010000000
+
+
+class Left(NamedTuple):
+    """All that a run leaves behind, page events with their times included."""
+
+    final: Final
+    pc: int
+    reason: str
+    clock: int
+    events: pd.DataFrame
+
+
+def left_by(engine: type, program: Program, arena: "wb.Arena", ctx: bytes, verify: bool = True,
+            fuel: int | None = FUEL) -> Left:
+    with engine(program, arena=arena, verify=verify) as machine:
+        result = machine.run(ctx, fuel=fuel)
+    final = final_of(arena, result.stop, result.r0, result.steps, result.ctx)
+    return Left(final, result.pc, result.reason, arena.clock, arena.events)
+
+
+def agree(one: Left, other: Left, what: object) -> str:
+    """Hold both to the same answer; returns how the program stopped."""
+    assert one.final == other.final, f"{what}: {difference(one.final, other.final)}"
+    assert one[1:4] == other[1:4], what
+    assert one.events.equals(other.events), what
+    return one.final.stop
+
+
+def check(case: Case, verify: bool = True, fuel: int = FUEL, raw: bool = False) -> str:
+    program = program_of(case, "raw" if raw else "syscall")
+    one, other = (
+        left_by(engine, program, emulated_arena(case), case.ctx, verify, fuel)
+        for engine in (wb.Interpreter, wb.Jit)
+    )
+    return agree(one, other, case)
+
+
+def run_both(text: str, ctx: bytes = b"", type: str = "syscall", verify: bool = False) -> int:
+    """Run assembly on both, with two pages of an arena of eight present; returns r0."""
+    program = wb.assemble(text, type=type)
+    found = []
+    for engine in (wb.Interpreter, wb.Jit):
+        arena = wb.Arena(8, 0, BASE)
+        arena.user.write(BASE, bytes(range(1, 129)) * 64)
+        found.append(left_by(engine, program, arena, ctx, verify))
+    agree(*found, text)
+    return found[0].final.r0
+
+
+def test_every_operation_can_be_written() -> None:
+    missing = [op.name for op in Op if op not in EMITTERS]
+    assert not missing, f"the jit lacks {', '.join(missing)}"
+
+
+# Corners
+
+
+VALUES = (0, 1, 2, 7, 31, 32, 63, 64, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63, MASK,
+          0x8000000000000001, 0x123456789ABCDEF0, MASK - 0xFFFF)
+BINARY = ("+=", "-=", "*=", "/=", "%=", "s/=", "s%=", "|=", "&=", "^=", "<<=", ">>=", "s>>=")
+COMPARISONS = ("==", "!=", ">", ">=", "<", "<=", "&", "s>", "s>=", "s<", "s<=")
+
+
+@pytest.mark.parametrize(("sign", "register"), list(product(BINARY, "rw")))
+def test_arithmetic(sign: str, register: str) -> None:
+    """All pairs of awkward values, results collected: division by 0, INT_MIN / -1, wild shifts."""
+    lines = ["r0 = 0"]
+    for a, b in product(VALUES, VALUES):
+        lines += [f"r1 = {a} ll", f"r2 = {b} ll", f"{register}1 {sign} {register}2",
+                  "r0 *= 31", "r0 ^= r1"]
+    for a, imm in product(VALUES, (0, 1, -1, 3, 31, -(1 << 31))):
+        if ("<<" not in sign and ">>" not in sign) or 0 <= imm < 32:
+            lines += [f"r1 = {a} ll", f"{register}1 {sign} {imm}", "r0 *= 31", "r0 ^= r1"]
+    assert run_both("\n".join([*lines, "exit"])) != 0
+
+
+@pytest.mark.parametrize(("sign", "register"), list(product(COMPARISONS, "rw")))
+def test_comparisons(sign: str, register: str) -> None:
+    lines = ["r0 = 0"]
+    for n, (a, b) in enumerate(product(VALUES, VALUES)):
+        lines += [f"r1 = {a} ll", f"r2 = {b} ll", "r0 *= 3",
+                  f"if {register}1 {sign} {register}2 goto x{n}", "r0 += 1", f"x{n}:",
+                  f"if {register}1 {sign} -1 goto y{n}", "r0 += 1", f"y{n}:"]
+    run_both("\n".join([*lines, "exit"]))
+
+
+UNARY = ("r1 = -r1", "w1 = -w1", "r1 = (s8)r1", "r1 = (s16)r1", "r1 = (s32)r1", "w1 = (s8)w1",
+         "w1 = (s16)w1", "w1 = w1", "r1 = r1", "w1 = -5", "r1 = -5",
+         *(f"r1 = {way}{size} r1" for way in ("le", "be", "bswap") for size in (16, 32, 64)),
+         "r1 = cast_kern(r1)", "r1 = cast_user(r1)")
+
+
+@pytest.mark.parametrize("line", UNARY)
+def test_moves(line: str) -> None:
+    lines = ["r9 = arena ll", "r0 = 0"]
+    for value in VALUES:
+        lines += [f"r1 = {value} ll", line, "r0 *= 31", "r0 ^= r1"]
+    run_both("\n".join([*lines, "exit"]))
+
+
+PLACES = {  # name: how r7 comes to point there
+    "arena": f"r7 = {BASE + 64} ll\nr7 = cast_kern(r7)",
+    "absent": f"r7 = {BASE + 5 * 4096} ll\nr7 = cast_kern(r7)",
+    "straddling": f"r7 = {BASE + 2 * 4096 - 64 - 3} ll\nr7 = cast_kern(r7)",
+    "stack": "r7 = r10\nr7 += -128",
+    "context": "r7 = r6",
+}
+ATOMICS = tuple(
+    text.format(u=f"u{bits}", r=r)
+    for bits, r in ((64, "r"), (32, "w"))
+    for text in (
+        "lock *({u} *)(r7 + OFF) += {r}1", "lock *({u} *)(r7 + OFF) |= {r}1",
+        "lock *({u} *)(r7 + OFF) &= {r}1", "lock *({u} *)(r7 + OFF) ^= {r}1",
+        "{r}1 = atomic_fetch_add(({u} *)(r7 + OFF), {r}1)",
+        "{r}1 = atomic_fetch_or(({u} *)(r7 + OFF), {r}1)",
+        "{r}1 = atomic_fetch_and(({u} *)(r7 + OFF), {r}1)",
+        "{r}1 = atomic_fetch_xor(({u} *)(r7 + OFF), {r}1)",
+    )
+)
+EXCHANGES = (
+    "r1 = xchg_64(r7 + OFF, r1)", "w1 = xchg32_32(r7 + OFF, w1)",
+    "r0 = cmpxchg_64(r7 + OFF, r0, r1)", "w0 = cmpxchg32_32(r7 + OFF, w0, w1)",
+)
+PLAIN = tuple(
+    text.format(bits=bits, r="r" if bits == 64 else "w")
+    for bits in (8, 16, 32, 64)
+    for text in (
+        "r1 = *(u{bits} *)(r7 + OFF)", "*(u{bits} *)(r7 + OFF) = r1",
+        "*(u{bits} *)(r7 + OFF) = -2", "{r}1 = load_acquire((u{bits} *)(r7 + OFF))",
+        "store_release((u{bits} *)(r7 + OFF), {r}1)",
+    )
+) + tuple(f"r1 = *(s{bits} *)(r7 + OFF)" for bits in (8, 16, 32))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("line", [*PLAIN, *ATOMICS, *EXCHANGES])
+def test_memory(line: str, place: str) -> None:
+    """Aligned, unaligned, and around the edge of a page; twice, so that cmpxchg can succeed."""
+    head = ["r6 = r1", "r9 = arena ll", PLACES[place], "r0 = 0x1122334455667788 ll"]
+    offsets = (0, 8, 3, 56, 61, 64) if place != "context" else (0, 8, 3, 48, 53)
+    lines = []
+    for off in offsets:
+        again = line.replace("OFF", str(off))
+        lines += ["r1 = -3", again, "r8 ^= r1", "r8 *= 31", "r8 ^= r0"]
+        lines += [again, "r8 ^= r1", "r8 *= 31", "r8 ^= r0"]
+    rest = [f"r1 = *(u64 *)(r7 + {off})\nr8 *= 31\nr8 ^= r1" for off in (0, 8, 40)]
+    run_both("\n".join([*head, *lines, *rest, "r0 = r8", "exit"]), bytes(range(64)))
+    if place in ("arena", "absent") and "fetch_and" not in line and "fetch_or" not in line \
+            and "fetch_xor" not in line:
+        verified = "\n".join([*head[:4], "r8 = 0", "r1 = 5", line.replace("OFF", "8"),
+                              line.replace("OFF", "11"), "r0 += r1", "exit"])
+        run_both(verified, bytes(64), verify=True)
+
+
+CONTROL = {
+    "endless": "x: goto x",
+    "may_goto": "r0 = 0\nx: may_goto out\nr0 += 1\nif r0 != 5000 goto x\nout: exit",
+    "stray jump": "goto +70\nexit",
+    "deep": "call x\nexit\nx: call x\nexit",
+    "division in a call": "r1 = 9\nr6 = 4\ncall x\nr0 += r6\nexit\nx: r6 = 0\nr0 = r1\n"
+                          "r0 /= r6\nr0 += 7\nexit",
+    "wild read": "r1 = 77\nr0 = *(u64 *)(r1 + 0)\nexit",
+    "read-only nowhere": "r1 = r10\n*(u64 *)(r1 + 0) = 1\nexit",
+    "wild callx": "r1 = 5\ncallx r1\nexit",
+    "callx": "r1 = func x ll\nr2 = 3\ncallx r1\nr0 += 1\nexit\nx: r0 = r2\nexit",
+    "recursion": "r1 = 5\ncall f\nexit\nf: if r1 == 0 goto end\nr6 = r1\nr1 -= 1\ncall f\n"
+                 "r0 += r6\nexit\nend: r0 = 0\nexit",
+    "random": "call 7\nr6 = r0\ncall 7\nr0 ^= r6\nexit",
+    "clock": "r0 = 0\nr0 += 1\ncall 5\nexit",
+}
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_control(name: str) -> None:
+    run_both(CONTROL[name])
+
+
+def test_packet_loads() -> None:
+    for size, off in product((8, 16, 32), (0, 1, 14, 15, 16)):
+        run_both(f"r0 = 9\nr6 = r1\nr0 = *(u{size} *)skb[{off}]\nr0 += 1\nexit",
+                 bytes(range(200, 216)), "raw")
+
+
+# Random programs
+
+
+def test_verified_programs(scale: Callable[[int, int], int]) -> None:
+    """Same r0, stop, steps, context, pages, bytes, free ranges and events, times included."""
+    for seed in range(2_000_000, 2_000_000 + scale(250, 50_000)):
+        assert check(generate(seed)) == "exit"
+
+
+def test_unverified_programs(scale: Callable[[int, int], int]) -> None:
+    for seed in range(2_100_000, 2_100_000 + scale(60, 3000)):
+        check(generate(seed), verify=False, raw=bool(seed % 2))
+
+
+def test_runs_cut_short(scale: Callable[[int, int], int]) -> None:
+    """Out of fuel after exactly as many steps, in the same state."""
+    for seed in range(2_200_000, 2_200_000 + scale(60, 3000)):
+        check(generate(seed), fuel=random.Random(seed).randrange(1000))
+
+
+def test_broken_programs_do_the_same_wrong_things(scale: Callable[[int, int], int]) -> None:
+    stops = set()
+    for seed in range(2_300_000, 2_300_000 + scale(130, 5000)):
+        case = broken(generate(seed), random.Random(seed))
+        with contextlib.suppress(DecodeError, Unsupported):
+            stops.add(check(case, verify=False, fuel=2000))
+    assert {"exit", "fault", "fuel"} <= stops
+
+
+# The examples
+
+
+@pytest.mark.parametrize("name", corpus.programs())
+def test_examples(name: str) -> None:
+    """Every program of the corpus in turn on one arena, with the quick size where there is one."""
+    example = corpus.example(name)
+    programs = corpus.load(name)
+    order = ["setup"] * ("setup" in programs) + [n for n in programs if n != "setup"]
+    arenas = [wb.Arena(example.pages), wb.Arena(example.pages)]
+    for key in order:
+        for count in (example.sizes.quick if example.sizes else 5, 0):
+            ctx = example.contexts[key]
+            values = ctx.pack(*[count][: len(ctx.fields)])
+            one, other = (
+                left_by(engine, programs[key], arena, values, fuel=None)
+                for engine, arena in zip((wb.Interpreter, wb.Jit), arenas, strict=True)
+            )
+            assert agree(one, other, (name, key)) == "exit"
+
+
+# The engine
+
+
+def test_says_what_it_cannot_do() -> None:
+    program = wb.assemble("r0 = 0\nexit")
+    with wb.Jit(program) as engine:
+        with pytest.raises(Unsupported, match="use the interpreter"):
+            engine.run(trace="steps")
+        with pytest.raises(WorkbenchError, match="fuel must not be negative"):
+            engine.run(fuel=-1)
+    with pytest.raises(VerificationError):
+        wb.Jit(wb.assemble("r0 = *(u64 *)(r1 + 8)\nr0 = *(u64 *)(r0 + 0)\nexit"))
+    large = wb.assemble("\n".join(["r0 = 0"] * 20_001 + ["exit"]))
+    with pytest.raises(Unsupported, match="20002 slots"):
+        wb.Jit(large)
+
+
+def test_shows_its_code() -> None:
+    with wb.Jit(wb.assemble("r0 = 6\nr0 *= 77\nexit")) as engine:
+        assert "define" in engine.llvm_ir
+        assert "ret" in engine.native
+
+
+def test_runs_again_and_again() -> None:
+    program = wb.assemble("r0 = *(u64 *)(r1 + 0)\nr0 += 1\n*(u64 *)(r1 + 0) = r0\nexit")
+    with wb.Jit(program) as engine:
+        for n in range(5):
+            result = engine.run(n.to_bytes(8, "little"))
+            assert (result.r0, result.ctx) == (n + 1, (n + 1).to_bytes(8, "little"))
+
+
+def test_ctrl_c_stops_an_endless_program() -> None:
+    program = wb.assemble("x: r0 += 1\ngoto x")
+    with wb.Jit(program, verify=False) as engine:
+        timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        result = engine.run()
+        timer.join()
+    assert result.stop == "interrupt"
+    assert result.steps > 0
+
+
+LOCKED = """
+    r6 = *(u64 *)(r1 + 0)
+    r7 = arena + 0 ll
+    r7 = cast_kern(r7)
+again:
+    may_goto out
+    if r6 == 0 goto out
+    r6 -= 1
+take:
+    may_goto out
+    r1 = 1
+    w1 = xchg32_32(r7 + 0, w1)
+    if w1 != 0 goto take
+    r2 = *(u64 *)(r7 + 8)
+    r2 += 1
+    *(u64 *)(r7 + 8) = r2
+    r1 = 0
+    store_release((u32 *)(r7 + 0), w1)
+    goto again
+out:
+    r0 = r6
+    exit
+"""
+
+
+def test_two_threads_count_under_a_lock() -> None:
+    """The GIL is released, and atomics are atomic: a spin lock in the arena loses no count."""
+    count, arena = 200_000, wb.Arena(1)
+    arena.alloc(1)
+    engines = [wb.Jit(wb.assemble(LOCKED), arena) for _ in range(2)]
+    ctx = count.to_bytes(8, "little")
+    left: list[int] = []
+    threads = [threading.Thread(target=lambda e=e: left.append(e.run(ctx).r0)) for e in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert left == [0, 0]
+    assert arena.user.load(arena.user_start + 8) == 2 * count

@@ -1,0 +1,147 @@
+"""The function being written for a program: registers, memory marks, ways out."""
+
+
+from workbench.engines.jit.graph import Graph, Ins
+from workbench.engines.jit.layout import EXITED, LEFT, Word
+from workbench.engines.jit.text import LIKELY, PRIVATE, Writer, literal
+from workbench.engines.machine import BUDGET, O_VALUE, REGISTERS
+from workbench.isa import ZERO
+
+COLD = "call preserve_mostcc i64 @cold(ptr %p, i64 {}, i64 {}, i64 {}, i64 {}, i64 {})"
+
+
+
+
+class Body:
+    """Writes one function; every BPF register is an alloca, which LLVM turns into values."""
+
+    def __init__(self, graph: Graph, slots: int, has_calls: bool) -> None:
+        self.writer = Writer()
+        self.graph = graph
+        self.slots = slots
+        self.has_calls = has_calls
+        self.later = 0
+
+    # registers and state
+
+    def get(self, register: int) -> str:
+        """The value of a register."""
+        if register == ZERO:
+            return "0"
+        return self.writer.value(f"load i64, ptr %r{register}")
+
+    def set(self, register: int, value: str) -> None:
+        """Assign a register."""
+        self.writer.do(f"store i64 {value}, ptr %r{register}")
+
+    def operand(self, ins: Ins) -> str:
+        """The second operand: regs[src] + imm."""
+        if ins.src == ZERO:
+            return literal(ins.imm)
+        value = self.get(ins.src)
+        return self.writer.value(f"add i64 {value}, {literal(ins.imm)}") if ins.imm else value
+
+    def depth(self) -> str:
+        """Number of callers."""
+        return self.writer.value("load i64, ptr %depth") if self.has_calls else "0"
+
+    def parameter(self, word: Word) -> str:
+        """A word of the parameter block."""
+        address = self.writer.value(f"getelementptr i64, ptr %p, i64 {int(word)}")
+        return self.writer.value(f"load i64, ptr {address}")
+
+    def frame_word(self, depth: str, register: int) -> str:
+        """Address of a register of the frame at some depth, in machine.regs."""
+        index = str(register)
+        if depth != "0":
+            base = self.writer.value(f"mul i64 {depth}, {REGISTERS}")
+            index = self.writer.value(f"add i64 {base}, {register}")
+        return self.writer.value(f"getelementptr i64, ptr %regs, i64 {index}")
+
+    def save(self, depth: str, register: int) -> None:
+        """Write a register (or the budget) to its frame in memory."""
+        value = self.writer.value(f"load i64, ptr {self._name(register)}")
+        self.writer.do(f"store i64 {value}, ptr {self.frame_word(depth, register)}{PRIVATE}")
+
+    def restore(self, depth: str, register: int) -> None:
+        """Read a register (or the budget) from its frame in memory."""
+        address = self.frame_word(depth, register)
+        value = self.writer.value(f"load i64, ptr {address}{PRIVATE}")
+        self.writer.do(f"store i64 {value}, ptr {self._name(register)}")
+
+    @staticmethod
+    def _name(register: int) -> str:
+        return "%budget" if register == BUDGET else f"%r{register}"
+
+    # steps, and what is uncommon
+
+    def unspent(self, later: int) -> str:
+        """Steps left, of which this block has already taken `later` too many."""
+        left = self.writer.value("load i64, ptr %left")
+        return self.writer.value(f"add i64 {left}, {later}") if later else left
+
+    def cold(self, pc: int, a: str, b: str) -> str:
+        """Let the interpreter's code execute this instruction; returns control[STOP]."""
+        issued = self.parameter(Word.ISSUED)
+        taken = self.writer.value(f"sub i64 {issued}, {self.unspent(self.later)}")
+        clock = self.writer.value(f"add i64 {taken}, {self.parameter(Word.CLOCK)}")
+        return self.writer.value(COLD.format(pc, a, b, self.depth(), clock))
+
+    def out(self, index: int = O_VALUE) -> str:
+        """A result of `cold`."""
+        address = self.writer.value(f"getelementptr i64, ptr %out, i64 {index}")
+        return self.writer.value(f"load i64, ptr {address}{PRIVATE}")
+
+    def checked_cold(self, pc: int, a: str, b: str) -> None:
+        """As `cold`; a fault, or the end of the program, ends the run."""
+        status = self.cold(pc, a, b)
+        running, stopped = self.writer.new_label(), self.writer.new_label()
+        fine = self.writer.value(f"icmp eq i64 {status}, 0")
+        self.writer.branch(fine, running, stopped, LIKELY)
+        self.writer.label(stopped)
+        self.writer.do(f"store i64 {self.unspent(self.later)}, ptr %left")
+        self.writer.goto("stopped")
+        self.writer.label(running)
+
+    # ways out
+
+    def exit(self, pc: int) -> None:
+        """End the program."""
+        self.writer.do(f"store i64 {pc}, ptr %pc")
+        self.writer.do(f"store i64 {EXITED}, ptr %how")
+        self.writer.goto("finish")
+
+    def leave(self, pc: int) -> None:
+        """Hand over to the interpreter before the instruction at `pc`."""
+        self.writer.do(f"store i64 {self.unspent(self.later + 1)}, ptr %left")
+        self.writer.do(f"store i64 {pc}, ptr %pc")
+        self.writer.do(f"store i64 {LEFT}, ptr %how")
+        self.writer.goto("leave")
+
+    def check_fuel(self, pc: str, label: str) -> None:
+        """Go on to `label`, the block of slot `pc`, if there is fuel for all slots once more."""
+        left = self.writer.value("load i64, ptr %left")
+        enough = self.writer.value(f"icmp sge i64 {left}, {self.slots}")
+        refill = self.writer.new_label()
+        self.writer.branch(enough, label, refill, LIKELY)
+        self.writer.label(refill)
+        more = self.writer.value(
+            f"call preserve_mostcc i64 @refill(ptr %p, i64 {left}, i64 {self.slots})"
+        )
+        given, none = self.writer.new_label(), self.writer.new_label()
+        self.writer.branch(self.writer.value(f"icmp sge i64 {more}, 0"), given, none, LIKELY)
+        self.writer.label(given)
+        self.writer.do(f"store i64 {more}, ptr %left")
+        self.writer.goto(label)
+        self.writer.label(none)
+        self.writer.do(f"store i64 {pc}, ptr %pc")
+        how = self.writer.value(f"sub i64 0, {more}")
+        self.writer.do(f"store i64 {how}, ptr %how")
+        self.writer.goto("leave")
+
+    def jump(self, ins: Ins, target: int) -> None:
+        """Go to the block at `target`; a jump back looks at the fuel."""
+        if target <= ins.pc:
+            self.check_fuel(str(target), f"b{target}")
+        else:
+            self.writer.goto(f"b{target}")
