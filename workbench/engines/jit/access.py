@@ -31,13 +31,21 @@ def _page_bits(body: Body, at: str) -> str:
     return body.writer.value(f"load i8, ptr {address}{PAGES}")
 
 
-def _present(body: Body, at: str, size: int) -> str:
-    """Whether the first and the last byte of an access are on present pages."""
-    bits = _page_bits(body, at)
+def _test_pages(body: Body, at: str, size: int, hot: str, rare: str) -> None:
+    """Go to `hot` if all pages of an access are present; an aligned one has a single page.
+
+    So aligned accesses, nearly all there are, pay for one test of page bits.
+    """
+    writer = body.writer
     if size > 1:
-        last = _page_bits(body, body.writer.value(f"add i64 {at}, {size - 1}"))
-        bits = body.writer.value(f"and i8 {bits}, {last}")
-    return body.writer.value(f"trunc i8 {bits} to i1")
+        aligned, unaligned = writer.new_label(), writer.new_label()
+        writer.branch(_aligned(body, at, size), aligned, unaligned, LIKELY)
+        writer.label(unaligned)
+        both = f"call preserve_mostcc i1 @present(ptr %pages, i64 {at}, i64 {size - 1})"
+        writer.branch(writer.value(both), hot, rare)
+        writer.label(aligned)
+    present = writer.value(f"trunc i8 {_page_bits(body, at)} to i1")
+    writer.branch(present, hot, rare, LIKELY)
 
 
 def _aligned(body: Body, at: str, size: int) -> str:
@@ -75,11 +83,12 @@ def _arena_access(body: Body, ins: Ins, base: str, size: int, access: Access, co
     """Do `access` if its pages are present (and it is aligned), else `cold`."""
     writer = body.writer
     at = _arena_place(body, base, ins.off)
-    fine = _present(body, at, 1 if aligned else size)
-    if aligned and size > 1:
-        fine = writer.value(f"and i1 {fine}, {_aligned(body, at, size)}")
     hot, rare, done = writer.new_label(), writer.new_label(), writer.new_label()
-    writer.branch(fine, hot, rare, LIKELY)
+    if aligned and size > 1:
+        present = writer.new_label()
+        writer.branch(_aligned(body, at, size), present, rare, LIKELY)
+        writer.label(present)
+    _test_pages(body, at, 1 if aligned else size, hot, rare)
     writer.label(rare)
     cold(body, "")
     writer.goto(done)

@@ -132,6 +132,20 @@ define internal preserve_mostcc i64 @cold(ptr %p, i64 %pc, i64 %a, i64 %b, i64 %
   ret i64 %status
 }}
 
+; whether first and last byte of an access that is not aligned are on present pages
+define internal preserve_mostcc i1 @present(ptr %pages, i64 %at, i64 %more) noinline cold {{
+  %end = add i64 %at, %more
+  %first = ashr i64 %at, 12
+  %last = ashr i64 %end, 12
+  %first_at = getelementptr i8, ptr %pages, i64 %first
+  %last_at = getelementptr i8, ptr %pages, i64 %last
+  %first_bits = load i8, ptr %first_at
+  %last_bits = load i8, ptr %last_at
+  %both = and i8 %first_bits, %last_bits
+  %present = trunc i8 %both to i1
+  ret i1 %present
+}}
+
 ; look for signals, with the GIL; then more steps, or minus how the run ends
 define internal preserve_mostcc i64 @refill(ptr %p, i64 %left, i64 %needed) noinline cold {{
 {_word("save", Word.SAVE)}{_word("restore", Word.RESTORE)}{_word("signals", Word.SIGNALS)}
