@@ -504,5 +504,6 @@ def jited(program_fd: int) -> Native:
             "EPERM",
             "the kernel gives no machine code: its JIT is off, or kernel.kptr_restrict hides it",
         )
-    pairs = tuple((records[4 * i], lines[i]) for i in range(line_count))
+    # Linux moves the slot (word 0) as it inserts instructions; the line number (word 3) stays.
+    pairs = tuple(((records[4 * i + 3] >> 10) - 1, lines[i]) for i in range(line_count))
     return Native(code.raw[: info.jited_prog_len], tuple(symbols), tuple(lengths), pairs)
