@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.errors import CompilationError, Unsupported
+from workbench.errors import CompilationError, Unsupported, WorkbenchError
 from workbench.objects import Object, read_object
 
 INCLUDE = Path(__file__).parent / "include"
@@ -65,7 +65,7 @@ def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> 
     that cannot be loaded.
     """
     path = source if isinstance(source, Path) else None
-    text = _read(path) if path else str(source)
+    text = read_source(path) if path else str(source)
     shown = name or (path.name if path else "source.c")
     content = compile_bytes(text, mcpu, shown, path.parent if path else None)
     return read_object(content, Path(shown).with_suffix(".o").name)
@@ -225,10 +225,11 @@ def _of_sarif(row: dict) -> Diagnostic:  # type: ignore[type-arg]
     )
 
 
-def _read(path: Path) -> str:
+def read_source(path: Path) -> str:
+    """Read a C file; raises WorkbenchError for one that cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Unsupported(f"cannot read {path}: {error.strerror}") from None
+        raise WorkbenchError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Unsupported(f"cannot read {path}: it is not UTF-8 text") from None
+        raise WorkbenchError(f"cannot read {path}: it is not UTF-8 text") from None

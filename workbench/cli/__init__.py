@@ -3,6 +3,7 @@
     options   what the commands share: options, programs of a file, errors with their place
     run       run
     text      asm, disasm, verify, isa
+    objects   cc, info
     machine   doctor, demo, bench, lab
 
 Exit status: 0 the program came to its exit (`verify`: all were accepted), 1 refused, faulted, out
@@ -16,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from workbench.cli import machine, run, text
+from workbench.cli import machine, objects, run, text
 from workbench.cli.options import INTERRUPTED, complain
 from workbench.errors import WorkbenchError
 
@@ -26,13 +27,13 @@ from workbench.errors import WorkbenchError
 def cli() -> None:
     """Run, step through, draw and compare BPF arena programs.
 
-    A FILE is assembly text (.bpf), bytecode (.hex: 16 hexadecimal digits per instruction), or -
-    for standard input. Exit status: 0 ran to its exit or was accepted, 1 refused, faulted or out
-    of fuel, 2 wrong usage.
+    A FILE is assembly text (.bpf), bytecode (.hex: 16 hexadecimal digits per instruction), an
+    object (.o: from clang or `workbench cc`), or - for standard input. Exit status: 0 ran to its
+    exit or was accepted, 1 refused, faulted or out of fuel, 2 wrong usage.
     """
 
 
-for command in (run.run, text.asm, text.disasm, text.verify, text.isa,
+for command in (run.run, text.asm, text.disasm, text.verify, text.isa, objects.cc, objects.info,
                 machine.demo, machine.lab, machine.doctor, machine.bench):
     cli.add_command(command)
 

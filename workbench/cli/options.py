@@ -10,6 +10,7 @@ import click
 from workbench.errors import AssemblyError, DecodeError, VerificationError, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.objects import Object
     from workbench.program import Program
 
 ENGINES = ("interpreter", "jit", "kernel")
@@ -71,19 +72,32 @@ def located(file: str, program: "Program | None" = None) -> Iterator[None]:
 def place(file: str, program: "Program | None", pc: int) -> str:
     """Name the source line of an instruction as FILE:LINE, or the file alone."""
     line = program.line_of(pc) if program is not None and pc >= 0 else None
-    return f"{file}:{line.line}" if line else file
+    return f"{line.file or file}:{line.line}" if line else file
 
 
 def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
     """Read the named programs of a file, in the order of the names; all without a name."""
-    from workbench.program import read_programs
+    declared = read_object(file)
+    if declared is not None:
+        found = declared.programs
+    else:
+        from workbench.program import read_programs
 
-    with located(file):
-        found = read_programs(file, kind or "syscall")
+        with located(file):
+            found = read_programs(file, kind or "syscall")
     for name in names:
         if name not in found:
             raise WorkbenchError(f"no program '{name}' in {file}; it has {', '.join(found)}")
     return [found[name] for name in names or found]
+
+
+def read_object(file: str) -> "Object | None":
+    """Read an object file; None for a file of another kind, which the suffix .o says."""
+    if not file.endswith(".o"):
+        return None
+    from workbench.objects import load_object
+
+    return load_object(file)
 
 
 def arena_flags(flags: Sequence[str]) -> int:

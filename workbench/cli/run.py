@@ -1,13 +1,14 @@
 """`workbench run`: one program, or several in turn on one arena, and what came of it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from workbench.cli.objects import dump, with_globals
 from workbench.cli.options import (
     INTERRUPTED,
     announce_compilation,
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from workbench.arena import Arena
     from workbench.engines.base import Result
     from workbench.engines.kernel import KernelArena
+    from workbench.objects import Object
     from workbench.program import Program
 
     AnyArena = Arena | KernelArena
 
 FUEL = 2_000_000_000  # some 5 seconds: more than any example needs, and an endless one ends
 R0_BITS = {"interpreter": 64, "jit": 64, "kernel": 32}
+PAGES = 1024  # of an arena that nobody declares
 SHOWN = 256  # bytes of context in the text output
 
 
@@ -52,7 +55,8 @@ class Request(NamedTuple):
 @file_argument
 @names_option
 @engine_option
-@click.option("--pages", type=int, default=1024, show_default=True, help="Size of the arena.")
+@click.option("--pages", type=int,
+              help="Size of the arena  [default: 1024, or what FILE.o declares]")
 @click.option("--user-base", metavar="HEX", type=hex_number, help="User address of its first page.")
 @flag_option
 @click.option("--ctx", "contexts", metavar="HEX", type=hex_bytes, multiple=True,
@@ -63,32 +67,40 @@ class Request(NamedTuple):
               help=f"Stop after N steps  [default: {FUEL:,}; the kernel has no such limit]")
 @click.option("--trace", "output", metavar="FILE", type=click.Path(path_type=Path),
               help="Record every step: a .parquet table, or an .html page to step through.")
+@click.option("--set-global", "settings", metavar="NAME=VALUE", multiple=True,
+              help="Initial value of a variable of FILE.o, a number; may be repeated.")
+@click.option("--dump-global", "dumped", metavar="NAME", multiple=True,
+              help="Print a variable of FILE.o after the runs; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Run on the run-time checks alone.")
 @json_option
-def run(file: str, names: tuple[str, ...], engine: str, pages: int, user_base: int | None,
+def run(file: str, names: tuple[str, ...], engine: str, pages: int | None, user_base: int | None,
         flags: tuple[str, ...], contexts: tuple[bytes, ...], memory: bytes | None,
-        kind: str | None, fuel: int | None, output: Path | None, no_verify: bool,
-        as_json: bool) -> int:
+        kind: str | None, fuel: int | None, output: Path | None, settings: tuple[str, ...],
+        dumped: tuple[str, ...], no_verify: bool, as_json: bool) -> int:
     """Run a program of FILE: the first, or those named.
 
     Several --program run in turn on one arena; the first that does not come to its exit is the
-    last to run, and --json prints {"runs": [...]}. Exit status 1 unless all came to their exit.
+    last to run, and --json prints {"runs": [...]}, with "globals" if any are dumped. Exit status 1
+    unless all came to their exit.
     """
     inputs = _inputs(contexts, memory, kind, len(names) or 1)
     _check_output(output, len(inputs))
     request = Request(engine, fuel, "steps" if output else None, not no_verify)
     results: list[Result] = []
     failure = None
+    values: dict[str, Any] = {}
     try:
+        declared = with_globals(file, settings, dumped)
         programs = read(file, names, kind or ("syscall" if memory is None else "raw"))
-        with _arena(engine, pages, arena_flags(flags), user_base) as arena:
+        with _arena(engine, pages, arena_flags(flags), user_base, declared) as arena:
             pairs = zip(programs, inputs, strict=bool(names))
             results.extend(_results(file, pairs, arena, request))
+            values = dump(declared, arena, dumped)
     except WorkbenchError as error:
         failure = str(error)
     if output and results:
         _write_traces(output, results)
-    _show(results, failure, engine, names or (Path(file).stem,), as_json)
+    _show(results, failure, engine, names or (Path(file).stem,), values, as_json)
     return _status(results, failure)
 
 
@@ -117,15 +129,17 @@ def _check_output(output: Path | None, runs: int) -> None:
         raise click.UsageError(f"--trace: there is no directory '{output.parent}'")
 
 
-def _arena(engine: str, pages: int, flags: int, user_base: int | None) -> "AnyArena":
+def _arena(engine: str, pages: int | None, flags: int, user_base: int | None,
+           declared: "Object | None") -> "AnyArena":
     """Make the arena, and so check its options, whether or not a program will use it."""
+    make: Callable[..., AnyArena]
     if engine == "kernel":
-        from workbench.engines.kernel import KernelArena
-
-        return KernelArena(pages, flags, user_base)
-    from workbench.arena import Arena
-
-    return Arena(pages, flags, user_base)
+        from workbench.engines.kernel import KernelArena as make
+    else:
+        from workbench.arena import Arena as make
+    if declared is not None and declared.arena_map is not None:
+        return declared.arena(make, user_base, pages, flags)
+    return make(PAGES if pages is None else pages, flags, user_base)
 
 
 def _results(file: str, pairs: "Iterator[tuple[Program, bytes]]", arena: "AnyArena",
@@ -179,16 +193,19 @@ def _uses_arena(program: "Program") -> bool:
 
 
 def _show(results: "list[Result]", failure: str | None, engine: str, names: Sequence[str],
-          as_json: bool) -> None:
+          values: dict[str, Any], as_json: bool) -> None:
     """Print what happened: results to standard output, what went wrong to standard error."""
     if as_json:
         rows = [_row(result) for result in results]
         if failure is not None:
             rows.append(_refusal(engine, names[len(results)], failure))
-        click.echo(json.dumps(rows[0] if len(names) == 1 else {"runs": rows}))
+        several = {"runs": rows} | ({"globals": values} if values else {})
+        click.echo(json.dumps(rows[0] if len(names) == 1 and not values else several))
     else:
         for result in results:
             click.echo(_text(result))
+        for name, value in values.items():
+            click.echo(f"{name} = {value}")
     problem = failure or _problem(results[-1])
     if problem:
         complain(problem)

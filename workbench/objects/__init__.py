@@ -39,7 +39,10 @@ class AnyArena(Protocol):
     """What Arena and KernelArena share, as far as objects use it."""
 
     flags: ArenaFlags
-    user: _Memory
+
+    @property
+    def user(self) -> _Memory:
+        """The arena as user space sees it."""
 
     @property
     def user_start(self) -> int:
@@ -73,12 +76,17 @@ class Object:
         return next((m for m in self.maps.values() if m.type == "arena"), None)
 
     def arena(
-        self, make: "Callable[..., SomeArena] | None" = None, user_base: int | None = None
+        self,
+        make: "Callable[..., SomeArena] | None" = None,
+        user_base: int | None = None,
+        pages: int | None = None,
+        flags: int = 0,
     ) -> SomeArena:
         """Make the declared arena, with the variables' initial bytes written by user space.
 
         `make` is wb.Arena (as without it) or wb.KernelArena. `user_base` pins it; without one
-        map_extra does, if declared. Raises WorkbenchError without an arena map, ArenaError for one
+        map_extra does, if declared. `pages` replaces the declared size, `flags` are added to the
+        declared ones. Raises WorkbenchError without an arena map, ArenaError for one
         that Linux refuses.
         """
         declared = self.arena_map
@@ -89,7 +97,8 @@ class Object:
 
             make = Arena  # type: ignore[assignment]
         base = user_base if user_base is not None else declared.map_extra or None
-        arena = make(declared.max_entries, declared.map_flags, base)  # type: ignore[misc]
+        size = declared.max_entries if pages is None else pages
+        arena = make(size, declared.map_flags | flags, base)  # type: ignore[misc]
         self.fill(arena)  # type: ignore[arg-type]
         return arena
 

@@ -139,11 +139,14 @@ class _Linked:
             opcode, src = content[offset], content[offset + 1] >> 4
             relocation = self.linker.relocation(function, offset)
             pc = base + offset // SLOT
+            size = 2 * SLOT if opcode == _LD_IMM64 else SLOT
+            if offset + size > len(content):
+                raise WorkbenchError(f"function '{function.name}' ends inside an instruction")
             if relocation is not None:
                 self._relocate(pc, opcode, relocation)
             elif opcode == _CALL and src == _LOCAL:
                 self._call(pc, function.section, function.start + offset)
-            offset += 2 * SLOT if opcode == _LD_IMM64 else SLOT
+            offset += size
 
     def _immediate(self, pc: int) -> int:
         return int(struct.unpack_from("<i", self.code, SLOT * pc + 4)[0])
