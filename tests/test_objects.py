@@ -87,11 +87,12 @@ def test_programs_read_as_text(name: str) -> None:
         assert again.references == program.references
 
 
+@pytest.mark.parametrize("engine", ["Interpreter", "Jit"])
 @pytest.mark.parametrize("name", NAMES)
-def test_on_the_interpreter(name: str) -> None:
+def test_in_the_emulated_arena(name: str, engine: str) -> None:
     obj = load(name)
     with obj.arena(user_base=BASE) as arena:
-        found = run_all(obj, name, wb.Interpreter, arena)
+        found = run_all(obj, name, getattr(wb, engine), arena)
     assert found == [(r0, words(ctx)) for _, _, r0, ctx in RUNS[name]]
 
 

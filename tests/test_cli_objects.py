@@ -1,0 +1,96 @@
+"""The `workbench` command on object files: run with variables, info, disasm, verify, cc."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from kernel_support import KERNEL
+
+from workbench import compiler
+from workbench.cli import main
+from workbench.errors import Unsupported
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
+LIST = str(FOLDER / "list.o")
+SEARCH = str(FOLDER / "search.o")
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    said = capsys.readouterr()
+    return int(left.value.code or 0), said.out, said.err
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "jit", pytest.param("kernel", marks=KERNEL)])
+def test_programs_share_the_arena(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(
+        capsys, "run", LIST, "--engine", engine, "--json", "--program", "add", "--program", "walk",
+        "--ctx", "0300000000000000", "--ctx", "0000000000000000", "--set-global", "seed=0x10",
+        "--dump-global", "list_length", "--dump-global", "pool",
+    )  # fmt: skip
+    said = json.loads(out)
+    assert status == 0
+    assert [row["r0"] for row in said["runs"]] == ["0x3", "0x3"]
+    assert said["globals"]["list_length"] == 3
+    assert said["globals"]["pool"]["left"] == 4096 - 3 * 16
+
+
+def test_variables_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "run", SEARCH, "--dump-global", "found", "--dump-global", "text")
+    assert status == 0
+    _, found, text = out.splitlines()
+    assert found.startswith("found = [19, 46, 0, ")
+    assert bytes.fromhex(text.removeprefix("text = ")).startswith(b"it was the best of times")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", LIST, "--program", "nope"), "no program 'nope' in .*; it has add, walk, delete"),
+        (("run", LIST, "--set-global", "nope=1"), "no global variable 'nope'; there is seed, "),
+        (("run", LIST, "--dump-global", "nope"), "no global variable 'nope'; there is seed, "),
+        (("run", LIST, "--set-global", "seed"), "--set-global seed: expected NAME=NUMBER"),
+        (("run", str(FOLDER.parent / "list.bpf"), "--dump-global", "x"), "has no variables"),
+        (("run", "missing.o"), "cannot read missing.o: No such file"),
+        (("run", LIST, "--pages", "0"), "EINVAL: an arena has at least 1 page"),
+        (("info", str(FOLDER / "list.c")), "not an object file"),
+    ],
+)
+def test_mistakes(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = call(capsys, *arguments)
+    assert (status, out) == (1, "")
+    assert re.search(message, err)
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "info", LIST)
+    assert status == 0
+    assert "map       arena  arena  64 entries  flags 0x400\n" in out
+    assert "variable  seed  at 0  = 7\n" in out
+
+
+def test_text_and_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "arena + 16 ll" in call(capsys, "disasm", LIST, "--program", "walk")[1]
+    status, out, _ = call(capsys, "verify", LIST)
+    assert (status, out.count("accepted")) == (0, 3)
+
+
+def test_cc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        compiler.find_compiler()
+    except Unsupported as error:
+        pytest.skip(str(error))
+    output = tmp_path / "list.o"
+    assert call(capsys, "cc", str(FOLDER / "list.c"), "-o", str(output))[0] == 0
+    assert call(capsys, "run", str(output), "--ctx", "0100000000000000")[0] == 0
+    source = tmp_path / "bad.c"
+    source.write_text('#include "arena.h"\nint __arena x;\nint *f(void)\n{\n\treturn &x;\n}\n')
+    status, _, err = call(capsys, "cc", str(source), "-o", str(output))
+    assert status == 1
+    assert err.startswith("Error: bad.c:5: returning '__arena int *' from a function")
+    assert err.splitlines()[2].strip() == "^"
