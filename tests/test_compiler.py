@@ -1,10 +1,13 @@
 """C sources through whichever compilers this machine has, and how their complaints are shown."""
 
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bpf_probe import refusal
 
 import workbench as wb
 from workbench import compiler
@@ -48,14 +51,62 @@ def test_the_sources_compile_and_are_accepted(c: str, name: str, mcpu: str) -> N
 
 
 def test_source_in_a_string(c: str) -> None:
-    obj = wb.compile_c(HEAD + """
+    source = """
         long __arena count = 40;
         SEC("syscall") int add(long *ctx) { count += ctx[0]; return count; }
-    """)
+    """
+    obj = wb.compile_c(HEAD + source)
     with obj.arena() as arena, wb.Interpreter(obj.programs["add"], arena) as engine:
         assert engine.run((2).to_bytes(8, "little")).r0 == 42
         assert obj.globals_in(arena)["count"] == 42
     assert "call" not in disassemble(obj.programs["add"])
+
+
+# Body of a program, and what it returns with the context 3, 1, 2, 3.
+BODIES = {
+    "stack": ("volatile long b[16]; long s = 0; for (int i = 0; i < 16; i++) b[i] = i * i;"
+              "for (int i = 0; i < 16; i++) s += b[i]; return s;", 1240),
+    "bounded loop": ("long n = ctx[0]; if (n > 100) n = 100;"
+                     "for (long i = 0; i < n; i++) total += i * total + 1; return total;", 10),
+    "subprogram": ("return twice(ctx[0]) + twice(ctx[2]);", 10),
+    "argument in the arena": ("total = 5; return add(&total, ctx[0]) + total;", 16),
+    "pointer to the stack": ("long x = ctx[0], y = bump(&x); return 10 * x + y;", 60),
+    "switch": ("switch (ctx[0]) { case 0: return 5; case 1: return 9; case 2: return 100;"
+               "case 3: return 2; case 4: return 77; case 5: return 1; } return 0;", 2),
+    "division": ("unsigned long n = ctx[0]; return n / (ctx[1] + 1UL) + n % (ctx[1] + 3UL);", 4),
+    "sign extension": ("return bytes[ctx[0] & 7] - 7;", (1 << 32) - 11),
+    "compare and swap": ("long e = 0; __atomic_compare_exchange_n(&total, &e, 5, 0, 5, 5);"
+                         "return total + e;", 5),
+    "pages": ("long __arena *p = bpf_arena_alloc_pages(&arena, NULL, 2, NUMA_NO_NODE, 0);"
+              "if (!p) return -1; p[700] = ctx[0]; long v = p[700];"
+              "bpf_arena_free_pages(&arena, p, 2); return v;", 3),
+    "index": ("int i = ctx[0]; words[i & 63] = 5; return words[i & 63] + words[(i + 1) & 63];", 5),
+}  # fmt: skip
+AROUND = """
+long __arena total;
+signed char __arena bytes[8] = {-1, 2, -3, -4};
+unsigned __arena words[64];
+static __noinline long bump(long *x) { *x += 3; return *x - 6; }
+static __noinline long twice(long x) { return x * 2; }
+__noinline long add(long __arena *x, long y) { *x += y; return *x; }
+SEC("syscall") int f(long *ctx) { use_arena(arena); BODY }
+"""
+
+
+@pytest.mark.parametrize("mcpu", ["v3", "v4"])
+@pytest.mark.parametrize("name", BODIES)
+def test_what_c_becomes(c: str, name: str, mcpu: str) -> None:
+    body, expected = BODIES[name]
+    obj = compile_c(HEAD + AROUND.replace("BODY", body), mcpu)
+    context = struct.pack("<4q", 3, 1, 2, 3)
+    with obj.arena() as arena, wb.Interpreter(obj.programs["f"], arena) as engine:
+        assert engine.run(context).r0 & 0xFFFFFFFF == expected
+        emulated = arena.snapshot()
+    if refusal():
+        return
+    with obj.arena(wb.KernelArena) as real, wb.Kernel(obj.programs["f"], real) as kernel:
+        assert kernel.run(context).r0 == expected
+        assert np.array_equal(real.snapshot().bytes, emulated.bytes)
 
 
 def test_the_error_of_every_beginner(c: str) -> None:
@@ -79,6 +130,10 @@ def test_the_error_of_every_beginner(c: str) -> None:
         (HEAD + "int x;\n", "source.o: there is no program"),
         (HEAD + 'int x = 3;\nSEC("syscall") int f(void *c) { return ++x; }', "'x' in section '.d"),
         (HEAD + 'SEC("kprobe/f") int f(void *c) { return 0; }', "section 'kprobe/f' is not supp"),
+        (HEAD + 'static const int t[] = {1, 2, 3};\nSEC("syscall") int f(unsigned *c) '
+         "{ return t[c[0] % 3]; }", "a constant in section '.rodata"),
+        (HEAD + 'int __arena x;\nSEC("syscall") int f(int *c) '
+         "{ __sync_lock_release(&x); return 0; }", "source.c: the compiler cannot translate an op"),
         (HEAD + 'struct { __uint(type, 2); __uint(max_entries, 1); __type(key, int); '
          '__type(value, int); } m SEC(".maps");\nvoid *(*look)(void *, void *) = (void *)1;\n'
          'SEC("syscall") int f(void *c) { int k = 0; return ((long (*)(void *, void *))1)(&m, &k);'

@@ -43,6 +43,17 @@ RUNS = {
     ],
     "sparse": [("scatter", (60,), 60, (60,)), ("gather", (60,), 0, (70270,))],
     "search": [("search", (), 2, ())],
+    "lock": [
+        ("pay_in", (50,), 1, (150,)),
+        ("hold", (), 1, ()),
+        ("pay_in", (1,), 0, (1,)),
+    ],
+    "tree": [
+        ("grow", (500, 1), 500, (500, 1)),
+        ("find", (32422,), 1, (1,)),
+        ("find", (5,), 0, (0,)),
+        ("grow", (20, 1), 0, (20, 1)),
+    ],
 }
 
 
@@ -188,6 +199,26 @@ def test_walking_without_user_addresses() -> None:
         obj.fill(arena)
         run_all(obj, "list", wb.Interpreter, arena)
         assert obj.walk(arena, obj.globals_in(arena)["list_head"], "node")["value"].sum() == 3621
+
+
+def test_walking_a_tree() -> None:
+    obj = load("tree")
+
+    def keys(address: int, black: int) -> tuple[list[int], int]:
+        """Keys below a node in order, and how many black nodes every path passes."""
+        if not address:
+            return [], black
+        node = obj.struct(arena, address, "rb_node")
+        black += node["color"]
+        (left, same), (right, also) = keys(node["left"], black), keys(node["right"], black)
+        assert same == also
+        return [*left, node["key"], *right], same
+
+    with obj.arena() as arena:
+        run_all(obj, "tree", wb.Interpreter, arena)
+        found, _ = keys(obj.globals_in(arena)["root"], 0)
+    assert found == sorted(set(found))
+    assert len(found) == 500
 
 
 @pytest.mark.parametrize(

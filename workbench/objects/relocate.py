@@ -193,8 +193,9 @@ class _Linked:
                 f"takes the address of function '{symbol.name}'; callbacks are not supported yet"
             )
         else:
+            what = "a constant" if symbol.name == name else f"'{symbol.name}'"
             raise WorkbenchError(
-                f"uses '{symbol.name}' in section '{name}'; global variables outside the arena "
+                f"uses {what} in section '{name}'; global variables outside the arena "
                 "are not supported yet (declare it __arena)"
             )
         return None
