@@ -186,3 +186,10 @@ def test_registers_are_a_copy():
     engine.step()
     engine.registers[:] = np.uint64(5)
     assert engine.registers[0] == 0
+
+
+def test_a_missing_context_is_a_fault_and_not_the_arena():
+    text = "r2 = *(u64 *)(r1 + 0)\nr3 = arena ll\nr0 = 0\nexit"
+    result = wb.Interpreter(wb.assemble(text), wb.Arena(1)).run()
+    assert result.stop == "fault"
+    assert "its context has 0 bytes" in result.reason

@@ -62,19 +62,27 @@ def _usable_cache() -> bool:
 _CACHED = _usable_cache()
 
 
-def njit(function: Callable[..., Any] | None = None, *, inline: bool = False) -> Any:
+def njit(
+    function: Callable[..., Any] | None = None, *, inline: bool = False, allocates: bool = False
+) -> Any:
     """Compile a function with numba, without the GIL, cached by the package's sources.
 
-    `inline` asks LLVM to inline every call. Without a writable cache directory the function is
-    compiled anew in each process.
+    `inline` asks LLVM to inline every call. Only a function that `allocates` arrays counts
+    references: counting is atomic, and cost two thirds of an allocation of a page. Without a
+    writable cache directory the function is compiled anew in each process.
     """
     if function is None:
-        return lambda inner: njit(inner, inline=inline)
+        return lambda inner: njit(inner, inline=inline, allocates=allocates)
     config: Any = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
     try:
         return numba.njit(
-            cache=_CACHED, nogil=True, forceinline=inline, error_model="numpy", boundscheck=False
+            cache=_CACHED,
+            nogil=True,
+            forceinline=inline,
+            error_model="numpy",
+            boundscheck=False,
+            _nrt=allocates,
         )(function)
     finally:
         config.CACHE_DIR = before
@@ -190,7 +198,7 @@ def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
     return types.voidptr(types.uint64), codegen
 
 
-@njit(inline=True)
+@njit(inline=True, allocates=True)
 def array_at(address, count, dtype):  # type: ignore[no-untyped-def]
     """A one-dimensional array over memory at a host address, which must outlive it."""
     return numba.carray(_pointer(address), (count,), dtype)  # type: ignore[attr-defined]

@@ -193,7 +193,7 @@ def give(ranges, first, count):
     insert(ranges, first, end - first)
 
 
-@njit
+@njit(allocates=True)
 def extents(ranges):
     """Every free range as rows (first page, page count), in address order."""
     out = np.empty((ranges[RANGE_COUNT], 2), np.int64)

@@ -135,6 +135,7 @@ class Interpreter:
             machine.regs[2] = len(ctx)
         machine.control[:] = 0
         machine.control[core.SEED] = self.seed
+        machine.control[core.UNTYPED] = self.report is None or self.program.type == "raw"
         machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         self._started = True
 

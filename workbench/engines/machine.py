@@ -19,7 +19,7 @@ KEYFRAME = 256
 
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
 OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL = range(5)
-PC, DEPTH, STOP, REASON, SEED, STEPS = range(6)  # control indices
+PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED = range(7)  # control indices
 READ, WRITE, ABSENT, RMW, ARENA = 1, 2, 4, 8, 16  # access bits
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
 
@@ -30,7 +30,7 @@ class Machine(NamedTuple):
     """One program being run.
 
     code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
-    each of 8 frames. control: int64, see PC..STEPS. returns: int64[8], return slot of each
+    each of 8 frames. control: int64, see PC..UNTYPED. returns: int64[8], return slot of each
     frame. regions: uint64[n, 4], (start, bytes, host address, writable)
     of the memory a program owns. out: uint64, results of `rare`.
     """

@@ -36,6 +36,7 @@ from workbench.engines.machine import (
     REASON,
     RMW,
     STOP,
+    UNTYPED,
     WRITE,
 )
 from workbench.events import Actor, Kind
@@ -110,11 +111,12 @@ def fault(machine, reason, address):
 def _reach(machine, arena, base, off, size, access, in_arena, pc, clock):
     """Find the host memory of an access, or 0 if there is none (absent page, or fault).
 
-    A base below 4 GiB that no verifier has typed can only be an arena pointer.
+    Where no verifier has typed the pointers, a base below 4 GiB can only be an arena pointer.
     """
     out = machine.out
     out[O_SIZE] = np.uint64(size)
-    if in_arena or (base <= _LOW and arena.meta[arena_core.START] != _0):
+    untyped = machine.control[UNTYPED] != 0 and arena.meta[arena_core.START] != _0
+    if in_arena or (untyped and base <= _LOW):
         at = (base & _LOW) + np.uint64(off) + _GUARD
         address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
         out[O_ADDRESS] = address
