@@ -130,6 +130,14 @@ def test_the_error_of_every_beginner(c: str) -> None:
         (HEAD + "int x;\n", "source.o: there is no program"),
         (HEAD + 'int x = 3;\nSEC("syscall") int f(void *c) { return ++x; }', "'x' in section '.d"),
         (HEAD + 'SEC("kprobe/f") int f(void *c) { return 0; }', "section 'kprobe/f' is not supp"),
+        (HEAD + 'ARENA(second, 4);\nSEC("syscall") int f(void *c) { return 0; }',
+         "there are several arena maps (arena, second); one is allowed"),
+        (HEAD + 'char __arena x[5000 * 4];\nSEC("syscall") int f(void *c) { return x[5]; }',
+         "need 20000 bytes; map 'arena' has 16384"),
+        ('#include "arena.h"\nint __arena x;\nSEC("syscall") int f(void *c) { return x; }',
+         "'x' lies in the arena, but there is no arena map in .maps"),
+        (HEAD + 'extern int y;\nSEC("syscall") int f(void *c) { return y; }',
+         "'y' is defined nowhere"),
         (HEAD + 'static const int t[] = {1, 2, 3};\nSEC("syscall") int f(unsigned *c) '
          "{ return t[c[0] % 3]; }", "a constant in section '.rodata"),
         (HEAD + 'int __arena x;\nSEC("syscall") int f(int *c) '

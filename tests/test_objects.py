@@ -269,6 +269,20 @@ def test_unusable_objects(content: bytes, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_an_arena_that_refuses_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(wb.Arena, "close", lambda arena: closed.append(arena))
+    with pytest.raises(SegmentationFault, match="SEGV_ON_FAULT"):
+        load("list").arena(flags=wb.ArenaFlags.SEGV_ON_FAULT)
+    assert len(closed) == 1
+
+
+def test_an_object_says_what_it_is() -> None:
+    assert repr(load("lock")) == (
+        "<Object lock.o: programs pay_in, hold; an arena of 8 pages with account>"
+    )
+
+
 def test_missing_files() -> None:
     with pytest.raises(WorkbenchError, match=r"cannot read nothing\.o: No such file"):
         wb.load_object("nothing.o")

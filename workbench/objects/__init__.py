@@ -30,9 +30,11 @@ WALK_LIMIT = 1_000_000
 
 
 class _Memory(Protocol):
-    def read(self, address: int, size: int) -> bytes: ...
+    def read(self, address: int, size: int) -> bytes:
+        """Read bytes."""
 
-    def write(self, address: int, data: bytes) -> None: ...
+    def write(self, address: int, data: bytes) -> None:
+        """Write bytes."""
 
 
 class AnyArena(Protocol):
@@ -48,11 +50,14 @@ class AnyArena(Protocol):
     def user_start(self) -> int:
         """User address of the first page."""
 
+    def close(self) -> None:
+        """Give back what the arena holds."""
 
-SomeArena = TypeVar("SomeArena")
+
+SomeArena = TypeVar("SomeArena", bound=AnyArena)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Object:
     """An object file: programs by name, maps, variables of the arena, types.
 
@@ -67,8 +72,14 @@ class Object:
     variables: dict[str, Variable]
     license: str
     optional: frozenset[str] = frozenset()
-    types: Types = field(default_factory=lambda: read_btf(b""), repr=False)
-    data: bytearray = field(default_factory=bytearray, repr=False)
+    types: Types = field(default_factory=lambda: read_btf(b""))
+    data: bytearray = field(default_factory=bytearray)
+
+    def __repr__(self) -> str:
+        declared = self.arena_map
+        arena = f"; an arena of {declared.max_entries} pages" if declared else ""
+        variables = f" with {', '.join(self.variables)}" if self.variables else ""
+        return f"<Object {self.name}: programs {', '.join(self.programs)}{arena}{variables}>"
 
     @property
     def arena_map(self) -> MapDefinition | None:
@@ -77,7 +88,7 @@ class Object:
 
     def arena(
         self,
-        make: "Callable[..., SomeArena] | None" = None,
+        make: Callable[..., SomeArena] | None = None,
         user_base: int | None = None,
         pages: int | None = None,
         flags: int = 0,
@@ -99,7 +110,11 @@ class Object:
         base = user_base if user_base is not None else declared.map_extra or None
         size = declared.max_entries if pages is None else pages
         arena = make(size, declared.map_flags | flags, base)  # type: ignore[misc]
-        self.fill(arena)  # type: ignore[arg-type]
+        try:
+            self.fill(arena)
+        except WorkbenchError:
+            arena.close()
+            raise
         return arena
 
     def fill(self, arena: AnyArena) -> None:

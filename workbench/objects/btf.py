@@ -247,7 +247,8 @@ def _lines(table: bytes, types: Types) -> list[Line]:
         at += 8
         for _ in range(count):
             offset, file, text, packed = struct.unpack_from("<4I", table, at)
-            line = Line(section, offset, types.text(file), packed >> 10, types.text(text))
+            path = types.text(file).removeprefix("./")
+            line = Line(section, offset, path, packed >> 10, types.text(text))
             found.append(line)
             at += record
     return found
