@@ -108,7 +108,7 @@ ROWS = [
     Row("verify ok.bpf", 0, "^ok: accepted: 2 instructions"),
     Row("verify unread.bpf", 1, "^$", r"^Error: unread.bpf:2: unread: refused at instruction 1"),
     Row("verify unread.bpf --log", 1, r"1: \(0f\) r0 \+= r3\nR3 !read_ok", "refused"),
-    Row(f"verify {LIST}", 0, "main: accepted(.|\n)*walk: accepted"),
+    Row(f"verify {LIST}", 0, "list: accepted(.|\n)*walk: accepted"),
     Row("isa cast kern", 0, r"^0xbf  alu64   CAST_KERN +r\{dst\} = cast_kern"),
     Row("--version", 0, "^workbench, version 0"),
     Row("run --help", 0, "--no-verify"),
@@ -200,7 +200,7 @@ def test_a_trace_is_a_table_of_steps(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = run_json(capsys, LIST, *names, "--ctx", words(0, 0), "--trace", str(output))
     table = pd.read_parquet(output)
     assert table.groupby("run").size().tolist() == [run["steps"] for run in found["runs"]]
-    assert list(table["program"].unique()) == ["main", "walk"]
+    assert list(table["program"].unique()) == ["list", "walk"]
     assert {"step", "pc", "text", "value", "address"} <= set(table.columns)
 
 

@@ -336,7 +336,7 @@ def _fragmentation_scene() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _conversion(name: str) -> pd.DataFrame:
     """Exact counts of an example's casts, with and without NO_USER_CONV."""
-    return conversion.compare(corpus.load(name)["main"], pages=PAGES).assign(program=name)
+    return conversion.compare(corpus.load(name)["main"], pages=PAGES)
 
 
 def _steps(name: str, trace: Trace) -> pd.DataFrame:

@@ -103,7 +103,8 @@ def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]
 
     `.hex` holds 16 hexadecimal digits per instruction (one program, named by the file), anything
     else is assembly text; "-" reads assembly or, when it is nothing but hex digits, bytecode from
-    standard input. Raises WorkbenchError for a file that cannot be read.
+    standard input. A program called "main" bears the file's name. Raises WorkbenchError for a
+    file that cannot be read.
     """
     from workbench.assembler import assemble_all
 
@@ -111,7 +112,10 @@ def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]
     text = _read_text(path)
     if str(path).endswith(".hex") or (str(path) == "-" and _is_hex(text)):
         return {name: Program(name, type, parse_hex(text))}
-    return assemble_all(text, type=type, name=name)
+    programs = assemble_all(text, type=type, name=name)
+    if "main" in programs:
+        programs["main"] = replace(programs["main"], name=name)
+    return programs
 
 
 def read_program(path: str | Path, name: str | None = None, type: str = "syscall") -> Program:
