@@ -1,6 +1,6 @@
 """The function being written for a program: registers, memory marks, ways out."""
 
-
+from workbench.addresses import MAX_FRAMES
 from workbench.engines.jit.graph import Graph, Ins
 from workbench.engines.jit.layout import EXITED, LEFT, Word
 from workbench.engines.jit.text import LIKELY, PRIVATE, Writer, literal
@@ -8,8 +8,15 @@ from workbench.engines.machine import BUDGET, O_VALUE, REGISTERS
 from workbench.isa import ZERO
 
 COLD = "call preserve_mostcc i64 @cold(ptr %p, i64 {}, i64 {}, i64 {}, i64 {}, i64 {})"
+REFILL = "call preserve_mostcc i64 @refill(ptr %p, i64 {}, i64 {})"
 
 
+def fuel_needed(slots: int) -> int:
+    """Most steps between two looks at the fuel, which jumps back and calls take.
+
+    Between them slots only ascend, and begin again after each return, of which there may be 7.
+    """
+    return MAX_FRAMES * slots
 
 
 class Body:
@@ -20,7 +27,9 @@ class Body:
         self.graph = graph
         self.slots = slots
         self.has_calls = has_calls
-        self.later = 0
+        self.later = 0  # instructions of the block after the one being written
+        self.checked: set[int] = set()
+        self.needed = fuel_needed(slots)
 
     # registers and state
 
@@ -82,10 +91,9 @@ class Body:
 
     def cold(self, pc: int, a: str, b: str) -> str:
         """Let the interpreter's code execute this instruction; returns control[STOP]."""
-        issued = self.parameter(Word.ISSUED)
-        taken = self.writer.value(f"sub i64 {issued}, {self.unspent(self.later)}")
-        clock = self.writer.value(f"add i64 {taken}, {self.parameter(Word.CLOCK)}")
-        return self.writer.value(COLD.format(pc, a, b, self.depth(), clock))
+        return self.writer.value(
+            COLD.format(pc, a, b, self.depth(), self.unspent(self.later))
+        )
 
     def out(self, index: int = O_VALUE) -> str:
         """A result of `cold`."""
@@ -118,30 +126,34 @@ class Body:
         self.writer.do(f"store i64 {LEFT}, ptr %how")
         self.writer.goto("leave")
 
-    def check_fuel(self, pc: str, label: str) -> None:
-        """Go on to `label`, the block of slot `pc`, if there is fuel for all slots once more."""
-        left = self.writer.value("load i64, ptr %left")
-        enough = self.writer.value(f"icmp sge i64 {left}, {self.slots}")
-        refill = self.writer.new_label()
-        self.writer.branch(enough, label, refill, LIKELY)
-        self.writer.label(refill)
-        more = self.writer.value(
-            f"call preserve_mostcc i64 @refill(ptr %p, i64 {left}, i64 {self.slots})"
-        )
-        given, none = self.writer.new_label(), self.writer.new_label()
-        self.writer.branch(self.writer.value(f"icmp sge i64 {more}, 0"), given, none, LIKELY)
-        self.writer.label(given)
-        self.writer.do(f"store i64 {more}, ptr %left")
-        self.writer.goto(label)
-        self.writer.label(none)
-        self.writer.do(f"store i64 {pc}, ptr %pc")
-        how = self.writer.value(f"sub i64 0, {more}")
-        self.writer.do(f"store i64 {how}, ptr %how")
-        self.writer.goto("leave")
+    def jump_checked(self, target: int) -> None:
+        """Go to the block at `target` if there is fuel for what may come before the next check."""
+        self.checked.add(target)
+        self.writer.goto(f"fuel{target}")
+
+    def write_checks(self) -> None:
+        """The blocks that `jump_checked` leads to: cheap while there is fuel, else `refill`."""
+        writer = self.writer
+        for target in sorted(self.checked):
+            writer.label(f"fuel{target}")
+            left = writer.value("load i64, ptr %left")
+            enough = writer.value(f"icmp sge i64 {left}, {self.needed}")
+            refill, given, none = (writer.new_label() for _ in range(3))
+            writer.branch(enough, f"b{target}", refill, LIKELY)
+            writer.label(refill)
+            more = writer.value(REFILL.format(left, self.needed))
+            writer.branch(writer.value(f"icmp sge i64 {more}, 0"), given, none, LIKELY)
+            writer.label(given)
+            writer.do(f"store i64 {more}, ptr %left")
+            writer.goto(f"b{target}")
+            writer.label(none)
+            writer.do(f"store i64 {target}, ptr %pc")
+            writer.do(f"store i64 {writer.value(f'sub i64 0, {more}')}, ptr %how")
+            writer.goto("leave")
 
     def jump(self, ins: Ins, target: int) -> None:
         """Go to the block at `target`; a jump back looks at the fuel."""
         if target <= ins.pc:
-            self.check_fuel(str(target), f"b{target}")
+            self.jump_checked(target)
         else:
             self.writer.goto(f"b{target}")

@@ -18,7 +18,7 @@ def _enter(body: Body, ins: Ins, target: int) -> None:
     writer = body.writer
     depth = body.depth()
     deeper = writer.value(f"add i64 {depth}, 1")
-    room, full, function = writer.new_label(), writer.new_label(), f"b{target}"
+    room, full = writer.new_label(), writer.new_label()
     writer.branch(writer.value(f"icmp ult i64 {deeper}, {MAX_FRAMES}"), room, full)
     writer.label(full)
     body.leave(ins.pc)
@@ -31,7 +31,7 @@ def _enter(body: Body, ins: Ins, target: int) -> None:
     used = writer.value(f"mul i64 {deeper}, {FRAME_BYTES}")
     body.set(10, writer.value(f"sub i64 {literal(FIRST_R10)}, {used}"))
     writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
-    body.check_fuel(str(target), function)
+    body.jump_checked(target)
 
 
 def _call_local(body: Body, ins: Ins) -> None:
@@ -73,9 +73,6 @@ def _exit(body: Body, ins: Ins) -> None:
     writer.do(f"store i64 {caller}, ptr %depth")
     for register in KEPT:
         body.restore(caller, register)
-    go = writer.new_label()
-    body.check_fuel(to, go)
-    writer.label(go)
     cases = " ".join(f"i64 {pc}, label %b{pc}" for pc in body.graph.returns)
     writer.do(f"switch i64 {to}, label %unreachable [{cases}]")
 

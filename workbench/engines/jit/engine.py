@@ -11,6 +11,7 @@ from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
 from workbench.engines import machine as core
 from workbench.engines.base import Result
 from workbench.engines.interpreter import Interpreter
+from workbench.engines.jit.body import fuel_needed
 from workbench.engines.jit.cold import address_table, step
 from workbench.engines.jit.layout import EXITED, INTERRUPTED, LEFT, SLICE, Word
 from workbench.engines.jit.native import Native, compile_program
@@ -98,7 +99,7 @@ class Jit:
     def _go(self, fuel: int) -> str:
         """Run machine code, and what it leaves to the interpreter; returns why it stopped."""
         control, words = self._interpreter._machine.control, self._words
-        if fuel <= len(self.program) + 1:
+        if fuel < fuel_needed(len(self.program) + 1):
             return self._finish(fuel)
         engine = self._interpreter
         words[Word.STACK] = engine._stack.ctypes.data

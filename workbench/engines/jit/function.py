@@ -23,9 +23,11 @@ def module(code: np.ndarray) -> str:
     _prologue(body)
     for first, block in found.blocks.items():
         _block(body, first, block, found)
+    body.write_checks()
     _ends(body)
     lines = "\n".join(body.writer.lines)
-    return f"{_SUPPORT}\ndefine internal i64 @program(ptr noalias %p) {{\n{lines}\n}}\n{METADATA}"
+    head = f"define internal i64 @program(ptr noalias %p) {_ATTRIBUTES} {{"
+    return f"{_SUPPORT}\n{head}\n{lines}\n}}\n{METADATA}"
 
 
 def _prologue(body: Body) -> None:
@@ -119,21 +121,29 @@ def _word(name: str, word: Word, kind: str = "ptr") -> str:
     )
 
 
+# No constants beside the code: then nothing in it is far away, and the small code model holds.
+_ATTRIBUTES = 'nounwind noimplicitfloat "no-jump-tables"="true"'
+
 _SUPPORT = f"""
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
 
+attributes #0 = {{ noinline nounwind noimplicitfloat }}
+
 ; one instruction, by the interpreter's code; hardly a register of the caller is disturbed
 define internal preserve_mostcc i64 @cold(ptr %p, i64 %pc, i64 %a, i64 %b, i64 %depth,
-                                          i64 %clock) noinline cold {{
+                                          i64 %left) #0 {{
 {_word("step", Word.STEP)}{_word("table", Word.TABLE, "i64")}
+{_word("start", Word.CLOCK, "i64")}{_word("issued", Word.ISSUED, "i64")}
+  %steps = sub i64 %issued, %left
+  %clock = add i64 %start, %steps
   %status = call i64 %step(i64 %table, i64 %pc, i64 %a, i64 %b, i64 %depth, i64 %clock)
   ret i64 %status
 }}
 
 ; whether first and last byte of an access that is not aligned are on present pages
-define internal preserve_mostcc i1 @present(ptr %pages, i64 %at, i64 %more) noinline cold {{
+define internal preserve_mostcc i1 @present(ptr %pages, i64 %at, i64 %more) #0 {{
   %end = add i64 %at, %more
   %first = ashr i64 %at, 12
   %last = ashr i64 %end, 12
@@ -147,7 +157,7 @@ define internal preserve_mostcc i1 @present(ptr %pages, i64 %at, i64 %more) noin
 }}
 
 ; look for signals, with the GIL; then more steps, or minus how the run ends
-define internal preserve_mostcc i64 @refill(ptr %p, i64 %left, i64 %needed) noinline cold {{
+define internal preserve_mostcc i64 @refill(ptr %p, i64 %left, i64 %needed) #0 {{
 {_word("save", Word.SAVE)}{_word("restore", Word.RESTORE)}{_word("signals", Word.SIGNALS)}
 {_word("thread", Word.THREAD)}{_word("fuel", Word.FUEL, "i64")}{_word("issued", Word.ISSUED, "i64")}
   call void %restore(ptr %thread)
@@ -173,7 +183,7 @@ out:
   ret i64 -{LEFT}
 }}
 
-define i64 @run(ptr %p) {{
+define i64 @run(ptr %p) nounwind noimplicitfloat {{
 {_word("save", Word.SAVE)}{_word("restore", Word.RESTORE)}
   %thread = call ptr %save()
   %thread_at = getelementptr i64, ptr %p, i64 {int(Word.THREAD)}
