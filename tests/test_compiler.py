@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_the_sources_compile_and_are_accepted(c: str, name: str, mcpu: str) -> N
     for program in obj.programs.values():
         wb.verify(program).raise_if_refused()
         assert all("/tmp" not in line.file for line in program.lines)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.c")))
+def test_the_prebuilt_objects_are_those_of_the_sources(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_spec("ziglang") is None or metadata.version("ziglang") != "0.17.1":
+        pytest.skip("the objects are those of ziglang 0.17.1 (the extra cc)")
+    monkeypatch.setenv("WORKBENCH_CC", ZIG)
+    built, prebuilt = compile_c(FOLDER / f"{name}.c"), wb.load_object(FOLDER / f"{name}.o")
+    assert built.programs == prebuilt.programs
+    assert built.variables == prebuilt.variables
+    assert built.maps == prebuilt.maps
+    assert built.data == prebuilt.data
 
 
 def test_source_in_a_string(c: str) -> None:
