@@ -40,7 +40,7 @@ test: $(STAMP)
 	TQDM_DISABLE=1 $(BIN)/pytest --nbmake --nbmake-timeout=120 --durations=10 $(ARGS)
 
 deep: $(STAMP)
-	WORKBENCH_DEEP=1 $(BIN)/pytest -m deep --durations=0 $(ARGS)
+	WORKBENCH_DEEP=1 $(BIN)/pytest -m deep --timeout=7200 --durations=0 $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
