@@ -256,6 +256,12 @@ def test_examples(name: str) -> None:
             assert agree(one, other, (name, key)) == "exit"
 
 
+@pytest.mark.parametrize("flags", [0, wb.ArenaFlags.NO_USER_CONV])
+def test_compare_knows_it(flags: int) -> None:
+    found = wb.compare(corpus.load("hash")["main"], ("interpreter", "jit"), flags=flags)
+    assert found.equal, found
+
+
 # The engine
 
 
