@@ -68,7 +68,7 @@ def test_the_page_needs_nothing_else(report: demo.Report) -> None:
     page = written(report, ".html")["demo"].read_text()
     assert page.count("<figure>") == len(FIGURES)
     assert page.count("</main>") == 1
-    assert "id=\"stepper\"" in page
+    assert 'id="stepper"' in page
     assert not re.search(r"(?:src|href)\s*=\s*['\"](?!data:)", page)
 
 
@@ -87,9 +87,7 @@ def test_a_difference_is_told(report: demo.Report) -> None:
     assert "DIFFERENT: list: r0 is 0x1" in str(changed)
 
 
-def test_without_bpf_the_rest_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_bpf_the_rest_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise KernelError("EPERM", "bpf(2) is not allowed")
 

@@ -74,9 +74,10 @@ def njit(
     if function is None:
         return lambda inner: njit(inner, inline=inline, allocates=allocates)
     config: Any = numba.config
+    compiler: Any = numba.njit
     before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
     try:
-        return numba.njit(
+        return compiler(
             cache=_CACHED,
             nogil=True,
             forceinline=inline,

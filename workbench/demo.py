@@ -126,8 +126,9 @@ def demo(output: Path | str = "output") -> Report:
     directory = Path(output)
     for part in ("figures", "tables"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=2 * len(EXAMPLES) + 2, delay=1, disable=None, leave=False,
-              desc="demo") as progress:
+    with tqdm(
+        total=2 * len(EXAMPLES) + 2, delay=1, disable=None, leave=False, desc="demo"
+    ) as progress:
         rows, traces, kernel = _run_examples(progress)
         progress.set_description("demo: figures")
         tables = _tables(rows, traces)

@@ -53,8 +53,9 @@ def bench(quick: bool = False) -> Report:
     rounds = 1 if quick else 7
     repeats = 3 if quick else 9
     turns = len(micro.names()) * rounds
-    with tqdm(total=turns + 3, delay=1, disable=None, leave=False,
-              desc="bench: programs") as progress:
+    with tqdm(
+        total=turns + 3, delay=1, disable=None, leave=False, desc="bench: programs"
+    ) as progress:
         programs = micro.measure(rounds, quick, progress.update)
         kernel = not programs.kernel
         progress.set_description("bench: pages")
@@ -70,20 +71,30 @@ def bench(quick: bool = False) -> Report:
 
 def _mean(found: Micro, mode: Mode) -> dict[str, object]:
     """One mode's geometric mean with its limit and spread, as JSON values."""
-    return {"mode": mode.name, "ns": found.geomean(mode.name), "limit": mode.limit,
-            "spread": found.spread(mode.name)}
+    return {
+        "mode": mode.name,
+        "ns": found.geomean(mode.name),
+        "limit": mode.limit,
+        "spread": found.spread(mode.name),
+    }
 
 
 def _micro_table(found: Micro) -> str:
     """Ns per instruction: a row per program, then the means, limits and ratios."""
     modes = [mode for mode in micro.MODES if found.geomean(mode.name)]
     means = [found.geomean(mode.name) or 0.0 for mode in modes]
-    rows = [[program, *(_ns(found.median(program, mode.name)) for mode in modes)]
-            for program in found.programs()]
+    rows = [
+        [program, *(_ns(found.median(program, mode.name)) for mode in modes)]
+        for program in found.programs()
+    ]
     rows.append(["geometric mean", *map(_ns, means)])
     rows.append(["limit", *(_ns(mode.limit) for mode in modes)])
-    rows.append(["of the limit", *(_share(mean, mode.limit)
-                                   for mean, mode in zip(means, modes, strict=True))])
+    rows.append(
+        [
+            "of the limit",
+            *(_share(mean, mode.limit) for mean, mode in zip(means, modes, strict=True)),
+        ]
+    )
     rows.append(["of untraced", *(f"{mean / means[0]:.2f}×" for mean in means)])
     rows.append(["spread, at most", *(_percent(found.spread(mode.name)) for mode in modes)])
     return table(["ns per instruction", *(mode.name for mode in modes)], rows)
@@ -92,8 +103,15 @@ def _micro_table(found: Micro) -> str:
 def _cost_table(costs: tuple[Cost, ...]) -> str:
     """The other costs next to the kernel's and to their limits."""
     rows = [
-        [cost.name, cost.unit, _number(cost.emulated), _number(cost.kernel),
-         _share(cost.emulated, cost.kernel), _number(cost.limit), _share(cost.emulated, cost.limit)]
+        [
+            cost.name,
+            cost.unit,
+            _number(cost.emulated),
+            _number(cost.kernel),
+            _share(cost.emulated, cost.kernel),
+            _number(cost.limit),
+            _share(cost.emulated, cost.limit),
+        ]
         for cost in costs
     ]
     header = ["cost", "unit", "emulated", "kernel", "of the kernel", "limit", "of the limit"]

@@ -65,8 +65,7 @@ class Micro:
         return median(found) if found else None
 
     def spread(self, mode: str) -> float | None:
-        """The largest half distance between quartiles, as a share of the median; None for 1 round.
-        """
+        """The largest half distance of quartiles as a share of the median; None for 1 round."""
         found = []
         for program in self.programs():
             values = [s.ns for s in self.samples if (s.program, s.mode) == (program, mode)]

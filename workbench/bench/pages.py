@@ -167,8 +167,11 @@ def measure(repeats: int, count: int, kernel: bool) -> list[Cost]:
 
 
 def _series(
-    arena: "Callable[[int], AnyArena]", engine: "Callable[..., Engine]",
-    clock: Callable[[], float], repeats: int, count: int,
+    arena: "Callable[[int], AnyArena]",
+    engine: "Callable[..., Engine]",
+    clock: Callable[[], float],
+    repeats: int,
+    count: int,
 ) -> dict[str, float]:
     """Time every case on one engine: median ns per page by the case's name."""
     programs = assemble_all(PROGRAMS)

@@ -49,8 +49,9 @@ def _process(code: str, cache: str | None) -> float:
     if cache is not None:
         environment["WORKBENCH_CACHE"] = cache
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     seconds = time.perf_counter() - began
     if done.returncode:
         raise WorkbenchError(f"a new process failed: {done.stderr.strip()[-300:]}")

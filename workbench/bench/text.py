@@ -10,8 +10,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     lines.insert(1, ["─" * width for width in widths])
     return "\n".join(
-        "  ".join(f"{cell:{'<' if column < left else '>'}{widths[column]}}"
-                  for column, cell in enumerate(line)).rstrip()
+        "  ".join(
+            f"{cell:{'<' if column < left else '>'}{widths[column]}}"
+            for column, cell in enumerate(line)
+        ).rstrip()
         for line in lines
     )
 
@@ -19,6 +21,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
 def headline(about: dict[str, Any]) -> str:
     """Name processor, kernel and versions, as `workbench.provenance` tells them, in a line."""
     packages = about["packages"]
-    return (f"{about['cpu']}, {about['cpus']} CPUs; {about['kernel']} {about['machine']}; "
-            f"Python {about['python']}, numba {packages['numba']}, "
-            f"workbench {packages['bpf-arena-workbench']}; {about['date']}")
+    return (
+        f"{about['cpu']}, {about['cpus']} CPUs; {about['kernel']} {about['machine']}; "
+        f"Python {about['python']}, numba {packages['numba']}, "
+        f"workbench {packages['bpf-arena-workbench']}; {about['date']}"
+    )

@@ -33,8 +33,19 @@ def cli() -> None:
     """
 
 
-for command in (run.run, text.asm, text.disasm, text.verify, text.isa, objects.cc, objects.info,
-                machine.demo, machine.lab, machine.doctor, machine.bench):
+for command in (
+    run.run,
+    text.asm,
+    text.disasm,
+    text.verify,
+    text.isa,
+    objects.cc,
+    objects.info,
+    machine.demo,
+    machine.lab,
+    machine.doctor,
+    machine.bench,
+):
     cli.add_command(command)
 
 

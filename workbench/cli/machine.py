@@ -28,8 +28,13 @@ def doctor(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=Path("output"),
-              show_default=True, help="Directory for the page, the figures and the tables.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("output"),
+    show_default=True,
+    help="Directory for the page, the figures and the tables.",
+)
 @json_option
 def demo(output: Path, as_json: bool) -> int:
     """Run the examples; write demo.html, figures, tables."""

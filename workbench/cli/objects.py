@@ -46,8 +46,10 @@ def info(file: str) -> None:
         optional = "  (not loaded unless asked)" if name in found.optional else ""
         click.echo(f"program   {name}  {program.type}  {len(program)} instructions{optional}")
     for declared in found.maps.values():
-        click.echo(f"map       {declared.name}  {declared.type}  {declared.max_entries} entries  "
-                   f"flags {declared.map_flags:#x}")
+        click.echo(
+            f"map       {declared.name}  {declared.type}  {declared.max_entries} entries  "
+            f"flags {declared.map_flags:#x}"
+        )
     for variable in found.variables.values():
         value = found.globals[variable.name]
         shown = value if isinstance(value, int | float) else f"{variable.size} bytes"
@@ -62,8 +64,9 @@ def with_globals(file: str, settings: Sequence[str], dumped: Sequence[str]) -> "
     found = read_object(file)
     if found is None:
         if settings or dumped:
-            raise WorkbenchError(f"{file} has no variables; --set-global and --dump-global are "
-                                 "for object files (.o)")
+            raise WorkbenchError(
+                f"{file} has no variables; --set-global and --dump-global are for object files (.o)"
+            )
         return None
     for setting in settings:
         name, _, value = setting.partition("=")

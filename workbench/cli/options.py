@@ -41,15 +41,30 @@ def hex_number(text: str) -> int:
 
 file_argument = click.argument("file", metavar="FILE")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-names_option = click.option("--program", "names", metavar="NAME", multiple=True,
-                            help="A program of the file, by name; may be repeated.")
+names_option = click.option(
+    "--program",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="A program of the file, by name; may be repeated.",
+)
 name_option = click.option("--program", "name", metavar="NAME", help="A program of the file.")
-engine_option = click.option("--engine", type=click.Choice(ENGINES), default="interpreter",
-                             show_default=True)
-flag_option = click.option("--flag", "flags", type=click.Choice(FLAGS, case_sensitive=False),
-                           multiple=True, help="Flag of the arena; may be repeated.")
-type_option = click.option("--type", "kind", type=click.Choice(["syscall", "raw"]),
-                           help="Type of program, where FILE names none  [default: syscall]")
+engine_option = click.option(
+    "--engine", type=click.Choice(ENGINES), default="interpreter", show_default=True
+)
+flag_option = click.option(
+    "--flag",
+    "flags",
+    type=click.Choice(FLAGS, case_sensitive=False),
+    multiple=True,
+    help="Flag of the arena; may be repeated.",
+)
+type_option = click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["syscall", "raw"]),
+    help="Type of program, where FILE names none  [default: syscall]",
+)
 
 
 def announce_compilation() -> None:

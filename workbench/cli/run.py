@@ -55,28 +55,67 @@ class Request(NamedTuple):
 @file_argument
 @names_option
 @engine_option
-@click.option("--pages", type=int,
-              help="Size of the arena  [default: 1024, or what FILE.o declares]")
+@click.option(
+    "--pages", type=int, help="Size of the arena  [default: 1024, or what FILE.o declares]"
+)
 @click.option("--user-base", metavar="HEX", type=hex_number, help="User address of its first page.")
 @flag_option
-@click.option("--ctx", "contexts", metavar="HEX", type=hex_bytes, multiple=True,
-              help="Bytes of the context; repeated, one for each --program.")
+@click.option(
+    "--ctx",
+    "contexts",
+    metavar="HEX",
+    type=hex_bytes,
+    multiple=True,
+    help="Bytes of the context; repeated, one for each --program.",
+)
 @click.option("--memory", metavar="HEX", type=hex_bytes, help="Memory of a raw program.")
 @type_option
-@click.option("--fuel", metavar="N", type=click.IntRange(0),
-              help=f"Stop after N steps  [default: {FUEL:,}; the kernel has no such limit]")
-@click.option("--trace", "output", metavar="FILE", type=click.Path(path_type=Path),
-              help="Record every step: a .parquet table, or an .html page to step through.")
-@click.option("--set-global", "settings", metavar="NAME=VALUE", multiple=True,
-              help="Initial value of a variable of FILE.o, a number; may be repeated.")
-@click.option("--dump-global", "dumped", metavar="NAME", multiple=True,
-              help="Print a variable of FILE.o after the runs; may be repeated.")
+@click.option(
+    "--fuel",
+    metavar="N",
+    type=click.IntRange(0),
+    help=f"Stop after N steps  [default: {FUEL:,}; the kernel has no such limit]",
+)
+@click.option(
+    "--trace",
+    "output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Record every step: a .parquet table, or an .html page to step through.",
+)
+@click.option(
+    "--set-global",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Initial value of a variable of FILE.o, a number; may be repeated.",
+)
+@click.option(
+    "--dump-global",
+    "dumped",
+    metavar="NAME",
+    multiple=True,
+    help="Print a variable of FILE.o after the runs; may be repeated.",
+)
 @click.option("--no-verify", is_flag=True, help="Run on the run-time checks alone.")
 @json_option
-def run(file: str, names: tuple[str, ...], engine: str, pages: int | None, user_base: int | None,
-        flags: tuple[str, ...], contexts: tuple[bytes, ...], memory: bytes | None,
-        kind: str | None, fuel: int | None, output: Path | None, settings: tuple[str, ...],
-        dumped: tuple[str, ...], no_verify: bool, as_json: bool) -> int:
+def run(
+    file: str,
+    names: tuple[str, ...],
+    engine: str,
+    pages: int | None,
+    user_base: int | None,
+    flags: tuple[str, ...],
+    contexts: tuple[bytes, ...],
+    memory: bytes | None,
+    kind: str | None,
+    fuel: int | None,
+    output: Path | None,
+    settings: tuple[str, ...],
+    dumped: tuple[str, ...],
+    no_verify: bool,
+    as_json: bool,
+) -> int:
     """Run a program of FILE: the first, or those named.
 
     Several --program run in turn on one arena; the first that does not come to its exit is the
@@ -104,8 +143,9 @@ def run(file: str, names: tuple[str, ...], engine: str, pages: int | None, user_
     return _status(results, failure)
 
 
-def _inputs(contexts: tuple[bytes, ...], memory: bytes | None, kind: str | None,
-            runs: int) -> list[bytes]:
+def _inputs(
+    contexts: tuple[bytes, ...], memory: bytes | None, kind: str | None, runs: int
+) -> list[bytes]:
     """Return what each run is given; UsageError for options that contradict each other."""
     if memory is not None and (contexts or kind == "syscall"):
         raise click.UsageError("--memory is for raw programs; a syscall program takes --ctx")
@@ -129,8 +169,9 @@ def _check_output(output: Path | None, runs: int) -> None:
         raise click.UsageError(f"--trace: there is no directory '{output.parent}'")
 
 
-def _arena(engine: str, pages: int | None, flags: int, user_base: int | None,
-           declared: "Object | None") -> "AnyArena":
+def _arena(
+    engine: str, pages: int | None, flags: int, user_base: int | None, declared: "Object | None"
+) -> "AnyArena":
     """Make the arena, and so check its options, whether or not a program will use it."""
     make: Callable[..., AnyArena]
     if engine == "kernel":
@@ -142,8 +183,9 @@ def _arena(engine: str, pages: int | None, flags: int, user_base: int | None,
     return make(PAGES if pages is None else pages, flags, user_base)
 
 
-def _results(file: str, pairs: "Iterator[tuple[Program, bytes]]", arena: "AnyArena",
-             request: Request) -> "Iterator[Result]":
+def _results(
+    file: str, pairs: "Iterator[tuple[Program, bytes]]", arena: "AnyArena", request: Request
+) -> "Iterator[Result]":
     """Run programs in turn until one does not come to its exit."""
     for program, content in pairs:
         with located(file, program), _loaded(program, arena, request) as start:
@@ -192,8 +234,14 @@ def _uses_arena(program: "Program") -> bool:
     return program.uses_arena or bool(operations & {Op.LD_MAP_FD, Op.LD_MAP_IDX, Op.LD_MAP_VALUE})
 
 
-def _show(results: "list[Result]", failure: str | None, engine: str, names: Sequence[str],
-          values: dict[str, Any], as_json: bool) -> None:
+def _show(
+    results: "list[Result]",
+    failure: str | None,
+    engine: str,
+    names: Sequence[str],
+    values: dict[str, Any],
+    as_json: bool,
+) -> None:
     """Print what happened: results to standard output, what went wrong to standard error."""
     if as_json:
         rows = [_row(result) for result in results]
@@ -230,16 +278,26 @@ def _row(result: "Result") -> dict[str, object]:
 def _refusal(engine: str, program: str, reason: str) -> dict[str, object]:
     """Describe a program that did not run, with the keys of one that did."""
     unknown = dict.fromkeys(("r0", "r0_bits", "pc"))
-    return {"engine": engine, "program": program, "stop": "refused", "steps": 0, "seconds": 0.0,
-            "ctx": "", "reason": reason, **unknown}
+    return {
+        "engine": engine,
+        "program": program,
+        "stop": "refused",
+        "steps": 0,
+        "seconds": 0.0,
+        "ctx": "",
+        "reason": reason,
+        **unknown,
+    }
 
 
 def _text(result: "Result") -> str:
     """Say a result in one line, and in a second one the context after the run."""
     bits = "" if R0_BITS[result.engine] == 64 else " (its low 32 bits)"
     steps = "steps not counted" if result.engine == "kernel" else f"{result.steps:,} steps"
-    line = (f"{result.program} on {result.engine}: {result.stop}, r0 = {result.r0:#x}{bits}, "
-            f"{steps}, {result.seconds * 1e3:.3g} ms")
+    line = (
+        f"{result.program} on {result.engine}: {result.stop}, r0 = {result.r0:#x}{bits}, "
+        f"{steps}, {result.seconds * 1e3:.3g} ms"
+    )
     more = " ..." if len(result.ctx) > SHOWN else ""
     return f"{line}\nctx: {result.ctx[:SHOWN].hex(' ', -8)}{more}" if result.ctx else line
 
@@ -247,8 +305,10 @@ def _text(result: "Result") -> str:
 def _problem(result: "Result") -> str:
     """Say why a run did not come to its exit; "" if it did."""
     if result.stop == "fuel":
-        return (f"{result.program} ran out of fuel after {result.steps:,} steps, at instruction "
-                f"{result.pc}; it may be endless (--fuel N sets the limit)")
+        return (
+            f"{result.program} ran out of fuel after {result.steps:,} steps, at instruction "
+            f"{result.pc}; it may be endless (--fuel N sets the limit)"
+        )
     if result.stop == "interrupt":
         return f"{result.program} was interrupted after {result.steps:,} steps"
     return "" if result.stop == "exit" else f"{result.program}: {result.reason}"
@@ -265,8 +325,11 @@ def _write_traces(output: Path, results: "list[Result]") -> None:
     traces = [result.trace for result in results if result.trace is not None]
     for trace in traces:
         if not trace.complete:
-            click.echo(f"Note: {trace.program.name}: the first {len(trace):,} of "
-                       f"{trace.total_steps:,} steps were recorded", err=True)
+            click.echo(
+                f"Note: {trace.program.name}: the first {len(trace):,} of "
+                f"{trace.total_steps:,} steps were recorded",
+                err=True,
+            )
     if output.suffix == ".html":
         traces[0].to_html(output)
         return

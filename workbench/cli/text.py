@@ -39,8 +39,9 @@ def asm(file: str, name: str | None, kind: str | None) -> None:
         click.echo(digits[start : start + 16])
     if program.references:
         lost = ", ".join(dict.fromkeys(reference.name for reference in program.references))
-        click.echo(f"Note: bytecode does not hold the names that an engine resolves: {lost}",
-                   err=True)
+        click.echo(
+            f"Note: bytecode does not hold the names that an engine resolves: {lost}", err=True
+        )
 
 
 @click.command()
@@ -63,8 +64,15 @@ def disasm(file: str, name: str | None, kind: str | None) -> None:
 @type_option
 @click.option("--log", "with_log", is_flag=True, help="Print all that the verifier said.")
 @json_option
-def verify(file: str, names: tuple[str, ...], engine: str, flags: tuple[str, ...],
-           kind: str | None, with_log: bool, as_json: bool) -> int:
+def verify(
+    file: str,
+    names: tuple[str, ...],
+    engine: str,
+    flags: tuple[str, ...],
+    kind: str | None,
+    with_log: bool,
+    as_json: bool,
+) -> int:
     """Verify the programs of FILE without running them.
 
     --program chooses some of them, --engine the verifier: the workbench's own (interpreter, jit) or

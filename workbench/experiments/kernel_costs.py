@@ -157,8 +157,14 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
         quoted = zip(REFERENCE.get(str(name), ()), _SERIES, strict=False)
         for number, (_, _, marker, shift) in quoted:
             axes.plot(number, row + shift, marker, color=GREY, markerfacecolor="none")
-        axes.text(1.02, row, f"{values['ratio', 'median']:.2f} ×", va="center", fontsize=8,
-                  transform=axes.get_yaxis_transform())
+        axes.text(
+            1.02,
+            row,
+            f"{values['ratio', 'median']:.2f} ×",
+            va="center",
+            fontsize=8,
+            transform=axes.get_yaxis_transform(),
+        )
     _dress(axes, list(table.index))
     figure.suptitle(f"Pointer conversion, {label}" if label else "Pointer conversion", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -224,7 +230,8 @@ def machine_code() -> pd.DataFrame:
 def side_by_side(code: pd.DataFrame) -> pd.DataFrame:
     """Set the machine code of both flags side by side, a row per machine instruction."""
     step = code.groupby(["flag", "pc"]).cumcount()
-    wide = code.assign(step=step).pivot(index=["pc", "bpf", "step"], columns="flag",
-                                        values=["code", "native"])
+    wide = code.assign(step=step).pivot(
+        index=["pc", "bpf", "step"], columns="flag", values=["code", "native"]
+    )
     wide = wide.swaplevel(axis=1)[[(flag, part) for flag in FLAGS for part in ("code", "native")]]
     return wide.fillna("").droplevel(["pc"])

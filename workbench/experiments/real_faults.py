@@ -116,8 +116,9 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     real.set(title="real arena", xlabel="ms since the first event", ylabel="page of the arena")
     _panel(model, frame[frame["source"] == "emulated"].reset_index(drop=True), "", 1)
     model.set(title="emulated arena", xlabel="events in their order")
-    figure.suptitle(f"The same accesses; real: {label}" if label else "The same accesses",
-                    fontsize=9)
+    figure.suptitle(
+        f"The same accesses; real: {label}" if label else "The same accesses", fontsize=9
+    )
     figure.legend(*model.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.workbench_alt = describe(frame)
     return figure
@@ -145,6 +146,13 @@ def _panel(axes: "Axes", events: pd.DataFrame, clock: str, scale: float) -> None
         x = (own[clock] if clock else own.index.to_series()) * scale
         last = own["page"] + (own["count"] - 1 if mark.kind in SPANS else 0)
         axes.vlines(x, own["page"], last, color=mark.colour, linewidth=1.6, alpha=0.8)
-        axes.plot(x, own["page"], mark.marker, color=mark.colour, label=mark.meaning, markersize=5,
-                  markerfacecolor=mark.colour if mark.filled else "none")
+        axes.plot(
+            x,
+            own["page"],
+            mark.marker,
+            color=mark.colour,
+            label=mark.meaning,
+            markersize=5,
+            markerfacecolor=mark.colour if mark.filled else "none",
+        )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

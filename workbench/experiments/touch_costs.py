@@ -70,8 +70,14 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
         axes.plot([values["low"], values["high"]], [row, row], color=BLUE, linewidth=3, alpha=0.5)
         axes.plot(values["median"], row, "o", color=BLUE)
         axes.plot(values["reference"], row, "o", color=GREY, markerfacecolor="none")
-        axes.annotate(f"{_short(values['median'])} ns", (values["median"], row), (0, 5),
-                      fontsize=8, textcoords="offset points", ha="center")
+        axes.annotate(
+            f"{_short(values['median'])} ns",
+            (values["median"], row),
+            (0, 5),
+            fontsize=8,
+            textcoords="offset points",
+            ha="center",
+        )
     axes.set(xscale="log", xlabel="ns per page or load (log scale, further left is faster)")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.margins(x=0.08)

@@ -1,10 +1,10 @@
 """Object files of clang: C programs, the arena that they declare, and its variables.
 
-    elf        sections, symbols, relocations
-    btf        types and source lines
-    maps       what `.maps` declares
-    relocate   functions become programs
-    values     C values in memory, by type
+elf        sections, symbols, relocations
+btf        types and source lines
+maps       what `.maps` declares
+relocate   functions become programs
+values     C values in memory, by type
 """
 
 from collections.abc import Callable, Mapping
