@@ -85,14 +85,17 @@ class Body:
     # steps, and what is uncommon
 
     def unspent(self, later: int) -> str:
-        """Steps left, of which this block has already taken `later` too many."""
+        """Spare steps, of which this block has already taken `later` too many.
+
+        %left counts those beyond what is needed up to the next check, which then asks for a sign.
+        """
         left = self.writer.value("load i64, ptr %left")
         return self.writer.value(f"add i64 {left}, {later}") if later else left
 
     def cold(self, pc: int, a: str, b: str) -> str:
         """Let the interpreter's code execute this instruction; returns control[STOP]."""
         return self.writer.value(
-            COLD.format(pc, a, b, self.depth(), self.unspent(self.later))
+            COLD.format(pc, a, b, self.depth(), self.unspent(self.later + self.needed))
         )
 
     def out(self, index: int = O_VALUE) -> str:
@@ -137,14 +140,15 @@ class Body:
         for target in sorted(self.checked):
             writer.label(f"fuel{target}")
             left = writer.value("load i64, ptr %left")
-            enough = writer.value(f"icmp sge i64 {left}, {self.needed}")
+            enough = writer.value(f"icmp sge i64 {left}, 0")
             refill, given, none = (writer.new_label() for _ in range(3))
             writer.branch(enough, f"b{target}", refill, LIKELY)
             writer.label(refill)
-            more = writer.value(REFILL.format(left, self.needed))
+            rest = writer.value(f"add i64 {left}, {self.needed}")
+            more = writer.value(REFILL.format(rest, self.needed))
             writer.branch(writer.value(f"icmp sge i64 {more}, 0"), given, none, LIKELY)
             writer.label(given)
-            writer.do(f"store i64 {more}, ptr %left")
+            writer.do(f"store i64 {writer.value(f'sub i64 {more}, {self.needed}')}, ptr %left")
             writer.goto(f"b{target}")
             writer.label(none)
             writer.do(f"store i64 {target}, ptr %pc")

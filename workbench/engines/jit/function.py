@@ -53,7 +53,8 @@ def _prologue(body: Body) -> None:
         body.restore("0", register)
     writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
     writer.do("store i64 0, ptr %depth")
-    writer.do(f"store i64 {body.parameter(Word.ISSUED)}, ptr %left")
+    spare = writer.value(f"sub i64 {body.parameter(Word.ISSUED)}, {body.needed}")
+    writer.do(f"store i64 {spare}, ptr %left")
     writer.goto("b0")
 
 
@@ -105,7 +106,7 @@ def _ends(body: Body) -> None:
             kept = writer.value(f"icmp slt i64 {pc}, 0")
             value = writer.value(f"select i1 {kept}, i64 {before}, i64 {pc}")
         writer.do(f"store i64 {value}, ptr {address}{PRIVATE}")
-    left = writer.value("load i64, ptr %left")
+    left = body.unspent(body.needed)
     steps = writer.value(f"sub i64 {body.parameter(Word.ISSUED)}, {left}")
     address = writer.value(f"getelementptr i64, ptr %p, i64 {int(Word.STEPS)}")
     writer.do(f"store i64 {steps}, ptr {address}")
