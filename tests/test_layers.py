@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 # From the bottom up: a module imports from its own layer and from the layers listed before it.
 LAYERS = (
-    {"errors", "compiled", "isa", "functions", "addresses", "provenance"},
+    {"errors", "compiled", "isa", "functions", "memory", "addresses", "provenance"},
     {"program", "assembler", "disassembler"},
     {"events", "trace", "trace_file", "arena", "maps", "objects", "compiler"},
     {"verifier", "engines"},

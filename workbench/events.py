@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.compiled import njit
+from workbench.memory import lazy_zeros
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def ring(capacity: int) -> Ring:
     """An empty ring that keeps the newest `capacity` events (a power of two)."""
     if capacity & (capacity - 1) or capacity < 1:
         raise ValueError(f"capacity must be a power of two, not {capacity}")
-    columns = {name: np.empty(capacity, dtype) for name, dtype in COLUMNS.items()}
+    columns = {name: lazy_zeros(capacity, dtype) for name, dtype in COLUMNS.items()}
     return Ring(**columns, written=np.zeros(1, np.int64))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from workbench.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
-from workbench.arena.memory import lazy_zeros
 from workbench.events import ring
+from workbench.memory import lazy_zeros
 
 REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
 BUDGET = 12

@@ -78,8 +78,9 @@ def _store(size: int, value: str, suffix: str, volatile: str = "") -> Access:
     return emit
 
 
-def _arena_access(body: Body, ins: Ins, base: str, size: int, access: Access, cold: Access,
-                  aligned: bool = False) -> None:
+def _arena_access(
+    body: Body, ins: Ins, base: str, size: int, access: Access, cold: Access, aligned: bool = False
+) -> None:
     """Do `access` if its pages are present (and it is aligned), else `cold`."""
     writer = body.writer
     at = _arena_place(body, base, ins.off)
@@ -124,8 +125,9 @@ def _arena_store(size: int) -> Emitter:
     return emit
 
 
-def _elsewhere(ins: Ins, base: str, size: int, access: Access, body: Body, cold: Access,
-               stack_only: bool) -> None:
+def _elsewhere(
+    ins: Ins, base: str, size: int, access: Access, body: Body, cold: Access, stack_only: bool
+) -> None:
     """Do `access` in the stack or in the context, whichever holds all its bytes, else `cold`."""
     writer = body.writer
     address = writer.value(f"add i64 {base}, {ins.off}") if ins.off else base

@@ -27,7 +27,8 @@ class Jit:
 
     Arguments as for `Interpreter`, whose results it gives: r0, context, arena, page events, steps.
     The program is compiled for this processor when the engine is made. Raises Unsupported for
-    programs of more than 20,000 slots. Several threads may run engines on one arena.
+    programs of more than 20,000 slots. Several threads may run engines on one arena,
+    as long as one at a time allocates, frees or faults: page tables and events are not locked.
     """
 
     def __init__(

@@ -195,4 +195,3 @@ define i64 @run(ptr %p) nounwind noimplicitfloat {{
   ret i64 %how
 }}
 """
-

@@ -3,7 +3,6 @@
 Text is several times faster to make than llvmlite's objects, and LLVM checks it all the same.
 """
 
-
 MASK32 = "4294967295"
 
 METADATA = """
@@ -26,8 +25,6 @@ ARENA = ", !alias.scope !4, !noalias !7"
 PAGES = ", !alias.scope !5, !noalias !8"
 PRIVATE = ", !alias.scope !6, !noalias !9"
 LIKELY = ", !prof !10"
-
-
 
 
 class Writer:

@@ -3,6 +3,7 @@
 import mmap
 
 import numpy as np
+import numpy.typing as npt
 
 _MAP_NORESERVE = 0x4000
 
@@ -25,6 +26,6 @@ def lazy_bytes(size: int) -> np.ndarray:
     return np.frombuffer(mapping, np.uint8)
 
 
-def lazy_zeros(count: int, dtype: type[np.generic]) -> np.ndarray:
+def lazy_zeros(count: int, dtype: npt.DTypeLike) -> np.ndarray:
     """A zeroed one-dimensional array of lazily committed memory."""
     return lazy_bytes(count * np.dtype(dtype).itemsize).view(dtype)
