@@ -273,14 +273,23 @@ def test_linux_agrees_with_row(row: dict, linux) -> None:
         assert kernel_rewrite.same_program(xlated, dump, BASE, log)
 
 
+TOO_COMPLEX = "The sequence of 8193 jumps is too complex."
+
+
 @pytest.mark.kernel
 def test_linux_rewrites_random_programs_alike(linux, scale) -> None:
-    for seed in range(scale(200, 5_000)):
+    """Linux gives up on a few: it follows loops round by round, and we do not."""
+    count, too_complex = scale(200, 5_000), 0
+    for seed in range(count):
         program, pages, base, flags = random_case(seed)
         reason, dump, log = linux(program, pages, base, flags)
         report = verify(program, flags, pages)
+        if reason == TOO_COMPLEX:
+            too_complex += 1
+            continue
         assert (report.ok, reason) == (True, ""), f"generate({seed}): {report}"
         assert kernel_rewrite.same_program(report.xlated, dump, base, log), f"generate({seed})"
+    assert too_complex <= count // 1000
 
 
 def test_encoding_of_the_rewritten_program_hides_arena_accesses() -> None:
