@@ -17,11 +17,21 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as _intrinsic
 
-_COMPILED_SOURCES = ("compiled.py", "isa.py", "events.py", "arena", "engines")
+_COMPILED_SOURCES = (
+    "compiled.py",
+    "isa.py",
+    "addresses.py",
+    "memory.py",
+    "events.py",
+    "arena",
+    "engines",
+    "engines/jit",
+)
 _KEPT_CACHES = 6
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
+    """The files whose text names the cache: those that compiled code can depend on."""
     root = Path(__file__).parent
     found: list[Path] = []
     for name in _COMPILED_SOURCES:
@@ -34,7 +44,7 @@ def cache_directory() -> Path:
     """Where compiled code is kept: below $WORKBENCH_CACHE, else the user's cache directory."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpf-arena-workbench"
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in _sources():
+    for path in sources():
         digest.update(path.read_bytes())
     return Path(os.environ.get("WORKBENCH_CACHE", default)) / digest.hexdigest()[:16]
 

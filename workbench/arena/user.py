@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.arena.rules import GUARD, WINDOW
-from workbench.arena.state import ArenaState, user_touch
+from workbench.arena.state import VMA_END, VMA_START, WRITABLE, ArenaState, user_touch
 from workbench.errors import SegmentationFault, WorkbenchError
 
 DTYPES = {
@@ -66,12 +66,14 @@ class UserView:
             raise SegmentationFault(address, access, "larger than any arena")
         refused, at = user_touch(self._state, np.uint64(address), np.uint64(size), store)
         if refused:
-            raise SegmentationFault(int(at), access, self._reason(int(at)))
+            raise SegmentationFault(int(at), access, self._reason(int(at), access))
         low = GUARD + address % WINDOW
         return self._state.window[low : low + size].view(dtype)
 
-    def _reason(self, address: int) -> str:
-        meta = self._state.meta
-        if not int(meta[3]) <= address < int(meta[4]):
-            return f"the arena is mapped at [{int(meta[3]):#x}, {int(meta[4]):#x})"
+    def _reason(self, address: int, access: str) -> str:
+        start, end = (int(self._state.meta[at]) for at in (VMA_START, VMA_END))
+        if not start <= address < end:
+            return f"the arena is mapped at [{start:#x}, {end:#x})"
+        if access == "store" and not self._state.meta[WRITABLE]:
+            return "the arena is mapped without write permission"
         return "SEGV_ON_FAULT: the program has not allocated this page"
