@@ -12,8 +12,6 @@ PACKAGE = Path(workbench.__file__).parent
 SOURCES = compiled.sources()
 MARKS = ("@njit", "@callback")
 COMPILED = [path for path in SOURCES if any(mark in path.read_text() for mark in MARKS)]
-    path for path in SOURCES if "@njit" in path.read_text() or "@callback" in path.read_text()
-]
 
 
 def imported(path: Path) -> set[Path]:
