@@ -1,7 +1,6 @@
 """The verifier: rows of single rules, random programs, and Linux's own answers to both."""
 
 import tomllib
-from functools import reduce
 from pathlib import Path
 
 import kernel_rewrite
@@ -18,22 +17,10 @@ from workbench.errors import DecodeError, VerificationError
 from workbench.isa import Op
 from workbench.program import Program, Reference, read_programs
 from workbench.verifier import Report, verify
+from workbench.verifier.calls import CALLS
 from workbench.verifier.check import CHECKS
-from workbench.verifier.domain import (
-    ANY_SCALAR,
-    ARENA,
-    ARENA_POINTER,
-    CTX,
-    MAP,
-    MEM,
-    STACK,
-    UNSET,
-    Value,
-    join,
-    scalar,
-)
 from workbench.verifier.facts import _FACTS, Fact
-from workbench.verifier.transfer import TRANSFERS, binary, fold
+from workbench.verifier.transfer import TRANSFERS
 
 PATH = Path(__file__).parent / "rows" / "verifier.toml"
 ROWS = tomllib.loads(PATH.read_text())["row"]
@@ -76,7 +63,7 @@ def test_row(row: dict) -> None:
 
 def test_every_fact_has_a_check_and_every_operation_facts_and_transfer() -> None:
     assert set(CHECKS) == set(Fact.__args__)
-    assert set(_FACTS) == set(TRANSFERS) == {int(op) for op in Op}
+    assert set(_FACTS) == set(TRANSFERS) | set(CALLS) == {int(op) for op in Op}
 
 
 # Reports
@@ -95,8 +82,9 @@ def test_report_of_a_refused_program() -> None:
     report = verify(assemble("r2 = 7\nif r2 > 3 goto +0\nr1 = *(u64 *)(r2 + 8)\nr0 = 0\nexit"))
     assert str(report) == "refused at instruction 2: R2 invalid mem access 'scalar'"
     lines = report.log.splitlines()
-    assert lines[:2] == ["2: (79) r1 = *(u64 *)(r2 +8)", "R2 invalid mem access 'scalar'"]
-    assert lines[2].startswith("processed ")
+    assert lines[-3:-1] == ["2: (79) r1 = *(u64 *)(r2 +8)", "R2 invalid mem access 'scalar'"]
+    assert lines[-1].startswith("processed 3 insns (limit 1000000) max_states_per_insn 0 ")
+    assert report.path == (0, 1, 2)
     with pytest.raises(VerificationError, match="instruction 2: R2 invalid mem access") as caught:
         report.raise_if_refused()
     assert (caught.value.pc, caught.value.log) == (2, report.log)
@@ -112,7 +100,7 @@ def test_report_of_a_refused_program() -> None:
     ],
 )
 def test_log_spells_instructions_as_linux_does(asm: str, line: str) -> None:
-    assert verify(assemble(asm)).log.splitlines()[0] == line
+    assert line in verify(assemble(asm)).log.splitlines()
 
 
 def test_addresses_are_checked_against_the_arena() -> None:
@@ -124,13 +112,13 @@ def test_addresses_are_checked_against_the_arena() -> None:
 
 
 def test_many_paths_stay_cheap() -> None:
-    """200 branches in a row, and a call in each of 8 frames twice, are joined, not multiplied."""
+    """200 branches in a row, and a call in each of 8 frames twice, are not multiplied."""
     branches = "".join(f"if r1 == {n} goto +1\nr2 += {n}\n" for n in range(200))
     frames = "".join(f"f{n}: call f{n + 1}\ncall f{n + 1}\nexit\n" for n in range(1, 7))
     text = f"r2 = 0\n{branches}call f1\nr0 = 0\nexit\n{frames}f7: r0 = 0\nexit"
     report = verify(assemble(text))
     assert report.ok, str(report)
-    assert int(report.log.split()[1]) < 2000
+    assert report.processed < 3000
 
 
 def test_numbers_from_arithmetic_that_runs_in_32_bits_are_unknown() -> None:
@@ -153,43 +141,6 @@ def test_numbers_from_arithmetic_that_runs_in_32_bits_are_unknown() -> None:
         exit
     """
     assert verify(assemble(text)).reason == "R9 !read_ok"
-
-
-# The domain
-
-single = st.one_of(
-    st.sampled_from([UNSET, ANY_SCALAR, ARENA_POINTER, Value(MAP)]),
-    st.integers(0, 3).map(scalar),
-    st.builds(Value, st.sampled_from([CTX, MEM]), st.none() | st.integers(-16, 0), st.just(-1)),
-    st.builds(Value, st.just(STACK), st.none() | st.integers(-16, 0), st.integers(0, 1)),
-)
-values = st.lists(single, min_size=1, max_size=3).map(lambda found: reduce(join, found))
-
-
-@given(values, values, values)
-def test_join_is_a_least_upper_bound(a: Value, b: Value, c: Value) -> None:
-    assert join(a, a) == a
-    assert join(a, b).kinds == a.kinds | b.kinds
-    assert join(join(a, b), b) == join(a, b)
-    assert join(a, b) == join(b, a)
-    assert join(a, join(b, c)) == join(join(a, b), c)
-
-
-@given(st.sampled_from([op for op in Op if op <= Op.ARSH64]), values, values)
-def test_arena_pointers_absorb(op: Op, left: Value, right: Value) -> None:
-    result = binary(op, left, right).kinds & ARENA
-    assert result == (left.kinds | right.kinds) & ARENA
-
-
-@given(st.integers(0, 2**64 - 1), st.integers(0, 63))
-def test_folding_agrees_with_plain_arithmetic(a: int, b: int) -> None:
-    mask, low = 2**64 - 1, 2**32 - 1
-    assert fold(Op.ADD64, a, b).number == (a + b) & mask
-    assert fold(Op.SUB32, a, b).number == (a - b) & low
-    assert fold(Op.LSH64, a, b).number == a << b & mask
-    assert fold(Op.ARSH64, a, b).number == (a - (a >> 63 << 64) >> b) & mask
-    assert fold(Op.RSH32, a, b).number == ((a & low) >> b if b < 32 else None)
-    assert fold(Op.DIV64, a, b) == ANY_SCALAR
 
 
 # Programs
@@ -268,7 +219,8 @@ def test_linux_agrees_with_row(row: dict, linux) -> None:
     expected = row.get("linux", row.get("refused", "")).replace("accepts", "")
     assert reason.startswith(expected)
     assert bool(reason) == bool(expected)
-    if "refused" not in row and "skb" not in row["asm"]:  # packet loads become whole functions
+    # Linux goes on to turn packet loads into functions, and context fields into its own
+    if "refused" not in row and "skb" not in row["asm"] and program.type not in ("tc", "xdp"):
         xlated = verify(program, flags).xlated
         assert kernel_rewrite.same_program(xlated, dump, BASE, log)
 

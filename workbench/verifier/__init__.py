@@ -1,58 +1,130 @@
 """The verifier: decides whether a program is safe, says why not, and rewrites it for the engines.
 
-    limits      rules about the program as a whole
     structure   what the shape of a program alone forbids
+    limits      rules about the program as a whole
+    flow        successors, loops, live registers: where paths are compared
     facts       what must hold before each instruction
-    check       whether it holds in a state
-    transfer    what the instruction does to a state
-    domain      values and states
-    explore     all paths, joined where they meet
+    check       whether it holds on a path (memory, pointers, arguments: the longer checks)
+    transfer    what the instruction does to a path (branching, stack, calls; raw for that type)
+    domain      values and states; numbers, arithmetic, branches, tnum: what is known of numbers
+    path        one path, and what it asks of the exploration
+    explore     all paths, depth first
+    checkpoints which paths end in a state seen before (equality, precision, liveness)
     rewrite     arena accesses, 32-bit arithmetic, casts
+    recorder    the log and the states seen (log, wording)
     report      verdict, log, rewritten code
 
-For type `raw` no bounds are proven: its engine checks every access as it happens.
+It follows Linux 6.18 as run by root on x86-64; a later version is the profile "7.3". For type
+`raw` no bounds are proven: its engine checks every access as it happens.
 """
 
-from workbench.errors import VerificationError
+from types import MappingProxyType
+
+from workbench.errors import VerificationError, WorkbenchError
 from workbench.isa import Op
 from workbench.program import Program
 from workbench.verifier import report as reports
 from workbench.verifier.domain import ARENA
-from workbench.verifier.explore import Explorer
+from workbench.verifier.explore import LIMIT, Explorer
 from workbench.verifier.facts import Instruction, Setting
-from workbench.verifier.limits import check_program, check_references, check_stack
-from workbench.verifier.report import Report
+from workbench.verifier.flow import analyse
+from workbench.verifier.limits import (
+    GPL_LICENSES,
+    check_functions,
+    check_program,
+    check_references,
+    check_stack,
+)
+from workbench.verifier.recorder import Recorder, Seen, slots_of
+from workbench.verifier.report import Record, Report
 from workbench.verifier.rewrite import rewrite
-from workbench.verifier.structure import check_structure
+from workbench.verifier.structure import check_reachable, check_structure
 
-__all__ = ["Report", "verify"]
+PROFILES = ("6.18", "7.3")
+"""Versions of Linux: from 7.3 on, arena functions may be called anywhere, and 64-bit arithmetic
+may not see arena pointers on some paths only."""
+
+__all__ = ["PROFILES", "Report", "Seen", "verify"]
 
 
-def verify(program: Program, flags: int = 0, arena_pages: int | None = None) -> Report:
+def verify(
+    program: Program,
+    flags: int = 0,
+    arena_pages: int | None = None,
+    log_level: int = 1,
+    profile: str = "6.18",
+) -> Report:
     """Decide whether a program may run with an arena of these flags, and rewrite it.
 
     `flags` is an ArenaFlags or its number; NO_USER_CONV changes the rewritten casts. With
-    `arena_pages`, addresses in the arena that the program names must lie inside it. Never raises
-    for a bad program: the report says what is wrong.
+    `arena_pages`, addresses in the arena that the program names must lie inside it. The report's
+    log is of level 1 or 2, as in bpf(2). Never raises for a bad program: the report says what is
+    wrong; WorkbenchError for an unknown profile or level.
     """
-    instructions = list(map(Instruction._make, program.instructions.tolist()))
-    setting = _setting(program, instructions)
-    explorer = Explorer(instructions, setting)
-    try:
-        check_program(program, arena_pages)
-        check_structure(instructions, setting.raw)
-        check_references(instructions, setting)
-        explorer.explore()
-        if not setting.raw:
-            check_stack(instructions, explorer.depths)
-    except VerificationError as error:
-        return reports.refused(program, error, explorer.processed)
-    accesses = [pc for pc, kinds in explorer.accesses.items() if kinds == ARENA]
-    xlated = rewrite(program.instructions, accesses, explorer.arithmetic, int(flags))
-    return reports.accepted(program, xlated, explorer.processed)
+    if profile not in PROFILES or log_level not in (1, 2):
+        known = f"profiles are {', '.join(PROFILES)}, levels 1 and 2"
+        raise WorkbenchError(f"no profile '{profile}' with log level {log_level}; {known}")
+    verification = _Verification(program, arena_pages, log_level, profile)
+    error = verification.run(None)
+    explorer = verification.explorer
+    if error is not None or explorer is None:
+        xlated, processed = program.instructions, explorer.processed if explorer else 0
+        return reports.make(program, error, processed, xlated, verification.record)
+    path = explorer.path
+    accesses = [pc for pc, kinds in path.accesses.items() if kinds == 1 << ARENA]
+    xlated = rewrite(program.instructions, accesses, path.arithmetic, int(flags))
+    return reports.make(program, None, explorer.processed, xlated, verification.record)
 
 
-def _setting(program: Program, instructions: list[Instruction]) -> Setting:
+class _Verification:
+    """The verification of one program, which can be repeated with a recorder."""
+
+    def __init__(
+        self, program: Program, arena_pages: int | None, log_level: int, profile: str
+    ) -> None:
+        self.program, self.arena_pages, self.log_level = program, arena_pages, log_level
+        self.instructions = list(map(Instruction._make, program.instructions.tolist()))
+        self.setting = _setting(program, self.instructions, profile)
+        self.explorer: Explorer | None = None
+
+    def run(self, recorder: Recorder | None) -> VerificationError | None:
+        """Verify; returns the refusal, if it is one."""
+        instructions, setting = self.instructions, self.setting
+        self.explorer = None
+        try:
+            check_program(self.program, self.arena_pages)
+            check_structure(instructions)
+            check_functions(instructions, setting)
+            check_references(instructions, setting)
+            check_reachable(instructions, setting.raw)
+            flow = analyse(instructions, setting)
+            self.explorer = Explorer(instructions, setting, flow, recorder)
+            self.explorer.explore()
+            if not setting.raw:
+                check_stack(instructions, self.explorer.path.depths)
+        except VerificationError as error:
+            return error
+        return None
+
+    def record(self) -> Record:
+        """Verify once more, and keep the log and the states."""
+        recorder = Recorder(self.program, self.log_level)
+        error = self.run(recorder)
+        log, explorer = recorder.log, self.explorer
+        if error is not None and not error.reason.startswith("infinite loop"):
+            log.say(error.reason)
+        processed = explorer.processed if explorer else 0
+        most, total, peak = explorer.statistics if explorer else (0, 0, 0)
+        log.say(
+            f"processed {processed} insns (limit {LIMIT}) max_states_per_insn {most} "
+            f"total_states {total} peak_states {peak} mark_read 0"
+        )
+        states = {pc: tuple(seen) for pc, seen in recorder.states.items()}
+        path = slots_of(explorer.path.trail) if explorer else []
+        return Record("\n".join(log.lines), MappingProxyType(states), tuple(path))
+
+
+def _setting(program: Program, instructions: list[Instruction], profile: str) -> Setting:
     """Collect what the facts need to know of the whole program."""
     names = {pc: (kind, name) for pc, kind, name in program.references}
     indexed = any(i.op == Op.LD_MAP_IDX and i.imm == 0 for i in instructions)
@@ -61,4 +133,8 @@ def _setting(program: Program, instructions: list[Instruction]) -> Setting:
         raw=program.type == "raw",
         arena=program.uses_arena or indexed,
         names=names,
+        maps={row.name: row for row in program.maps},
+        functions={function.pc: function for function in program.subprograms},
+        gpl=program.license in GPL_LICENSES,
+        profile=profile,
     )

@@ -1,138 +1,282 @@
-"""Abstract values: what is known of a register or a stack slot on every path to an instruction.
+"""Abstract values and states: what is known of registers and stack on one path.
 
-A value is a *set* of kinds, one bit each, because paths that meet may bring different kinds; a
-fact must hold for every kind of the set. Where the set is one kind, a number may be known with it:
-the constant of a scalar, the byte offset of a pointer, the target of a function.
-
-A state is a tuple of frames, main first. Values, frames and states are never changed in place.
+A value has a kind, what is known of its number (of a pointer: of the variable part of its offset)
+and, for pointers, a fixed offset. Values and slots are immutable and shared; a state is copied
+where a path forks. Source: struct bpf_reg_state in include/linux/bpf_verifier.h.
 """
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-UNINIT, SCALAR, STACK, CTX, MEM, MAP, FUNC, ARENA = (1 << bit for bit in range(8))
-POINTERS = STACK | CTX | MEM | MAP | FUNC
-FRAME_BYTES = 512
-MASK = (1 << 64) - 1
+from workbench.verifier import numbers
+from workbench.verifier.numbers import Number
+
+UNSET, SCALAR, CTX, STACK, MAP, MAP_VALUE, MAP_KEY = range(7)
+PACKET, PACKET_META, PACKET_END, MEM, RDONLY_MEM, RECORD, FUNC, ARENA = range(7, 15)
+OR_NULL = 1 << 5
+"""A pointer of the kind, or NULL: `MAP_VALUE | OR_NULL`."""
 
 NAMES = {
-    UNINIT: "uninitialised",
+    UNSET: "?",
     SCALAR: "scalar",
-    STACK: "fp",
     CTX: "ctx",
-    MEM: "mem",
+    STACK: "fp",
     MAP: "map_ptr",
+    MAP_VALUE: "map_value",
+    MAP_KEY: "map_key",
+    PACKET: "pkt",
+    PACKET_META: "pkt_meta",
+    PACKET_END: "pkt_end",
+    MEM: "mem",
+    RDONLY_MEM: "rdonly_mem",
+    RECORD: "ringbuf_mem",
     FUNC: "func",
     ARENA: "arena",
 }
+NAMES |= {kind | OR_NULL: name + "_or_null" for kind, name in NAMES.items()}
 """How the kernel's log calls a kind."""
+
+IN_MAP = frozenset({MAP, MAP_VALUE, MAP_KEY, MAP_VALUE | OR_NULL})
+PACKETS = frozenset({PACKET, PACKET_META})
+MEMORIES = frozenset({MEM, RDONLY_MEM, RECORD})
+"""Kinds whose `about` is a map, the readable range of a packet, a size in bytes."""
+
+FRAME_BYTES = 512
+AT_END, BEYOND_END = -1, -2
+"""Ranges of packet pointers that are known to reach the packet's end, or to pass it."""
+DELTA_64, DELTA_32 = 1 << 31, 1 << 30
+WITH_DELTA = DELTA_64 | DELTA_32
+"""Bits of an identity: the number is another's plus `off`, added in 64 or in 32 bits."""
+
+
+EVERYTHING = 0x7FF, -1
+"""Registers and slots that the log shows next, a bit each: all."""
 
 
 class Value(NamedTuple):
-    """A set of kinds; a number if one is known; the frame that a stack pointer leads into.
+    """What is known of a register.
 
-    `frame` is -1 without a stack pointer, and when different frames are possible.
+    `number` is the number of a scalar or the variable offset of a pointer, `off` a pointer's
+    fixed offset (of a linked scalar: its distance). Equal `id`s other than 0 tell of equal
+    values. `about` is a map, a packet range, a size, a frame's number or a function's first slot;
+    `reference` the identity of what must be given back.
     """
 
-    kinds: int
-    number: int | None = None
-    frame: int = -1
+    kind: int
+    number: Number = numbers.ZERO
+    off: int = 0
+    id: int = 0
+    about: Any = None
+    reference: int = 0
 
 
-UNSET = Value(UNINIT)
-ANY_SCALAR = Value(SCALAR)
-ARENA_POINTER = Value(ARENA)
+NOTHING = Value(UNSET, numbers.UNKNOWN)
+ANY_SCALAR = Value(SCALAR, numbers.UNKNOWN)
+ARENA_POINTER = Value(ARENA, numbers.UNKNOWN)
 
 
-class Frame(NamedTuple):
-    """One function call: r0 to r10, and the stack slots that hold more than an unknown scalar.
-
-    `slots` maps the offset of an aligned 8-byte slot from r10 to its value.
-    """
-
-    registers: tuple[Value, ...]
-    slots: dict[int, Value]
-
-
-State = tuple[Frame, ...]
-
-
+@lru_cache(maxsize=1 << 14)
 def scalar(number: int) -> Value:
-    """The value of a known constant, as 64 unsigned bits."""
-    return Value(SCALAR, number & MASK)
+    """The value of a known constant."""
+    return Value(SCALAR, numbers.constant(number))
 
 
-def signed(number: int, bits: int) -> int:
-    """Read the low bits of a number as two's complement."""
-    sign = 1 << (bits - 1)
-    return (number & (2 * sign - 1) ^ sign) - sign
+ZERO = scalar(0)
 
 
-def name_of(kinds: int) -> str:
-    """Name the first kind of a set, as the kernel's log does."""
-    return NAMES[kinds & -kinds]
+def is_null(value: Value) -> bool:
+    """Whether a value is the number 0."""
+    return value.kind == SCALAR and not value.number.mask and not value.number.value
 
 
-def join(left: Value, right: Value) -> Value:
-    """Return the smallest value that covers both."""
-    if left == right:
-        return left
-    if left.kinds & right.kinds & STACK:
-        frame = left.frame if left.frame == right.frame else -1
-    else:
-        frame = left.frame if left.kinds & STACK else right.frame
-    same = left.kinds == right.kinds and left.frame == right.frame
-    number = left.number if same and left.number == right.number else None
-    return Value(left.kinds | right.kinds, number, frame)
+class Slot(NamedTuple):
+    """Eight bytes of stack, from the highest address down, a letter each.
+
+    r: part of the spilled `value`, m: something, 0: zero, ?: never written, i: iterator,
+    f: interrupt flag.
+    """
+
+    types: str
+    value: Value | None = None
+
+    @property
+    def spilled(self) -> bool:
+        """Whether a register, or its low part, was stored here."""
+        return self.types[7] == "r"
+
+    @property
+    def spilled_scalar(self) -> bool:
+        """Whether it was a number."""
+        return self.types[7] == "r" and self.value is not None and self.value.kind == SCALAR
 
 
-def join_slots(left: dict[int, Value], right: dict[int, Value]) -> dict[int, Value]:
-    """Join two stacks slot by slot; an absent slot is an unknown scalar."""
-    if left == right:
-        return left
-    joined = {}
-    for offset in left.keys() | right.keys():
-        value = join(left.get(offset, ANY_SCALAR), right.get(offset, ANY_SCALAR))
-        if value != ANY_SCALAR:
-            joined[offset] = value
-    return joined
+EMPTY = Slot("????????")
 
 
-def join_frames(left: Frame, right: Frame) -> Frame:
-    """Join two activations of the same function."""
-    if left == right:
-        return left
-    registers = left.registers
-    if registers != right.registers:
-        registers = tuple(map(join, registers, right.registers))
-    return Frame(registers, join_slots(left.slots, right.slots))
+class Iterator(NamedTuple):
+    """The state of an open-coded iterator in its first slot: "active" or "drained"."""
+
+    reference: int
+    state: str
+    depth: int
 
 
-def join_states(left: State, right: State) -> State:
-    """Join two states with the same depth of calls."""
-    if left == right:
-        return left
-    return tuple(map(join_frames, left, right))
+class Reference(NamedTuple):
+    """Something acquired at slot `pc` that must be given back: "pointer", "lock" or "irq"."""
+
+    kind: str
+    id: int
+    pc: int
+    about: Any = None
 
 
-def assign(state: State, register: int, value: Value) -> State:
-    """Return the state after `register` of the current frame took a value."""
-    registers, slots = state[-1]
-    changed = (*registers[:register], value, *registers[register + 1 :])
-    return (*state[:-1], Frame(changed, slots))
+class Frame:
+    """One function call: r0 to r10 and its stack.
+
+    `callsite` is the slot of the call (-1 of main), `start` the function's first slot, `callback`
+    the range of numbers that a callback may return, `depth` how often a callback was entered.
+    """
+
+    __slots__ = ("callback", "callsite", "depth", "number", "registers", "stack", "start")
+
+    def __init__(self, registers: list[Value], number: int, callsite: int, start: int) -> None:
+        self.registers = registers
+        self.stack: tuple[Slot, ...] = ()
+        self.number, self.callsite, self.start = number, callsite, start
+        self.callback: tuple[int, int] | None = None
+        self.depth = 0
+
+    def copy(self) -> "Frame":
+        """A frame of its own with the same content."""
+        frame = Frame(self.registers[:], self.number, self.callsite, self.start)
+        frame.stack, frame.callback, frame.depth = self.stack, self.callback, self.depth
+        return frame
+
+    def put(self, at: int, slot: Slot) -> None:
+        """Replace a slot of the stack; it exists."""
+        self.stack = (*self.stack[:at], slot, *self.stack[at + 1 :])
+
+    def grow(self, count: int) -> None:
+        """Make the stack hold at least so many slots."""
+        if len(self.stack) < count:
+            self.stack += (EMPTY,) * (count - len(self.stack))
 
 
-def store_slot(state: State, frame: int, offset: int, value: Value) -> State:
-    """Return the state after the slot at `offset` (a multiple of 8) of a frame took a value."""
-    registers, slots = state[frame]
-    if slots.get(offset, ANY_SCALAR) == value:
+def stack_pointer(frame: int) -> Value:
+    """r10 of a frame."""
+    return Value(STACK, numbers.ZERO, about=frame)
+
+
+def new_frame(number: int, callsite: int, start: int) -> Frame:
+    """A frame in which only r10 is set."""
+    return Frame([NOTHING] * 10 + [stack_pointer(number)], number, callsite, start)
+
+
+class Locks(NamedTuple):
+    """Sections that a path is in: what is acquired, in order, and what is switched off."""
+
+    references: tuple[Reference, ...] = ()
+    preempt: int = 0
+    rcu: bool = False
+
+    @property
+    def lock(self) -> Reference | None:
+        """The spin lock that is held."""
+        return next((r for r in reversed(self.references) if r.kind == "lock"), None)
+
+    @property
+    def irq(self) -> Reference | None:
+        """The newest section without interrupts."""
+        return next((r for r in reversed(self.references) if r.kind == "irq"), None)
+
+
+UNLOCKED = Locks()
+
+
+class Entry:
+    """A step of a path that is not simply the next instruction, or that touched the stack.
+
+    `slot` is the (frame, slot) that a register was stored to or loaded from, `linked` the registers
+    and slots that learned of each other, `pointers` has bit 1 for a stack pointer in dst, 2 in src.
+    """
+
+    __slots__ = ("linked", "pc", "pointers", "previous", "slot")
+
+    def __init__(self, pc: int, previous: int) -> None:
+        self.pc, self.previous = pc, previous
+        self.slot: tuple[int, int] | None = None
+        self.linked: tuple[tuple[int, int, bool], ...] = ()
+        self.pointers = 0
+
+
+class State:
+    """All that is known on one path, and how the path came here since its last checkpoint.
+
+    A checkpoint is a state that later ones are compared with: `branches` counts the paths from it
+    that are not finished, `precise` has per frame the registers and slots whose exact numbers
+    mattered to some path from it.
+    """
+
+    __slots__ = (
+        "branches",
+        "cleaned",
+        "depth",
+        "evicted",
+        "first",
+        "frames",
+        "history",
+        "hits",
+        "last",
+        "locks",
+        "may_goto",
+        "misses",
+        "parent",
+        "pc",
+        "precise",
+        "unrolled",
+        "walked",
+    )  # fmt: skip
+
+    def __init__(self, frames: list[Frame], locks: Locks = UNLOCKED) -> None:
+        self.frames, self.locks = frames, locks
+        self.parent: State | None = None
+        self.pc = self.first = 0
+        self.last = -1
+        self.history: list[Entry] = []
+        self.branches, self.depth, self.may_goto, self.unrolled = 1, 0, 0, 0
+        self.precise: list[list[int]] = []
+        self.hits = self.misses = 0
+        self.cleaned = self.evicted = False
+        self.walked: dict[tuple[int, int, int], tuple[int, ...]] = {}
+
+    def copy(self) -> "State":
+        """A path of its own with the same knowledge and the same past."""
+        state = State([frame.copy() for frame in self.frames], self.locks)
+        state.parent, state.pc, state.first, state.last = (
+            self.parent, self.pc, self.first, self.last,
+        )  # fmt: skip
+        state.history = self.history[:]
+        state.depth, state.may_goto, state.unrolled = self.depth, self.may_goto, self.unrolled
         return state
-    slots = dict(slots)
-    slots[offset] = value
-    if value == ANY_SCALAR:
-        del slots[offset]
-    return (*state[:frame], Frame(registers, slots), *state[frame + 1 :])
+
+    def call_sites(self) -> tuple[int, ...]:
+        """Where each frame was called."""
+        return tuple(frame.callsite for frame in self.frames)
+
+    def slot_of(self, frame: int) -> int:
+        """The instruction that a frame is at."""
+        return self.pc if frame == len(self.frames) - 1 else self.frames[frame + 1].callsite
 
 
-def forget_slots(state: State) -> State:
-    """Return the state after a store to somewhere unknown: no slot keeps its value."""
-    return tuple(Frame(registers, {}) for registers, _ in state)
+def each_value(state: State, change: Any) -> None:
+    """Replace every register and spilled value by what `change` makes of it."""
+    for frame in state.frames:
+        for n, value in enumerate(frame.registers):
+            changed = change(value)
+            if changed is not value:
+                frame.registers[n] = changed
+        for n, slot in enumerate(frame.stack):
+            if slot.types[7] == "r" and slot.value is not None:
+                changed = change(slot.value)
+                if changed is not slot.value:
+                    frame.put(n, slot._replace(value=changed))

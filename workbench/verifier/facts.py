@@ -1,6 +1,6 @@
 """What must hold before an instruction runs, derived from the instruction alone.
 
-`check` decides whether a fact holds in a state, `transfer` says what the instruction does then.
+`check` decides whether a fact holds on a path, `transfer` says what the instruction does then.
 The order of an instruction's facts is the order in which Linux looks.
 """
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workbench import isa
-from workbench.functions import HELPERS, KFUNCS
+from workbench.declarations import MapDefinition, Subprogram
+from workbench.functions import HELPERS, KFUNCS, Function
 from workbench.isa import FRAME_POINTER, Op
 
 
@@ -30,7 +31,7 @@ class Never(NamedTuple):
 
 
 class Readable(NamedTuple):
-    """The register was written on every path."""
+    """The register was written."""
 
     register: int
 
@@ -45,9 +46,10 @@ class Arithmetic(NamedTuple):
 
 
 class Access(NamedTuple):
-    """`size` bytes at `regs[base] + off` may be touched; `stored` is a register or -1.
+    """`size` bytes at `regs[base] + off` may be touched.
 
-    `result` is the register that an atomic operation fetches into, or -1.
+    `stored` is the register whose value is written, or -1; `filled` the one that is loaded into,
+    or -1; `atomic` accesses must be aligned wherever they go.
     """
 
     base: int
@@ -55,45 +57,120 @@ class Access(NamedTuple):
     size: int
     write: bool
     atomic: bool = False
-    in_arena: bool = True
     stored: int = -1
-    fills: bool = False
-    result: int = -1
+    filled: int = -1
+
+
+class Atomic(NamedTuple):
+    """The pointer is of a kind that this atomic operation may use.
+
+    `in_arena` is false for what x86 cannot do there in one instruction.
+    """
+
+    base: int
+    write: bool
+    in_arena: bool = True
+
+
+class Kept(NamedTuple):
+    """The register that is fetched into is not the one that the access needs.
+
+    Linux 6.18 forgets the former before it looks at the latter.
+    """
+
+    base: int
+    result: int
+    off: int
+    size: int
+
+
+class Alike(NamedTuple):
+    """Every path brings the same kind of pointer, where kinds need different code."""
+
+    base: int
+
+
+class MayCall(NamedTuple):
+    """A program of this type, licence and context may call the function, here."""
+
+    function: Function
 
 
 class Argument(NamedTuple):
-    """The register suits a parameter of kind "map", "scalar" or "arena_or_scalar"."""
+    """The register suits a parameter of the function; kinds are those of workbench.functions."""
 
     register: int
     kind: str
+    function: Function
+
+
+class Fitting(NamedTuple):
+    """The map in the register is of a type that the function works on."""
+
+    register: int
+    function: Function
+
+
+class Section(NamedTuple):
+    """The function may begin or end a section (locks, preemption, RCU, interrupts) here."""
+
+    function: Function
+
+
+class Released(NamedTuple):
+    """Nothing is held that the instruction would lose; `what` names it in the reason.
+
+    An instruction that `throws` leaves all functions at once.
+    """
+
+    what: str
+    throws: bool = False
 
 
 class Packet(NamedTuple):
     """r6 holds the packet's context."""
 
 
-class Shallow(NamedTuple):
-    """One more frame still fits."""
+class Callee(NamedTuple):
+    """The function at a slot may be called with these registers."""
+
+    target: int
 
 
 class Returnable(NamedTuple):
     """r0 may be handed to the caller."""
 
 
-Fact = Never | Readable | Arithmetic | Access | Argument | Packet | Shallow | Returnable
+Fact = (
+    Never | Readable | Arithmetic | Access | Atomic | Kept | Alike | MayCall | Argument | Fitting
+    | Section | Released | Packet | Callee | Returnable
+)  # fmt: skip
 
 
-KEPT_IN_RAW = (Never, Readable, Shallow, Returnable)
+KEPT_IN_RAW = (Never, Readable, Callee, Returnable)
 """Facts that type `raw` proves as well; its engine checks the others as the program runs."""
 
 
 class Setting(NamedTuple):
-    """What holds for the whole program."""
+    """What holds for the whole program.
+
+    `names` has for slots the kind and name of what they refer to, `maps` the maps by name,
+    `functions` by first slot what is known of them, `profile` the version that is followed.
+    """
 
     type: str
     raw: bool
     arena: bool
-    names: Mapping[int, tuple[str, str]]  # slot -> kind and name of what it refers to
+    names: Mapping[int, tuple[str, str]]
+    maps: Mapping[str, MapDefinition] = {}
+    functions: Mapping[int, Subprogram] = {}
+    gpl: bool = True
+    profile: str = "6.18"
+
+    @property
+    def sleepable(self) -> bool:
+        """Whether the program may sleep; of the types, syscall programs always may."""
+        return self.type == "syscall"
 
 
 ALU_BINARY = {op for op in Op if op <= Op.ARSH64 or Op.ADD32 <= op <= Op.ARSH32}
@@ -114,8 +191,8 @@ FETCHES = {op for op in UPDATES if not op.name.startswith("ATOMIC")}
 BYTES = {op: int("".join(filter(str.isdigit, op.name))) // 8 for op in LOADS | STORES | UPDATES}
 
 NO_ASSOCIATION = "addr_space_cast insn can only be used in a program that has an associated arena"
-NO_RESULT = ("bpf_arena_free_pages",)
-"""Functions of C type void: r0 holds nothing after them."""
+EXIT = "BPF_EXIT instruction in main prog"
+LAST_64 = int(Op.ARSH64)
 PACKET_TYPES = ("socket_filter", "tc")
 """Where LD_ABS and LD_IND exist."""
 
@@ -128,6 +205,13 @@ def facts_of(instruction: Instruction, pc: int, setting: Setting) -> tuple[Fact,
     return tuple(facts)
 
 
+def callee(i: Instruction, pc: int, setting: Setting) -> Function | None:
+    """The row of the helper or kfunc that an instruction calls, if it is known."""
+    if i.op == Op.CALL_HELPER:
+        return HELPERS.get(i.imm)
+    return KFUNCS.get(setting.names.get(pc, ("", ""))[1]) if i.op == Op.CALL_KFUNC else None
+
+
 def _written(register: int) -> list[Fact]:
     return [Never("frame pointer is read only")] if register == FRAME_POINTER else []
 
@@ -137,12 +221,13 @@ def _read(*registers: int) -> list[Fact]:
 
 
 def _binary(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
+    facts = _read(i.src, i.dst)
     if i.src == isa.ZERO and not setting.raw:
         if i.op in DIVISIONS and i.imm == 0:
-            return [Never("div by zero")]
+            return [*facts, Never("div by zero")]
         if i.op in SHIFTS and not 0 <= i.imm < SHIFTS[Op(i.op)]:
-            return [Never(f"invalid shift {i.imm}")]
-    return [*_read(i.src, i.dst), *_written(i.dst), Arithmetic(i.op, i.dst, i.src, i.imm)]
+            return [*facts, Never(f"invalid shift {i.imm}")]
+    return [*facts, *_written(i.dst), Arithmetic(i.op, i.dst, i.src, i.imm)]
 
 
 def _unary(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
@@ -160,7 +245,7 @@ def _cast(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 
 
 def _jump(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    return _read(i.src, i.dst)
+    return _read(i.dst, i.src)
 
 
 def _nothing(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
@@ -169,25 +254,34 @@ def _nothing(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 
 def _load(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     acquire = i.op >= Op.LOAD_ACQUIRE8
-    access = Access(i.src, i.off, BYTES[Op(i.op)], False, atomic=acquire, fills=True)
-    return [*_read(i.src), *_written(i.dst), access]
+    access = Access(i.src, i.off, BYTES[Op(i.op)], False, acquire, filled=i.dst)
+    facts = [*_read(i.src), *_written(i.dst), access, Alike(i.src)]
+    return [*facts, Atomic(i.src, False)] if acquire else facts
 
 
 def _store(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     release = i.op >= Op.STORE_RELEASE8
     stored = -1 if i.src == isa.ZERO else i.src
-    access = Access(i.dst, i.off, BYTES[Op(i.op)], True, atomic=release, stored=stored)
-    return [*_read(i.src, i.dst), access]
+    access = Access(i.dst, i.off, BYTES[Op(i.op)], True, release, stored)
+    facts = [*_read(i.src, i.dst), access, Alike(i.dst)]
+    return [*facts, Atomic(i.dst, True)] if release else facts
 
 
 def _update(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     """Atomic read-modify-write; x86 has no single instruction for fetching and, or, xor."""
     compares = i.op in (Op.CMPXCHG32, Op.CMPXCHG64)
-    fetches = i.op in FETCHES
+    result = (0 if compares else i.src) if i.op in FETCHES else -1
     single = not Op(i.op).name.startswith(("FETCH_AND", "FETCH_OR", "FETCH_XOR"))
-    result = (0 if compares else i.src) if fetches else -1
-    access = Access(i.dst, i.off, BYTES[Op(i.op)], True, True, single, -1, fetches, result)
-    return [*_read(i.src, i.dst, *((0,) if compares else ())), *_written(result), access]
+    size = BYTES[Op(i.op)]
+    return [
+        *_read(i.src, i.dst, *((0,) if compares else ())),
+        Atomic(i.dst, True, single),
+        *_written(result),
+        Kept(i.dst, result, i.off, size),
+        Access(i.dst, i.off, size, False, True, filled=result),
+        Alike(i.dst),
+        Access(i.dst, i.off, size, True, True),
+    ]
 
 
 def _helper(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
@@ -195,44 +289,50 @@ def _helper(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     if row is None:
         number = f"invalid func unknown#{i.imm & 0xFFFFFFFF}"
         return [Never(f"{number}: the workbench has no such helper")]
-    return _arguments(row.arguments)
+    return _call(row)
 
 
 def _kfunc(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    _, name = setting.names.get(pc, ("", ""))
-    row = KFUNCS.get(name)
-    if row is None:
-        return [Never(unresolved(i, pc, setting))]
-    if row.sleepable and setting.type not in ("syscall", "raw"):
-        return [Never(f"program must be sleepable to call sleepable kfunc {name}")]
-    return _arguments(row.arguments)
+    row = callee(i, pc, setting)
+    return [Never(unresolved(i, pc, setting))] if row is None else _call(row)
 
 
-def _arguments(kinds: tuple[str, ...]) -> list[Fact]:
-    found: list[Fact] = []
-    for register, kind in enumerate(kinds, 1):
-        found += [Readable(register)] if kind == "arena_or_scalar" else []
-        found.append(Argument(register, kind))
-    return found
+def _call(row: Function) -> list[Fact]:
+    arguments = [Argument(n, kind, row) for n, kind in enumerate(row.arguments, 1)]
+    facts: list[Fact] = [MayCall(row), *arguments]
+    if row.kind == "kfunc":
+        facts.append(Section(row))
+    if row.name == "bpf_tail_call":
+        facts.append(Released("tail_call"))
+    if row.name == "bpf_throw":
+        facts.append(Released(EXIT, throws=True))
+    if row.kind == "helper" and "map" in row.arguments:
+        facts.append(Fitting(row.arguments.index("map") + 1, row))
+    return facts
 
 
 def _local(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    return [Shallow()]
+    return [Callee(pc + 1 + i.off)]
 
 
 def _callx(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     if not setting.raw:
         return [Never("unknown opcode 8d")]
-    return [*_read(i.dst), Shallow()]
+    return [*_read(i.dst), Callee(-1)]
 
 
 def _exit(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    return [Returnable()]
+    return [Released(EXIT), Returnable()]
 
 
 def _wide(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    if i.op == Op.LD_FUNC and not setting.raw:
-        return [Never("missing btf func_info")]
+    if i.op != Op.LD_FUNC or setting.raw or not setting.functions:
+        return _written(i.dst)  # of a program without any types, the kernel engine makes them
+    function = setting.functions.get(pc + 1 + i.off)
+    if function is None:
+        return [*_written(i.dst), Never("missing btf func_info")]
+    if function.is_global:
+        return [*_written(i.dst), Never("callback function not static")]
     return _written(i.dst)
 
 
@@ -250,23 +350,34 @@ def unresolved(i: Instruction, pc: int, setting: Setting) -> str:
         return f"fd {number} is not pointing to valid bpf_map"
     if i.op in (Op.LD_MAP_IDX, Op.LD_MAP_IDX_VALUE) and not kind and number:
         return "fd_idx without fd_array is invalid"
+    if kind == "map" and name not in setting.maps and not setting.raw:
+        return f"map '{name}' is not defined"
     if i.op in (Op.LD_MAP_VALUE, Op.LD_MAP_IDX_VALUE):
-        return _bad_map_value(i, kind)
+        return _bad_map_value(i, kind, name, setting)
     return ""
 
 
-def _bad_map_value(i: Instruction, kind: str) -> str:
+def _bad_map_value(i: Instruction, kind: str, name: str, setting: Setting) -> str:
+    """Only arenas and arrays of one entry have values with a known address."""
     offset = i.imm >> 32 & 0xFFFFFFFF
-    if kind == "map":
-        return "values of maps other than the arena are not supported by the workbench"
-    return f"direct value offset of {offset} is not allowed" if offset >= 1 << 29 else ""
+    if offset >= 1 << 29:
+        return f"direct value offset of {offset} is not allowed"
+    if kind != "map" or setting.raw:
+        return ""
+    row = setting.maps[name]
+    if row.type != "array":
+        return "no direct value access support for this map type"
+    if row.max_entries != 1 or offset >= row.value_size:
+        return f"invalid access to map value pointer, value_size={row.value_size} off={offset}"
+    return ""
 
 
 def _packet(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     if setting.type not in PACKET_TYPES:
         return [Never("BPF_LD_[ABS|IND] instructions not allowed for this program type")]
     indirect = i.op >= Op.LD_IND8
-    return [Readable(6), Packet(), *(_read(i.src) if indirect else ())]
+    facts: list[Fact] = [Readable(6), Released("BPF_LD_[ABS|IND]"), Packet()]
+    return [*facts, *(_read(i.src) if indirect else ())]
 
 
 def _invalid(i: Instruction, pc: int, setting: Setting) -> list[Fact]:

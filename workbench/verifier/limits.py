@@ -1,6 +1,7 @@
-"""Rules about the program as a whole: licence, arenas, and the stack of nested calls together."""
+"""Rules about the program as a whole: licence, arenas, maps, and the stack of nested calls."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from workbench.errors import VerificationError
 from workbench.functions import KFUNCS
@@ -8,7 +9,7 @@ from workbench.isa import WIDE, Op
 from workbench.program import Program
 from workbench.verifier.check import MAX_FRAMES
 from workbench.verifier.domain import FRAME_BYTES
-from workbench.verifier.facts import Instruction, Setting, unresolved
+from workbench.verifier.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
 from workbench.verifier.structure import function_starts
 
 PAGE_BYTES = 4096
@@ -24,6 +25,9 @@ GPL_LICENSES = (
     "Dual MPL/GPL",
 )
 """Source: license_is_gpl_compatible in include/linux/license.h."""
+
+NOT_SLEEPABLE = ("prog_array", "perf_event_array", "stack_trace", "lpm_trie", "bloom_filter")
+"""Map types that a sleepable program may not use."""
 
 
 def check_program(program: Program, arena_pages: int | None) -> None:
@@ -44,6 +48,35 @@ def check_references(program: Sequence[Instruction], setting: Setting) -> None:
     for pc, i in enumerate(program):
         if i.op in REFERRING and (reason := unresolved(i, pc, setting)):
             raise VerificationError(pc, reason)
+        kind, name = setting.names.get(pc, ("", ""))
+        if kind == "map" and not setting.raw and (reason := _unsuitable(name, setting)):
+            raise VerificationError(pc, reason)
+
+
+def _unsuitable(name: str, setting: Setting) -> str:
+    """Why a program of this type may not use a map. Source: check_map_prog_compatibility."""
+    row = setting.maps[name]
+    if row.lock >= 0 and setting.type == "socket_filter":
+        return "socket filter progs cannot use bpf_spin_lock yet"
+    if row.lock >= 0 and setting.type == "raw_tp":
+        return "tracing progs cannot use bpf_spin_lock yet"
+    if setting.sleepable and row.type in NOT_SLEEPABLE:
+        return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
+    return ""
+
+
+def check_functions(program: Sequence[Instruction], setting: Setting) -> None:
+    """Raise VerificationError for what needs type information and has none."""
+    starts = function_starts(program)
+    for start, end in pairwise((*starts[1:], len(program))):
+        if start in setting.functions or setting.raw:
+            continue
+        for pc in range(start, end):
+            row = callee(program[pc], pc, setting)
+            if row is not None and row.name == "bpf_tail_call":
+                raise VerificationError(-1, "tail_call is not allowed in subprogs without BTF")
+            if program[pc].op in PACKET_LOADS:
+                raise VerificationError(-1, "LD_ABS is not allowed in subprogs without BTF")
 
 
 def _check_address(program: Program, pc: int, size: int) -> None:
@@ -58,7 +91,8 @@ def _check_address(program: Program, pc: int, size: int) -> None:
 def check_stack(program: Sequence[Instruction], depths: Mapping[int, int]) -> None:
     """Raise VerificationError when nested calls together need more than 512 bytes of stack.
 
-    `depths` gives the bytes that each function, by first slot, uses.
+    `depths` gives the bytes that each function, by first slot, uses. Source:
+    check_max_stack_depth in kernel/bpf/verifier.c.
     """
     starts = function_starts(program)
     ends = dict(zip(starts, [*starts[1:], len(program)], strict=True))
@@ -68,7 +102,8 @@ def check_stack(program: Sequence[Instruction], depths: Mapping[int, int]) -> No
 
 def _callees(program: Sequence[Instruction], start: int, end: int) -> list[int]:
     inside = ((pc, program[pc]) for pc in range(start, end))
-    return sorted({pc + 1 + i.off for pc, i in inside if i.op == Op.CALL_LOCAL})
+    called = [pc + 1 + i.off for pc, i in inside if i.op in (Op.CALL_LOCAL, Op.LD_FUNC)]
+    return list(dict.fromkeys(called))
 
 
 def _check_calls(
@@ -79,9 +114,10 @@ def _check_calls(
     calls: Mapping[int, Sequence[int]],
 ) -> None:
     """Add a function's frame to the bytes `used` by its callers, then look at its callees."""
-    used += -(-max(depths.get(start, 0), 1) // STACK_UNIT) * STACK_UNIT
+    used += -(-depths.get(start, 0) // STACK_UNIT) * STACK_UNIT
     if used > FRAME_BYTES:
         raise VerificationError(-1, f"combined stack size of {frames} calls is {used}. Too large")
-    if frames < MAX_FRAMES:
-        for callee in calls[start]:
-            _check_calls(callee, used, frames + 1, depths, calls)
+    for callee_start in calls[start]:
+        if frames >= MAX_FRAMES:
+            raise VerificationError(-1, f"the call stack of {frames} frames is too deep !")
+        _check_calls(callee_start, used, frames + 1, depths, calls)

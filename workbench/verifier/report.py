@@ -1,16 +1,28 @@
 """What verification found: a verdict and why, a log in the kernel's form, the rewritten code."""
 
-import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from workbench import isa
-from workbench.disassembler import instruction_text
 from workbench.errors import VerificationError
 from workbench.isa import Op
 from workbench.program import Program
-from workbench.verifier.explore import LIMIT
+from workbench.verifier.recorder import Seen
+
+if TYPE_CHECKING:
+    from workbench.verifier.explain import Explanation
+
+
+class Record(NamedTuple):
+    """What only a second look tells: the log, the states at each slot, the last path's slots."""
+
+    log: str
+    states: Mapping[int, tuple[Seen, ...]]
+    path: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -18,18 +30,40 @@ class Report:
     """The verdict on a program.
 
     `pc` and `reason` say where and why it was refused (-1 and "" when accepted; -1 also for a
-    refusal of the program as a whole). `log` reads like the kernel's. `xlated` holds read-only
-    isa.INSTRUCTION records: rewritten when accepted, as decoded when refused.
+    refusal of the program as a whole); of a reason in several lines, the log has the others.
+    `processed` counts the instructions that were followed, as Linux does. `xlated` holds read-only
+    isa.INSTRUCTION records: rewritten when accepted, as decoded when refused. `log`, `states` and
+    `path` are made when they are first asked for.
     """
 
     ok: bool
     pc: int
     reason: str
-    log: str = field(repr=False)
+    processed: int
     xlated: np.ndarray = field(repr=False)
     instructions: int
     arena_accesses: int
     casts: int
+    record: Callable[[], Record] = field(repr=False, compare=False)
+
+    @cached_property
+    def _record(self) -> Record:
+        return self.record()
+
+    @property
+    def log(self) -> str:
+        """The log of the verification in the kernel's form, at the level asked for."""
+        return self._record.log
+
+    @property
+    def states(self) -> Mapping[int, tuple[Seen, ...]]:
+        """For each slot, every different state before it: registers, stack and frame number."""
+        return self._record.states
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """The slots of the path that was followed last: the one that led to the refusal."""
+        return self._record.path
 
     def __str__(self) -> str:
         if not self.ok:
@@ -42,6 +76,12 @@ class Report:
         )
         return "accepted: " + ", ".join(counts)
 
+    def explain(self, program: Program | None = None) -> "Explanation":
+        """What was refused and why, in plain words; with `program`, source lines come from it."""
+        from workbench.verifier.explain import explain
+
+        return explain(self, program)
+
     def raise_if_refused(self) -> None:
         """Raise VerificationError with position, reason and log unless the program was accepted."""
         if not self.ok:
@@ -53,54 +93,24 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-def accepted(program: Program, xlated: np.ndarray, processed: int) -> Report:
-    """Report a program that may run, with its rewritten records."""
-    return _report(program, -1, "", _summary(processed), xlated)
-
-
-def refused(program: Program, error: VerificationError, processed: int) -> Report:
-    """Report a program that may not run; the reason is the error's."""
-    lines = [_line(program, error.pc)] if error.pc >= 0 else []
-    log = "\n".join([*lines, error.reason, _summary(processed)])
-    return _report(program, error.pc, error.reason, log, program.instructions)
-
-
-def _report(program: Program, pc: int, reason: str, log: str, xlated: np.ndarray) -> Report:
+def make(
+    program: Program,
+    error: VerificationError | None,
+    processed: int,
+    xlated: np.ndarray,
+    record: Callable[[], Record],
+) -> Report:
+    """Report a program that was refused with an error, or that may run."""
     ops = program.instructions["op"]
     arena = (xlated["op"] >= isa.FIRST_ARENA_OP) & (xlated["op"] != Op.INVALID)
     return Report(
-        ok=not reason,
-        pc=pc,
-        reason=reason,
-        log=log,
+        ok=error is None,
+        pc=-1 if error is None else error.pc,
+        reason="" if error is None else error.reason.splitlines()[-1],
+        processed=processed,
         xlated=xlated,
         instructions=int(np.sum(ops != Op.INVALID)),
         arena_accesses=int(np.sum(arena)),
         casts=int(np.isin(ops, (int(Op.CAST_KERN), int(Op.CAST_USER))).sum()),
+        record=record,
     )
-
-
-def _summary(processed: int) -> str:
-    return f"processed {processed} insns (limit {LIMIT})"
-
-
-def _line(program: Program, pc: int) -> str:
-    """One instruction as the kernel's log prints it: slot, opcode, text."""
-    name = next((reference.name for reference in program.references if reference.pc == pc), None)
-    text = instruction_text(program.instructions[pc], pc, {}, name)
-    return f"{pc}: ({program.bytecode[8 * pc]:02x}) {_kernel_spelling(text)}"
-
-
-_CAST = re.compile(r"cast_(kern|user)\((r\d+)\)")
-_OFFSET = re.compile(r"(\(r\d+) ([+-]) (\d+)")
-_COMPARED = re.compile(r"^(if .* )(-?\d+) goto")
-_TARGET = re.compile(r"\b(goto|gotol|may_goto|call) ([+-]\d+)$")
-
-
-def _kernel_spelling(text: str) -> str:
-    """Turn our assembly into the kernel's spelling: `(r2 +8)`, `goto pc+1`, `addr_space_cast`."""
-    spaces = {"kern": "0, 1", "user": "1, 0"}
-    text = _CAST.sub(lambda m: f"addr_space_cast({m[2]}, {spaces[m[1]]})", text)
-    text = _OFFSET.sub(r"\1 \2\3", text)
-    text = _TARGET.sub(r"\1 pc\2", text)
-    return _COMPARED.sub(lambda m: f"{m[1]}{int(m[2]) & 0xFFFFFFFF:#x} goto", text)

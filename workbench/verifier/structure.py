@@ -7,15 +7,15 @@ from workbench.isa import WIDE, Op
 from workbench.verifier.facts import JUMPS, Instruction
 
 MAX_SLOTS = 1_000_000
-_UNCONDITIONAL = (Op.JA, Op.JA32)
-_WIDE = frozenset(int(op) for op in WIDE)
-_BRANCHES = frozenset(int(op) for op in (*JUMPS, *_UNCONDITIONAL, Op.MAY_GOTO))
+UNCONDITIONAL = (Op.JA, Op.JA32)
+WIDE_OPS = frozenset(int(op) for op in WIDE)
+_BRANCHES = frozenset(int(op) for op in (*JUMPS, *UNCONDITIONAL, Op.MAY_GOTO))
 _FUNCTIONS = (Op.CALL_LOCAL, Op.LD_FUNC)
 
 
 def second_halves(program: Sequence[Instruction]) -> set[int]:
     """Slots that hold the upper half of an LD_IMM64."""
-    return {pc + 1 for pc, i in enumerate(program) if i.op in _WIDE}
+    return {pc + 1 for pc, i in enumerate(program) if i.op in WIDE_OPS}
 
 
 def function_starts(program: Sequence[Instruction]) -> list[int]:
@@ -30,8 +30,8 @@ def function_starts(program: Sequence[Instruction]) -> list[int]:
     return sorted(starts)
 
 
-def check_structure(program: Sequence[Instruction], raw: bool) -> None:
-    """Raise VerificationError for a program of a wrong shape; `raw` may hold dead code."""
+def check_structure(program: Sequence[Instruction]) -> None:
+    """Raise VerificationError for a program of a wrong shape."""
     if len(program) > MAX_SLOTS:
         large = f"the program has {len(program)} slots; Linux allows {MAX_SLOTS}"
         raise VerificationError(-1, large)
@@ -39,7 +39,6 @@ def check_structure(program: Sequence[Instruction], raw: bool) -> None:
     for start, end in zip(starts, [*starts[1:], len(program)], strict=True):
         _check_jumps(program, start, end)
         _check_end(program, end - 1)
-    _check_reachable(program, raw)
 
 
 def _check_jumps(program: Sequence[Instruction], start: int, end: int) -> None:
@@ -54,7 +53,7 @@ def _check_jumps(program: Sequence[Instruction], start: int, end: int) -> None:
 
 def _check_end(program: Sequence[Instruction], last: int) -> None:
     """Control cannot run past the last instruction of a function."""
-    if program[last].op not in (Op.EXIT, *_UNCONDITIONAL):
+    if program[last].op not in (Op.EXIT, *UNCONDITIONAL):
         raise VerificationError(last, "last insn is not an exit or jmp")
 
 
@@ -63,8 +62,8 @@ def successors(program: Sequence[Instruction], pc: int) -> Iterator[int]:
     i = program[pc]
     if i.op in _BRANCHES or i.op in _FUNCTIONS:
         yield pc + 1 + i.off
-    if i.op not in (Op.EXIT, *_UNCONDITIONAL):
-        yield pc + (2 if i.op in _WIDE else 1)
+    if i.op not in (Op.EXIT, *UNCONDITIONAL):
+        yield pc + (2 if i.op in WIDE_OPS else 1)
 
 
 def _reachable(program: Sequence[Instruction]) -> set[int]:
@@ -77,13 +76,13 @@ def _reachable(program: Sequence[Instruction]) -> set[int]:
     return seen
 
 
-def _check_reachable(program: Sequence[Instruction], raw: bool) -> None:
-    """Nothing jumps into an LD_IMM64 and, except in `raw`, every instruction can be reached."""
+def check_reachable(program: Sequence[Instruction], raw: bool) -> None:
+    """Raise VerificationError for a jump into an LD_IMM64 or, except in `raw`, for dead code."""
     reached, inside = _reachable(program), second_halves(program)
     for pc in range(len(program)):
         if pc in inside:
             continue
         if pc not in reached and not raw:
             raise VerificationError(pc, f"unreachable insn {pc}")
-        if program[pc].op in _WIDE and pc + 1 in reached:
+        if program[pc].op in WIDE_OPS and pc + 1 in reached:
             raise VerificationError(pc, f"jump into the middle of ldimm64 insn {pc}")

@@ -1,273 +1,315 @@
-"""What an instruction does to a state; jumps, calls and exits only move control (see `explore`).
+"""What an instruction does to a path; calls and exits are in `calls`.
 
+A transfer changes the state of the path and returns the slot to go on at, or None for the next.
 The ALU table of arena pointers: any binary operation of either width with an arena operand gives
 an arena pointer; 32-bit moves, sign extensions, negation and byte swaps give scalars.
 """
 
-import operator
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from workbench import isa
+from workbench.contexts import field_of
+from workbench.declarations import MapDefinition
 from workbench.isa import Op
-from workbench.verifier import domain, facts
+from workbench.verifier import branches, facts, numbers, stack
+from workbench.verifier.arithmetic import byte_order, compute
+from workbench.verifier.branching import branch
 from workbench.verifier.domain import (
     ANY_SCALAR,
     ARENA,
     ARENA_POINTER,
     CTX,
+    DELTA_32,
+    DELTA_64,
     FUNC,
     MAP,
-    MASK,
-    MEM,
-    POINTERS,
+    MAP_VALUE,
+    NOTHING,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    PACKETS,
     SCALAR,
     STACK,
-    UNSET,
-    Frame,
-    State,
+    WITH_DELTA,
     Value,
-    assign,
     scalar,
-    signed,
 )
-from workbench.verifier.facts import Instruction, Setting
+from workbench.verifier.facts import Instruction
+from workbench.verifier.numbers import S32_MAX, S32_MIN, Number
+from workbench.verifier.pointers import move
 
-CALLER_SAVED = (UNSET,) * 5
-WORD = (1 << 32) - 1
+if TYPE_CHECKING:
+    from workbench.verifier.path import Path
 
-
-def transfer(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    """Return the state after the instruction at slot `pc`, whose facts hold in `state`."""
-    return TRANSFERS[i.op](i, pc, state, setting)
-
-
-def _shift_right_signed(bits: int) -> Callable[[int, int], int]:
-    return lambda a, b: signed(a, bits) >> b
-
-
-_FOLDS: dict[int, Callable[[int, int], int]] = {}
-for _bits in (64, 32):
-    _FOLDS |= {
-        int(Op[f"ADD{_bits}"]): operator.add,
-        int(Op[f"SUB{_bits}"]): operator.sub,
-        int(Op[f"MUL{_bits}"]): operator.mul,
-        int(Op[f"OR{_bits}"]): operator.or_,
-        int(Op[f"AND{_bits}"]): operator.and_,
-        int(Op[f"XOR{_bits}"]): operator.xor,
-        int(Op[f"LSH{_bits}"]): operator.lshift,
-        int(Op[f"RSH{_bits}"]): operator.rshift,
-        int(Op[f"ARSH{_bits}"]): _shift_right_signed(_bits),
-    }
-"""Operations on two constants, before truncation.
-
-Division, and shifts by the width or more, are left unknown as in Linux 6.18.
-"""
-_SHIFTS = frozenset(int(op) for op in facts.SHIFTS)
-
-
-def fold(op: int, left: int, right: int) -> Value:
-    """Compute a binary operation on constants of 64 unsigned bits."""
-    function = _FOLDS.get(op)
-    mask = WORD if op >= Op.ADD32 else MASK
-    right &= mask
-    if function is None or (op in _SHIFTS and right >= facts.SHIFTS[Op(op)]):
-        return ANY_SCALAR
-    return Value(SCALAR, function(left & mask, right) & mask)
-
-
-def operand(i: Instruction, registers: tuple[Value, ...]) -> Value:
-    """The second operand of arithmetic, a comparison or a store."""
-    return scalar(i.imm) if i.src == isa.ZERO else registers[i.src]
-
-
-def _binary(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    registers = state[-1].registers
-    return assign(state, i.dst, binary(i.op, registers[i.dst], operand(i, registers)))
-
-
-def binary(op: int, left: Value, right: Value) -> Value:
-    """Apply the ALU table to two values."""
-    if left.kinds == SCALAR == right.kinds:
-        if left.number is None or right.number is None:
-            return ANY_SCALAR
-        return fold(op, left.number, right.number)
-    arena = (left.kinds | right.kinds) & ARENA
-    first, second = left.kinds & ~ARENA, right.kinds & ~ARENA
-    if not first or not second:
-        return ARENA_POINTER
-    if arena:  # some paths bring arena pointers, the others something without a known number
-        return Value(_kinds_without_arena(op, first, second) | ARENA)
-    return _move_pointer(op, left, right)
-
-
-def _kinds_without_arena(op: int, first: int, second: int) -> int:
-    if op in (Op.ADD64, Op.SUB64) and not (first & POINTERS and second & POINTERS):
-        return first | second if (first | second) == SCALAR else (first | second) & ~SCALAR
-    return SCALAR
-
-
-def _move_pointer(op: int, left: Value, right: Value) -> Value:
-    """A pointer plus or minus a number stays in its memory; other operations make numbers."""
-    if op == Op.ADD64 and right.kinds & POINTERS:
-        left, right = right, left
-    if op not in (Op.ADD64, Op.SUB64) or right.kinds & POINTERS:
-        return ANY_SCALAR
-    if left.kinds == MAP:
-        return left if right.number == 0 else ANY_SCALAR
-    if left.number is None or right.number is None:
-        return Value(left.kinds | right.kinds & ~SCALAR, None, left.frame)
-    distance = signed(right.number, 64)
-    number = left.number + (distance if op == Op.ADD64 else -distance)
-    return Value(left.kinds, number, left.frame)
-
-
-def _move(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    return assign(state, i.dst, operand(i, state[-1].registers))
-
-
-_MOVES = {
-    int(Op.MOV32): (32, 32, False),
-    int(Op.MOVSX8_64): (8, 64, True),
-    int(Op.MOVSX16_64): (16, 64, True),
-    int(Op.MOVSX32_64): (32, 64, True),
-    int(Op.MOVSX8_32): (8, 32, True),
-    int(Op.MOVSX16_32): (16, 32, True),
+Transfer = Callable[[Instruction, "Path"], int | None]
+_TO_32_BITS = Op.ADD32 - Op.ADD64
+_SUMS = {
+    int(Op.ADD64): (1, 64, DELTA_64),
+    int(Op.SUB64): (-1, 64, DELTA_64),
+    int(Op.ADD32): (1, 32, DELTA_32),
+    int(Op.SUB32): (-1, 32, DELTA_32),
 }
-"""Moves that keep only part of a register: bits read, bits written, whether the sign extends."""
+"""Operations that keep a number linked to what it was copied from."""
+_LAST_64 = int(Op.ARSH64)
 
 
-def _narrow_move(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    value = operand(i, state[-1].registers)
-    if value.kinds != SCALAR or value.number is None:
-        return assign(state, i.dst, ANY_SCALAR)
-    read, written, extends = _MOVES[i.op]
-    number = signed(value.number, read) if extends else value.number
-    return assign(state, i.dst, scalar(number & ((1 << written) - 1)))
+def operand(i: Instruction, path: "Path") -> Value:
+    """The second operand of arithmetic, a comparison or a store."""
+    return scalar(i.imm) if i.src == isa.ZERO else path.registers[i.src]
 
 
-def _negate(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    value = state[-1].registers[i.dst]
-    if value.kinds != SCALAR or value.number is None:
-        return assign(state, i.dst, ANY_SCALAR)
-    return assign(state, i.dst, scalar(-value.number & (WORD if i.op == Op.NEG32 else MASK)))
+def _binary(i: Instruction, path: "Path") -> None:
+    registers = path.registers
+    left, right = registers[i.dst], operand(i, path)
+    if left.kind == SCALAR == right.kind:
+        registers[i.dst] = _numbers(i, path, left, right)
+    elif ARENA in (left.kind, right.kind):
+        registers[i.dst] = ARENA_POINTER
+        if i.op <= _LAST_64:
+            path.arithmetic.add(path.pc)
+    else:
+        registers[i.dst] = _pointer(i, path, left, right)
 
 
-def _unknown(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    return assign(state, i.dst, ANY_SCALAR)
+def _numbers(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
+    """Two numbers; one that another is the copy of stays linked to it while a constant is added."""
+    op = i.op
+    if op <= _LAST_64:
+        path.plain.add(path.pc)
+        if path.pc in path.mixed:  # runs in 32 bits, as arena pointers come here too
+            return Value(SCALAR, compute(op + _TO_32_BITS, left.number, right.number))
+    number = compute(op, left.number, right.number)
+    if left.id and op in _SUMS and not left.id & WITH_DELTA:
+        sign, bits, link = _SUMS[op]
+        delta = _known(right.number, bits)
+        if bits == 32 and left.number.width > 32:
+            delta = None
+        if delta is not None and S32_MIN <= sign * delta <= S32_MAX:
+            return Value(SCALAR, number, sign * delta, left.id | link)
+    return Value(SCALAR, number)
 
 
-def _cast_kern(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    return assign(state, i.dst, ARENA_POINTER)
+def _known(n: Number, bits: int) -> int | None:
+    """The operand as a signed number of so many bits, if it is known and fits into 32."""
+    if n.mask & (1 << bits) - 1:
+        return None
+    delta = numbers.signed(n.value, bits)
+    return delta if S32_MIN <= delta <= S32_MAX else None
 
 
-def _nothing(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    return state
-
-
-def _load(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    return assign(state, i.dst, _loaded(i, state, state[-1].registers[i.src]))
-
-
-def _loaded(i: Instruction, state: State, base: Value) -> Value:
-    """Only a whole stack slot keeps what was spilled into it."""
-    if base.kinds != STACK or base.number is None or facts.BYTES[Op(i.op)] < 8 or base.frame < 0:
+def _pointer(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
+    """A pointer and a number; the number mattered."""
+    if left.kind != SCALAR and right.kind != SCALAR:
         return ANY_SCALAR
-    return state[base.frame].slots.get(base.number + i.off, ANY_SCALAR)
+    exchanged = left.kind == SCALAR
+    pointer, number = (right, left) if exchanged else (left, right)
+    if i.src != isa.ZERO:
+        path.rely(i.dst if exchanged else i.src)
+    moved = move(i.op, i.dst, pointer, number.number, exchanged)
+    assert isinstance(moved, Value)
+    if moved.kind in PACKETS and moved.off == pointer.off and not _fixed(number.number):
+        forward = i.op == Op.ADD64 or number.number.smin < 0
+        return moved._replace(id=path.new_id(), about=0 if forward else moved.about)
+    return moved
 
 
-def _store(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    registers = state[-1].registers
-    value = operand(i, registers) if facts.BYTES[Op(i.op)] == 8 else ANY_SCALAR
-    return _stored(i, state, registers[i.dst], value)
+def _fixed(number: Number) -> bool:
+    return number.known
 
 
-def _stored(i: Instruction, state: State, base: Value, value: Value) -> State:
-    """A store through a pointer that may lead to any stack slot forgets them all."""
-    if base.kinds != STACK:
-        harmless = not base.kinds & ~(ARENA | CTX | MEM)
-        return state if harmless else domain.forget_slots(state)
-    if base.number is None or base.frame < 0:
-        return domain.forget_slots(state)
-    offset = base.number + i.off
-    if offset & 7 and facts.BYTES[Op(i.op)] == 8:  # reaches two slots (type raw only)
-        state = domain.store_slot(state, base.frame, (offset & ~7) + 8, ANY_SCALAR)
-        value = ANY_SCALAR
-    return domain.store_slot(state, base.frame, offset & ~7, value)
+def _unknown(i: Instruction, path: "Path") -> None:
+    path.registers[i.dst] = ANY_SCALAR
 
 
-def _update(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    base = state[-1].registers[i.dst]
-    loaded = _loaded(i, state, base)
-    state = _stored(i, state, base, ANY_SCALAR)
-    if i.op not in facts.FETCHES:
-        return state
+def _byte_order(i: Instruction, path: "Path") -> None:
+    value = path.registers[i.dst]
+    if i.op == Op.LE64 and value.kind == SCALAR:
+        return
+    known = value.kind == SCALAR
+    path.registers[i.dst] = Value(SCALAR, byte_order(i.op, value.number)) if known else ANY_SCALAR
+
+
+def _negate(i: Instruction, path: "Path") -> None:
+    value = path.registers[i.dst]
+    known = value.kind == SCALAR
+    number = compute(i.op, value.number, value.number) if known else numbers.UNKNOWN
+    path.registers[i.dst] = Value(SCALAR, number)
+
+
+def _move(i: Instruction, path: "Path") -> None:
+    if i.src == isa.ZERO:
+        path.registers[i.dst] = scalar(i.imm)
+    else:
+        path.registers[i.dst] = path.name_scalar(i.src)
+
+
+def _move32(i: Instruction, path: "Path") -> None:
+    if i.src == isa.ZERO:
+        path.registers[i.dst] = scalar(i.imm & 0xFFFFFFFF)
+        return
+    value = path.registers[i.src]
+    if value.kind != SCALAR:
+        number = numbers.low_word(numbers.UNKNOWN)
+        path.registers[i.dst] = Value(SCALAR, number)
+        return
+    if value.number.width <= 32:
+        value = path.name_scalar(i.src)
+    else:
+        value = value._replace(id=0, off=0)
+    path.registers[i.dst] = value._replace(number=numbers.low_word(value.number))
+
+
+_EXTENSIONS: dict[int, tuple[Callable[[Number, int], Number], int]] = {
+    int(Op.MOVSX8_64): (numbers.extended, 8),
+    int(Op.MOVSX16_64): (numbers.extended, 16),
+    int(Op.MOVSX32_64): (numbers.extended, 32),
+    int(Op.MOVSX8_32): (numbers.extended32, 8),
+    int(Op.MOVSX16_32): (numbers.extended32, 16),
+}
+
+
+def _extend(i: Instruction, path: "Path") -> None:
+    function, bits = _EXTENSIONS[i.op]
+    value = operand(i, path)
+    if value.kind != SCALAR:
+        wide = function is numbers.extended
+        number = numbers.UNKNOWN if wide else numbers.low_word(numbers.UNKNOWN)
+        path.registers[i.dst] = Value(SCALAR, number)
+        return
+    if i.src != isa.ZERO and value.number.umax < 1 << (bits - 1):
+        value = path.name_scalar(i.src)
+    else:
+        value = value._replace(id=0, off=0)
+    path.registers[i.dst] = value._replace(number=function(value.number, bits))
+
+
+def _cast_kern(i: Instruction, path: "Path") -> None:
+    path.registers[i.dst] = ARENA_POINTER
+
+
+def _nothing(i: Instruction, path: "Path") -> None:
+    return None
+
+
+def _goto(i: Instruction, path: "Path") -> int:
+    return path.pc + 1 + i.off
+
+
+def _may_goto(i: Instruction, path: "Path") -> int:
+    """Both ways; the one that goes on is explored later, with loop counters widened."""
+    return path.fork_loop(path.pc + 1, path.pc + 1 + i.off)
+
+
+def _load(i: Instruction, path: "Path") -> None:
+    base = path.registers[i.src]
+    path.note_access(i.src)
+    value = _loaded(i, path, base)
+    size = facts.BYTES[Op(i.op)]
+    if size < 8 and value.kind == SCALAR:
+        signed = Op.LDXS8 <= i.op <= Op.LDXS32
+        narrow = numbers.extended if signed else numbers.truncated
+        value = value._replace(number=narrow(value.number, 8 * size))
+    path.registers[i.dst] = value
+
+
+def _loaded(i: Instruction, path: "Path", base: Value) -> Value:
+    """What memory holds: only stacks, contexts and read-only maps tell."""
+    size = facts.BYTES[Op(i.op)]
+    if base.kind == STACK:
+        return stack.load(path, base, base.off + i.off, size)
+    if base.kind == CTX:
+        field = field_of(path.setting.type, i.off, size, False)
+        return _PACKET_FIELDS.get(field.loads if field else "", ANY_SCALAR)
+    if base.kind == MAP_VALUE and base.number.known:
+        return _constant_in_map(base.about, base.off + i.off + base.number.value, size, i.op)
+    return ANY_SCALAR
+
+
+_PACKET_FIELDS = {
+    "packet": Value(PACKET, about=0),
+    "packet_end": Value(PACKET_END),
+    "packet_meta": Value(PACKET_META, about=0),
+}
+
+
+def _constant_in_map(row: MapDefinition, at: int, size: int, op: int) -> Value:
+    """The content of a map that neither programs nor users can change."""
+    if not row.frozen or row.type != "array" or row.max_entries != 1:
+        return ANY_SCALAR
+    content = row.initial.ljust(row.value_size, b"\0")[at : at + size]
+    signed = Op.LDXS8 <= op <= Op.LDXS32
+    return scalar(int.from_bytes(content, "little", signed=signed))
+
+
+def _store(i: Instruction, path: "Path") -> None:
+    base = path.registers[i.dst]
+    path.note_access(i.dst)
+    if base.kind == STACK:
+        register = -1 if i.src == isa.ZERO else i.src
+        size = facts.BYTES[Op(i.op)]
+        stack.store(path, base, base.off + i.off, size, register, operand(i, path))
+
+
+def _update(i: Instruction, path: "Path") -> None:
+    """Atomic read-modify-write: a load and a store of something."""
+    base = path.registers[i.dst]
+    path.note_access(i.dst)
+    size, fetches = facts.BYTES[Op(i.op)], i.op in facts.FETCHES
     result = 0 if i.op in (Op.CMPXCHG32, Op.CMPXCHG64) else i.src
-    return assign(state, result, loaded)
+    loaded = ANY_SCALAR
+    if base.kind == STACK:
+        loaded = stack.load(path, base, base.off + i.off, size, fetches)
+        stack.store(path, base, base.off + i.off, size, -1, ANY_SCALAR)
+    if fetches:
+        if size < 8 and loaded.kind == SCALAR:
+            loaded = loaded._replace(number=numbers.truncated(loaded.number, 8 * size))
+        path.registers[result] = loaded
 
 
-def _wide(i: Instruction, pc: int, state: State, setting: Setting) -> State:
+def _wide(i: Instruction, path: "Path") -> int:
+    kind, name = path.setting.names.get(path.pc, ("", ""))
+    row = path.setting.maps.get(name)
     if i.op == Op.LD_IMM64:
-        return assign(state, i.dst, scalar(i.imm))
-    if i.op in (Op.LD_MAP_FD, Op.LD_MAP_IDX):
-        return assign(state, i.dst, Value(MAP))
-    if i.op == Op.LD_FUNC:
-        return assign(state, i.dst, Value(FUNC, pc + 1 + i.off))
-    return assign(state, i.dst, ANY_SCALAR)  # an address in the arena is a number to the verifier
+        value = scalar(i.imm)
+    elif i.op == Op.LD_FUNC:
+        value = Value(FUNC, about=path.pc + 1 + i.off)
+    elif i.op in (Op.LD_MAP_FD, Op.LD_MAP_IDX):
+        value = Value(MAP, about=row or ARENA_MAP)
+    elif kind == "map" and row is not None:
+        value = Value(MAP_VALUE, off=i.imm >> 32 & 0xFFFFFFFF, about=row)
+    else:
+        value = ANY_SCALAR  # an address in the arena is a number to the verifier
+    path.registers[i.dst] = value
+    return path.pc + 2
 
 
-def _call(i: Instruction, pc: int, state: State, setting: Setting) -> State:
-    """A helper, kfunc or packet load answers in r0; Linux forgets r1 to r5, `raw` keeps them."""
-    if setting.raw:
-        return assign(state, 0, ANY_SCALAR)
-    _, name = setting.names.get(pc, ("", ""))
-    answer = UNSET if name in facts.NO_RESULT else ANY_SCALAR
-    registers, slots = state[-1]
-    return (*state[:-1], Frame((answer, *CALLER_SAVED, *registers[6:]), slots))
+ARENA_MAP = MapDefinition("", "arena")
 
 
-TRANSFERS = {int(op): _nothing for op in Op}
+def _packet_load(i: Instruction, path: "Path") -> None:
+    """Loads through a function call: r1 to r5 are lost."""
+    path.registers[0:6] = [ANY_SCALAR] + [NOTHING] * 5
+
+
+TRANSFERS: dict[int, Transfer] = {int(op): _nothing for op in Op}
 for _ops, _function in (
     (facts.ALU_BINARY, _binary),
-    (facts.UNARY, _unknown),
+    (facts.UNARY, _byte_order),
     ((Op.NEG64, Op.NEG32), _negate),
-    (facts.MOVES, _narrow_move),
+    (_EXTENSIONS, _extend),
     ((Op.MOV64,), _move),
+    ((Op.MOV32,), _move32),
     ((Op.CAST_KERN,), _cast_kern),
     ((Op.CAST_USER,), _unknown),
+    ((Op.JA, Op.JA32), _goto),
+    ((Op.MAY_GOTO,), _may_goto),
+    (branches.COMPARISONS, branch),
     (facts.LOADS, _load),
     (facts.STORES, _store),
     (facts.UPDATES, _update),
     (isa.WIDE, _wide),
-    (facts.PACKET_LOADS, _call),
-    ((Op.CALL_HELPER, Op.CALL_KFUNC), _call),
+    (facts.PACKET_LOADS, _packet_load),
 ):
     TRANSFERS |= {int(op): _function for op in _ops}
-
-_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
-    "JEQ": operator.eq,
-    "JNE": operator.ne,
-    "JGT": operator.gt,
-    "JGE": operator.ge,
-    "JLT": operator.lt,
-    "JLE": operator.le,
-    "JSET": lambda a, b: bool(a & b),
-    "JSGT": operator.gt,
-    "JSGE": operator.ge,
-    "JSLT": operator.lt,
-    "JSLE": operator.le,
-}
-
-
-def jumps(i: Instruction, state: State) -> bool | None:
-    """Whether a conditional jump is taken; None when both ways are possible."""
-    registers = state[-1].registers
-    left, right = registers[i.dst], operand(i, registers)
-    if left.kinds != SCALAR or right.kinds != SCALAR or left.number is None or right.number is None:
-        return None
-    name = Op(i.op).name
-    bits = int(name[-2:])
-    mask = (1 << bits) - 1
-    a, b = left.number & mask, right.number & mask
-    if name.startswith("JS") and name[:4] != "JSET":
-        a, b = signed(a, bits), signed(b, bits)
-    return _COMPARISONS[name[:-2]](a, b)
