@@ -1,11 +1,15 @@
-"""BTF, the type information of BPF objects: what maps, variables and structures look like.
+"""BTF, the type information of BPF objects and of Linux: types by number and by name.
 
-Source: Documentation/bpf/btf.rst, sections 2 (types) and 4 (.BTF.ext).
+Only an index is made of the types at first; each is read when it is asked for, since Linux has
+150,000. Source: Documentation/bpf/btf.rst, section 2.
 """
 
+import re
 import struct
 from enum import IntEnum
 from typing import NamedTuple
+
+import numpy as np
 
 from workbench.errors import WorkbenchError
 
@@ -21,27 +25,36 @@ class Kind(IntEnum):
     FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(16, 20)
 
 
-# Bytes after the three common words: fixed, and for each counted member.
-_FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
-_PER_MEMBER = {Kind.STRUCT: 12, Kind.UNION: 12, Kind.ENUM: 8, Kind.FUNC_PROTO: 8}
-_PER_MEMBER |= {Kind.DATASEC: 12, Kind.ENUM64: 12}
-_TRANSPARENT = (Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG)
-_SIGNED = 1
+# 32-bit words after the three common ones: fixed, and for each counted member.
+FIXED = {Kind.INT: 1, Kind.ARRAY: 3, Kind.VAR: 1, Kind.DECL_TAG: 1}
+PER_MEMBER = {Kind.STRUCT: 3, Kind.UNION: 3, Kind.ENUM: 2, Kind.FUNC_PROTO: 2}
+PER_MEMBER |= {Kind.DATASEC: 3, Kind.ENUM64: 3}
+COMPOSITE = (Kind.STRUCT, Kind.UNION)
+ENUMERATIONS = (Kind.ENUM, Kind.ENUM64)
+TRANSPARENT = (Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG)
+_SIZED = (Kind.INT, *COMPOSITE, *ENUMERATIONS, Kind.DATASEC, Kind.FLOAT)
+_SIGNED, _BOOLEAN = 1 << 24, 4 << 24  # in the extra word of an INT
+STATIC, GLOBAL, EXTERN = range(3)  # linkage of variables and functions
 
 
 class Member(NamedTuple):
-    """A field of a structure or union, or a variable of a section; `bits` > 0 in bit fields."""
+    """A part of a type: field, parameter, enumerator, or a variable of a section.
+
+    `bits` > 0 is the width of a bit field; `value` is an enumerator's number.
+    """
 
     name: str
-    type: int
-    bit_offset: int
+    type: int = 0
+    bit_offset: int = 0
     bits: int = 0
+    value: int = 0
 
 
 class Type(NamedTuple):
     """A type. `size` is in bytes (kinds with a size), `target` the number of a referred type.
 
-    `length` is an array's length; `values` an enumeration's numbers; `signed` of integers.
+    `length` is an array's length. `flag` and `extra` are what the kinds say in their own ways:
+    `signed`, `boolean`, `linkage` and `component` read them.
     """
 
     kind: Kind
@@ -50,41 +63,63 @@ class Type(NamedTuple):
     target: int = 0
     length: int = 0
     members: tuple[Member, ...] = ()
-    values: tuple[int, ...] = ()
-    signed: bool = False
+    flag: bool = False
+    extra: int = 0
 
+    @property
+    def signed(self) -> bool:
+        """Whether numbers of this type may be negative."""
+        return bool(self.extra & _SIGNED) if self.kind == Kind.INT else self.flag
 
-class Line(NamedTuple):
-    """The source of the instruction at byte `offset` of a section."""
+    @property
+    def boolean(self) -> bool:
+        """Whether this is _Bool."""
+        return self.kind == Kind.INT and bool(self.extra & _BOOLEAN)
 
-    section: str
-    offset: int
-    file: str
-    line: int
-    text: str
+    @property
+    def linkage(self) -> int:
+        """STATIC, GLOBAL or EXTERN, of functions and variables."""
+        return self.extra
+
+    @property
+    def component(self) -> int:
+        """Which parameter or member a declaration tag is about, -1 for the whole."""
+        return self.extra
 
 
 class Types:
-    """All types of an object; number 0 is void."""
+    """All types of an object or of Linux; number 0 is void."""
 
-    def __init__(self, types: list[Type], strings: bytes) -> None:
-        self._types = types
+    def __init__(self, body: bytes, strings: bytes) -> None:
+        if len(body) % 4:
+            raise WorkbenchError(".BTF: the types are cut short")
+        self._words = np.frombuffer(body, "<u4")
         self._strings = strings
+        self._starts = np.array(_starts(self._words), np.int64)
+        self._names = self._words[self._starts]
+        self._kinds = self._words[self._starts + 1] >> 24 & 31
+        self._read: dict[int, Type] = {0: Type(Kind.VOID, "void")}
 
     def __len__(self) -> int:
-        return len(self._types)
+        return len(self._starts) + 1
 
     def __getitem__(self, number: int) -> Type:
-        if not 0 <= number < len(self._types):
-            raise WorkbenchError(f"BTF: there is no type {number}")
-        return self._types[number]
+        if number not in self._read:
+            if not 0 <= number < len(self):
+                raise WorkbenchError(f"BTF: there is no type {number}")
+            self._read[number] = self._type(int(self._starts[number - 1]))
+        return self._read[number]
 
     def resolve(self, number: int) -> Type:
         """Look through typedefs, qualifiers and tags."""
+        return self[self.strip(number)]
+
+    def strip(self, number: int) -> int:
+        """The number of what is behind typedefs, qualifiers and tags."""
         for _ in range(MAX_DEPTH):
             type = self[number]
-            if type.kind not in _TRANSPARENT:
-                return type
+            if type.kind not in TRANSPARENT:
+                return number
             number = type.target
         raise WorkbenchError("BTF: types refer to each other without end")
 
@@ -100,41 +135,138 @@ class Types:
             number, count = type.target, count * type.length
         raise WorkbenchError("BTF: arrays contain each other without end")
 
-    def named(self, kind: Kind, name: str) -> int | None:
-        """The number of the first type of a kind and name."""
-        for number, type in enumerate(self._types):
-            if type.kind == kind and type.name == name:
-                return number
-        return None
+    def called(self, name: str, *kinds: Kind) -> list[int]:
+        """The numbers of all types of these kinds (of any, without) that have a name."""
+        return self._at(self._places(b"\0" + name.encode() + b"\0"), kinds)
+
+    def flavours(self, name: str, *kinds: Kind) -> list[int]:
+        """The same for NAME and every NAME___FLAVOUR."""
+        found = self._at(self._places(b"\0" + name.encode() + b"___"), kinds)
+        found = [number for number in found if essential(self[number].name) == name]
+        return sorted(self.called(name, *kinds) + found)
+
+    def _places(self, sought: bytes) -> list[int]:
+        """Offsets of the strings that begin after the zero byte in `sought`."""
+        places, at = [], -1
+        while (at := self._strings.find(sought, at + 1)) >= 0:
+            places.append(at + 1)
+        return places
+
+    def _at(self, places: list[int], kinds: tuple[Kind, ...]) -> list[int]:
+        """The types of these kinds whose names are at these offsets of the string section."""
+        if not places:
+            return []
+        found = (np.flatnonzero(np.isin(self._names, places)) + 1).tolist()
+        return [number for number in found if not kinds or self._kinds[number - 1] in kinds]
+
+    def of_kind(self, *kinds: Kind) -> list[int]:
+        """The numbers of all types of these kinds."""
+        found = np.isin(self._kinds, [int(kind) for kind in kinds])
+        return [int(number) for number in np.flatnonzero(found) + 1]
 
     def structure(self, name: str) -> Type:
         """The structure or union called `name`; raises WorkbenchError with the names there are."""
+        return self[self.number_of(name)]
+
+    def number_of(self, name: str) -> int:
+        """The number of the structure or union called `name`, or of a typedef of one."""
         plain = name.removeprefix("struct ").removeprefix("union ")
-        both = (Kind.STRUCT, Kind.UNION)
-        for type in self._types:
-            if type.kind in both and type.name == plain:
-                return type
-        known = sorted({type.name for type in self._types if type.kind in both and type.name})
-        raise WorkbenchError(f"no structure '{plain}'; there is {', '.join(known) or 'none'}")
+        if found := self.called(plain, *COMPOSITE):
+            return found[0]
+        for number in self.called(plain, Kind.TYPEDEF):
+            if self.resolve(number).kind in COMPOSITE:
+                return self.strip(number)
+        if self.called(plain, Kind.FWD):
+            raise WorkbenchError(
+                f"the compiler left out what '{plain}' consists of, as only members point to it; "
+                f"say KEEP_TYPE(struct {plain}); in the source (arena.h)"
+            )
+        known = sorted({self[number].name for number in self.of_kind(*COMPOSITE)} - {""})
+        raise WorkbenchError(f"no structure '{plain}'; there is {', '.join(known[:20]) or 'none'}")
 
     def section(self, name: str) -> Type:
         """The variables of an ELF section; without members if BTF says nothing about it."""
-        number = self.named(Kind.DATASEC, name)
-        return Type(Kind.DATASEC, name) if number is None else self[number]
+        found = self.called(name, Kind.DATASEC)
+        return self[found[0]] if found else Type(Kind.DATASEC, name)
 
     def text(self, offset: int) -> str:
         """The string at an offset of the string section."""
-        return _string(self._strings, offset)
+        end = self._strings.find(b"\0", offset)
+        if not 0 <= offset < len(self._strings) or end < 0:
+            raise WorkbenchError(f"BTF: there is no string at {offset}")
+        return self._strings[offset:end].decode("utf-8", "replace")
+
+    def _type(self, at: int) -> Type:
+        """Read the type at a word.
+
+        Words: name, info (kind in bits 24-28, flag in bit 31, member count in the low half), and
+        size or target; then those of its kind.
+        """
+        name, info, last = self._words[at : at + 3].tolist()
+        kind, flag, count = Kind(info >> 24 & 31), bool(info >> 31), info & 0xFFFF
+        end = at + 3 + FIXED.get(kind, 0)
+        extra = self._words[at + 3 : end].tolist()
+        sized = kind in _SIZED
+        width = PER_MEMBER.get(kind, 0)
+        rows = self._words[end : end + width * count].reshape(count, width).tolist()
+        type = Type(
+            kind,
+            self.text(name),
+            size=last if sized else 0,
+            target=0 if sized else last,
+            members=tuple(self._member(kind, flag, row) for row in rows) if width else (),
+            flag=flag,
+        )
+        if kind == Kind.ARRAY:
+            return type._replace(target=extra[0], length=extra[2], extra=extra[1])
+        if kind == Kind.FUNC:
+            return type._replace(extra=count)
+        if kind == Kind.DECL_TAG:
+            return type._replace(extra=extra[0] - (1 << 32 if extra[0] >> 31 else 0))
+        return type._replace(extra=extra[0]) if extra else type
+
+    def _member(self, kind: Kind, flag: bool, row: list[int]) -> Member:
+        """Read a member; with `flag`, an offset word holds a field's width in its upper byte."""
+        if kind == Kind.DATASEC:
+            return Member("", row[0], 8 * row[1], 8 * row[2])
+        name = self.text(row[0])
+        if kind in ENUMERATIONS:
+            bits = 32 * (len(row) - 1)
+            value = row[1] | (row[2] << 32 if bits == 64 else 0)
+            return Member(name, value=value - (1 << bits if flag and value >> bits - 1 else 0))
+        if kind == Kind.FUNC_PROTO:
+            return Member(name, row[1])
+        bits = row[2] >> 24 if flag else 0
+        return Member(name, row[1], row[2] & 0xFFFFFF if flag else row[2], bits)
 
 
-def _string(strings: bytes, offset: int) -> str:
-    end = strings.find(b"\0", offset)
-    if not 0 <= offset < len(strings) or end < 0:
-        raise WorkbenchError(f"BTF: there is no string at {offset}")
-    return strings[offset:end].decode("utf-8", "replace")
+_FLAVOUR = re.compile(r"^(.*[^_])___[^_].*$", re.DOTALL)
 
 
-def _header(content: bytes, what: str) -> tuple[int, ...]:
+def essential(name: str) -> str:
+    """A name without its flavour: task_struct___old is another version of task_struct."""
+    found = _FLAVOUR.match(name)
+    return found[1] if found else name
+
+
+def _starts(words: np.ndarray) -> list[int]:
+    """The first word of each type; raises WorkbenchError where they do not fit together."""
+    all, at, starts = words.tolist(), 0, []
+    fixed = [FIXED.get(kind, 0) + 3 for kind in Kind]
+    per_member = [PER_MEMBER.get(kind, 0) for kind in Kind]
+    while at < len(all):
+        starts.append(at)
+        info = all[at + 1] if at + 1 < len(all) else 0
+        kind = info >> 24 & 31
+        if not 0 < kind < len(fixed):
+            raise WorkbenchError(f".BTF: unknown kind of type {kind}")
+        at += fixed[kind] + per_member[kind] * (info & 0xFFFF)
+    if at > len(all):
+        raise WorkbenchError(f".BTF: type {len(starts)} is cut short")
+    return starts
+
+
+def header(content: bytes, what: str) -> tuple[int, ...]:
     """Check magic and length; returns the words from hdr_len on, as many as both forms share."""
     if len(content) < 24 or struct.unpack_from("<H", content)[0] != MAGIC:
         raise WorkbenchError(f"{what}: damaged, big-endian, or not BTF")
@@ -144,7 +276,8 @@ def _header(content: bytes, what: str) -> tuple[int, ...]:
     return words
 
 
-def _part(content: bytes, begin: int, size: int, what: str) -> bytes:
+def part(content: bytes, begin: int, size: int, what: str) -> bytes:
+    """A range of bytes that must be there."""
     if begin + size > len(content):
         raise WorkbenchError(f"{what}: cut short")
     return content[begin : begin + size]
@@ -153,102 +286,7 @@ def _part(content: bytes, begin: int, size: int, what: str) -> bytes:
 def read_btf(content: bytes) -> Types:
     """Read a .BTF section; b"" gives no types. Raises WorkbenchError for a damaged one."""
     if not content:
-        return Types([Type(Kind.VOID, "void")], b"\0")
-    length, types, types_size, strings, strings_size = _header(content, ".BTF")
-    body = _part(content, length + types, types_size, ".BTF")
-    names = _part(content, length + strings, strings_size, ".BTF")
-    found, at = [Type(Kind.VOID, "void")], 0
-    while at < len(body):
-        try:
-            type, at = _type(body, at, names)
-        except struct.error:
-            raise WorkbenchError(f".BTF: type {len(found)} is cut short") from None
-        found.append(type)
-    return Types(found, names)
-
-
-def _type(body: bytes, at: int, strings: bytes) -> tuple[Type, int]:
-    """Read the type at a byte; returns it and the byte after it.
-
-    Words: name, info (kind in bits 24-28, flag in bit 31, member count in the low half), and size
-    or target.
-    """
-    name, info, last = struct.unpack_from("<3I", body, at)
-    number, flag, count = info >> 24 & 31, info >> 31, info & 0xFFFF
-    if number not in Kind.__members__.values() or number == Kind.VOID:
-        raise WorkbenchError(f".BTF: unknown kind of type {number}")
-    kind = Kind(number)
-    at += 12
-    end = at + _FIXED.get(kind, 0) + _PER_MEMBER.get(kind, 0) * count
-    type = Type(kind, _string(strings, name), last, last)
-    if kind == Kind.INT:
-        encoding = struct.unpack_from("<I", body, at)[0] >> 24
-        type = type._replace(signed=bool(encoding & _SIGNED))
-    elif kind == Kind.ARRAY:
-        element, _, length = struct.unpack_from("<3I", body, at)
-        type = type._replace(target=element, length=length)
-    elif kind in (Kind.STRUCT, Kind.UNION):
-        type = type._replace(members=_members(body, at, count, bool(flag), strings))
-    elif kind == Kind.DATASEC:
-        rows = (struct.unpack_from("<3I", body, at + 12 * row) for row in range(count))
-        members = tuple(Member("", var, 8 * offset, 8 * size) for var, offset, size in rows)
-        type = type._replace(members=members)
-    elif kind in (Kind.ENUM, Kind.ENUM64):
-        type = type._replace(values=_values(body, at, count, kind), signed=bool(flag))
-    return type, end
-
-
-def _members(
-    body: bytes, at: int, count: int, bit_fields: bool, strings: bytes
-) -> tuple[Member, ...]:
-    """With `bit_fields`, an offset word holds the field's width in its upper byte."""
-    found = []
-    for row in range(count):
-        name, type, offset = struct.unpack_from("<3I", body, at + 12 * row)
-        bits = offset >> 24 if bit_fields else 0
-        offset = offset & 0xFFFFFF if bit_fields else offset
-        found.append(Member(_string(strings, name), type, offset, bits))
-    return tuple(found)
-
-
-def _values(body: bytes, at: int, count: int, kind: Kind) -> tuple[int, ...]:
-    if kind == Kind.ENUM:
-        return tuple(struct.unpack_from("<Ii", body, at + 8 * row)[1] for row in range(count))
-    rows = (struct.unpack_from("<3I", body, at + 12 * row) for row in range(count))
-    return tuple(low | high << 32 for _, low, high in rows)
-
-
-def read_lines(content: bytes, types: Types) -> list[Line]:
-    """Read the line table of a .BTF.ext section; raises WorkbenchError for a damaged one.
-
-    After the record size come blocks: section name, record count, records of (offset, file name,
-    text, line number << 10 | column).
-    """
-    if not content:
-        return []
-    length, _, _, begin, size = _header(content, ".BTF.ext")
-    table = _part(content, length + begin, size, ".BTF.ext")
-    if not table:
-        return []
-    try:
-        return _lines(table, types)
-    except struct.error:
-        raise WorkbenchError(".BTF.ext: the line table is cut short") from None
-
-
-def _lines(table: bytes, types: Types) -> list[Line]:
-    (record,) = struct.unpack_from("<I", table)
-    if record < 16:
-        raise WorkbenchError(f".BTF.ext: line records of {record} bytes")
-    found, at = [], 4
-    while at < len(table):
-        name, count = struct.unpack_from("<2I", table, at)
-        section = types.text(name)
-        at += 8
-        for _ in range(count):
-            offset, file, text, packed = struct.unpack_from("<4I", table, at)
-            path = types.text(file).removeprefix("./")
-            line = Line(section, offset, path, packed >> 10, types.text(text))
-            found.append(line)
-            at += record
-    return found
+        return Types(b"", b"\0")
+    length, types, types_size, strings, strings_size = header(content, ".BTF")
+    body = part(content, length + types, types_size, ".BTF")
+    return Types(body, part(content, length + strings, strings_size, ".BTF"))

@@ -12,32 +12,43 @@ from elftools.elf.sections import SymbolTableSection
 
 from workbench.errors import WorkbenchError
 
-SHF_EXECUTABLE = 0x4
-SHF_COMPRESSED = 0x800
+SHF_WRITABLE, SHF_ALLOCATED, SHF_EXECUTABLE, SHF_COMPRESSED = 0x1, 0x2, 0x4, 0x800
 MAX_SECTIONS = 10_000
+MAX_ZEROS = 1 << 26  # bytes of variables that the file does not store
 NOWHERE = -1  # section number of an undefined symbol
 ELSEWHERE = -2  # absolute and common symbols
 
 
 class Section(NamedTuple):
-    """A section: its content is b"" if the file stores none (`size` then says how much is zero)."""
+    """A section: its content is b"" if the file stores none; `size` then says how much is zero."""
 
     number: int
     name: str
     content: bytes
     size: int
-    executable: bool
+    executable: bool = False
+    allocated: bool = False
+    alignment: int = 1
 
 
 class Symbol(NamedTuple):
-    """A symbol at byte `value` of section `section`; kind is "func", "object", "section", ..."""
+    """A symbol at byte `value` of section `section`; kind is "func", "object", "section", ...
+
+    `binding` is "local", "global" or "weak"; other objects cannot see a `hidden` one once linked.
+    """
 
     name: str
     kind: str
     value: int
     size: int
     section: int
-    weak: bool
+    binding: str = "global"
+    hidden: bool = False
+
+    @property
+    def weak(self) -> bool:
+        """Whether it may be missing, or give way to another of its name."""
+        return self.binding == "weak"
 
 
 class Relocation(NamedTuple):
@@ -58,6 +69,11 @@ class Elf(NamedTuple):
     def named(self, name: str) -> Section | None:
         """The first section of a name."""
         return next((section for section in self.sections if section.name == name), None)
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a section, with the zeros that the file leaves out; b"" without one."""
+        section = self.named(name)
+        return section.content or bytes(section.size) if section else b""
 
 
 def read_elf(content: bytes) -> Elf:
@@ -106,21 +122,32 @@ def _section(index: int, section, content: bytes) -> Section:  # type: ignore[no
     """Cut out a section's bytes ourselves, so that no damaged size allocates memory."""
     begin, size = section["sh_offset"], section["sh_size"]
     flags = section["sh_flags"]
+    allocated, alignment = bool(flags & SHF_ALLOCATED), max(section["sh_addralign"], 1)
     if section["sh_type"] in ("SHT_NULL", "SHT_NOBITS"):
-        return Section(index, section.name, b"", size, False)
+        if allocated and size > MAX_ZEROS:
+            raise WorkbenchError(f"section '{section.name}' has {size} bytes; damaged?")
+        return Section(index, section.name, b"", size, False, allocated, alignment)
     if begin + size > len(content):
         raise WorkbenchError(f"section '{section.name}' ends beyond the file; it is cut short")
     stored = b"" if flags & SHF_COMPRESSED else content[begin : begin + size]
-    return Section(index, section.name, stored, size, bool(flags & SHF_EXECUTABLE))
+    executable = bool(flags & SHF_EXECUTABLE)
+    return Section(index, section.name, stored, size, executable, allocated, alignment)
 
 
 def _symbol(symbol) -> Symbol:  # type: ignore[no-untyped-def]
     where = symbol["st_shndx"]
     special = NOWHERE if where == "SHN_UNDEF" else ELSEWHERE
     kind = str(symbol["st_info"]["type"]).removeprefix("STT_").lower()
-    weak = symbol["st_info"]["bind"] == "STB_WEAK"
     section = where if isinstance(where, int) else special
-    return Symbol(symbol.name, kind, symbol["st_value"], symbol["st_size"], section, weak)
+    return Symbol(
+        symbol.name,
+        kind,
+        symbol["st_value"],
+        symbol["st_size"],
+        section,
+        str(symbol["st_info"]["bind"]).removeprefix("STB_").lower(),
+        symbol["st_other"]["visibility"] in ("STV_HIDDEN", "STV_INTERNAL"),
+    )
 
 
 def _named_by_section(symbol: Symbol, sections: tuple[Section, ...]) -> Symbol:
@@ -138,7 +165,7 @@ def _wanted(index: int, sections: tuple[Section, ...]) -> bool:
     if not 0 <= index < len(sections):
         raise WorkbenchError(f"relocations for section {index}, of {len(sections)}")
     section = sections[index]
-    return section.executable or section.name in (".maps", ".addr_space.1")
+    return section.executable or section.name == ".maps"
 
 
 def _relocations(  # type: ignore[no-untyped-def]
@@ -151,3 +178,14 @@ def _relocations(  # type: ignore[no-untyped-def]
             raise WorkbenchError(f"'{section.name}' names symbol {number}, of {len(symbols)}")
         found.append(Relocation(entry["r_offset"], entry["r_info_type"], symbols[number]))
     return tuple(found)
+
+
+def section_of(content: bytes, name: str) -> bytes:
+    """One section of an ELF file for any machine; raises WorkbenchError without it."""
+    try:
+        section = ELFFile(BytesIO(content)).get_section_by_name(name)
+        if section is not None:
+            return content[section["sh_offset"] : section["sh_offset"] + section["sh_size"]]
+    except Exception as error:  # pyelftools lets the errors of its parts through
+        raise WorkbenchError(f"damaged or not an ELF file: {error}") from None
+    raise WorkbenchError(f"there is no section {name}")

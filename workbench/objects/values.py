@@ -5,62 +5,111 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from workbench.errors import WorkbenchError
-from workbench.objects.btf import MAX_DEPTH, Kind, Member, Type, Types
+from workbench.objects.btf import COMPOSITE, ENUMERATIONS, MAX_DEPTH, Kind, Member, Type, Types
 
 Value = int | float | bytes | list | dict  # type: ignore[type-arg]
-_NUMBERS = (Kind.INT, Kind.PTR, Kind.ENUM, Kind.ENUM64)
+_NUMBERS = (Kind.INT, Kind.PTR, *ENUMERATIONS)
 _FLOATS = {4: "<f", 8: "<d"}
-_STRUCTURES = (Kind.STRUCT, Kind.UNION)
+_LIMIT = 1 << 20  # parts of one value
+_QUALIFIERS = {Kind.CONST: "const ", Kind.VOLATILE: "volatile ", Kind.RESTRICT: ""}
+_KEYWORDS = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}
 
 
 class Variable(NamedTuple):
-    """A global variable: `size` bytes at `offset` of the arena, of type number `type` (0: none)."""
+    """A global variable: `size` bytes at `offset` of a section, of type number `type` (0: none)."""
 
     name: str
     offset: int
     size: int
     type: int
+    section: str
 
 
-def decode(types: Types, number: int, content: bytes, depth: int = 0) -> Value:
-    """Turn bytes into int, float, bytes (character arrays), list or dict, by type."""
+def c_name(types: Types, number: int, depth: int = 0) -> str:
+    """How C writes a type: "struct node *", "unsigned int", "char[16]"."""
     if depth > MAX_DEPTH:
-        raise WorkbenchError("BTF: types contain each other without end")
-    type = types.resolve(number)
-    if type.kind in _STRUCTURES:
-        return {
-            member.name or f"+{member.bit_offset // 8}": _field(types, member, content, depth)
-            for member in type.members
-        }
-    if type.kind == Kind.ARRAY:
-        return _array(types, type, content, depth)
-    if type.kind == Kind.FLOAT and len(content) in _FLOATS:
-        return float(struct.unpack(_FLOATS[len(content)], content)[0])
-    if type.kind in _NUMBERS:
-        return int.from_bytes(content[:8], "little", signed=type.signed)
-    return content
+        raise WorkbenchError("BTF: types refer to each other without end")
+    type = types[number]
+    if type.kind in (Kind.PTR, Kind.ARRAY, Kind.TYPE_TAG, *_QUALIFIERS):
+        target = c_name(types, type.target, depth + 1)
+        if type.kind == Kind.PTR:
+            return f"{target}*" if target.endswith("*") else f"{target} *"
+        return f"{target}[{type.length}]" if type.kind == Kind.ARRAY else (
+            _QUALIFIERS.get(type.kind, "") + target
+        )  # fmt: skip
+    if type.kind == Kind.FWD:
+        return ("union " if type.flag else "struct ") + type.name
+    if type.kind == Kind.FUNC_PROTO:
+        return "function"
+    return _KEYWORDS.get(type.kind, "") + (type.name or "(anonymous)")
 
 
-def _field(types: Types, member: Member, content: bytes, depth: int) -> Value:
-    """A member's value; bit fields count from the lowest bit of the structure's bytes."""
-    if member.bits:
-        return int.from_bytes(content, "little") >> member.bit_offset & (1 << member.bits) - 1
-    start = member.bit_offset // 8
-    part = content[start : start + types.size(member.type)]
-    return decode(types, member.type, part, depth + 1)
+class _Decoder:
+    """Turns bytes into values, of which it makes no more than a limited number."""
 
+    def __init__(self, types: Types) -> None:
+        self.types = types
+        self.left = _LIMIT
 
-def _array(types: Types, type: Type, content: bytes, depth: int) -> Value:
-    element, size = types.resolve(type.target), types.size(type.target)
-    if element.kind == Kind.INT and element.name == "char":
+    def decode(self, number: int, content: bytes) -> Value:
+        self.left -= 1
+        if self.left < 0:
+            raise WorkbenchError("BTF: types contain each other without end")
+        type = self.types.resolve(number)
+        if type.kind in COMPOSITE:
+            return {
+                member.name or f"+{member.bit_offset // 8}": self._field(type, member, content)
+                for member in type.members
+            }
+        if type.kind == Kind.ARRAY:
+            return self._array(type, content)
+        if type.kind == Kind.FLOAT and len(content) in _FLOATS:
+            return float(struct.unpack(_FLOATS[len(content)], content)[0])
+        if type.kind in _NUMBERS:
+            return int.from_bytes(content[:8], "little", signed=type.signed)
         return content
-    starts = range(0, len(content), size) if size else ()
-    return [decode(types, type.target, content[at : at + size], depth + 1) for at in starts]
+
+    def _field(self, whole: Type, member: Member, content: bytes) -> Value:
+        """A member's value; bit fields count from the lowest bit of the structure's bytes."""
+        if member.bits:
+            value = int.from_bytes(content, "little") >> member.bit_offset & (1 << member.bits) - 1
+            negative = self.types.resolve(member.type).signed and value >> member.bits - 1
+            return value - (1 << member.bits) if negative else value
+        start, size = member.bit_offset // 8, self.types.size(member.type)
+        if start + size > max(whole.size, len(content)):
+            raise WorkbenchError(f"BTF: member '{member.name}' ends beyond '{whole.name}'")
+        return self.decode(member.type, content[start : start + size])
+
+    def _array(self, type: Type, content: bytes) -> Value:
+        element, size = self.types.resolve(type.target), self.types.size(type.target)
+        if element.kind == Kind.INT and element.name == "char":
+            return content
+        starts = range(0, len(content), size) if size else ()
+        return [self.decode(type.target, content[at : at + size]) for at in starts]
+
+
+def decode(types: Types, number: int, content: bytes) -> Value:
+    """Turn bytes into int, float, bytes (character arrays), list or dict, by type.
+
+    Raises WorkbenchError for types that are damaged.
+    """
+    try:
+        return _Decoder(types).decode(number, content)
+    except RecursionError:
+        raise WorkbenchError("BTF: types contain each other without end") from None
 
 
 def encode(types: Types, number: int, value: object, size: int) -> bytes:
-    """Turn a number, or bytes for an array or structure, into `size` bytes."""
+    """Turn a value as `decode` gives it into `size` bytes; bytes fill anything from its beginning.
+
+    A list may be shorter than its array, a dict leave out members: the rest is 0.
+    """
     type = types.resolve(number)
+    if isinstance(value, list) and type.kind == Kind.ARRAY and len(value) <= type.length:
+        width = types.size(type.target)
+        return b"".join(encode(types, type.target, one, width) for one in value).ljust(size, b"\0")
+    if isinstance(value, dict) and type.kind in COMPOSITE:
+        return _structure(types, type, value, size)
     if isinstance(value, bytes | bytearray) and len(value) <= size:
         return bytes(value).ljust(size, b"\0")
     if isinstance(value, float) and type.kind == Kind.FLOAT and size in _FLOATS:
@@ -74,34 +123,54 @@ def encode(types: Types, number: int, value: object, size: int) -> bytes:
     raise WorkbenchError(f"{given} does not go into a variable of kind {kind} ({size} bytes)")
 
 
+def _structure(types: Types, type: Type, value: Mapping[str, object], size: int) -> bytes:
+    """The bytes of a structure whose named members are given."""
+    members = {member.name: member for member in type.members if member.name}
+    content = 0
+    for name, part in value.items():
+        if name not in members:
+            raise WorkbenchError(
+                f"'{type.name}' has no member '{name}'; it has {', '.join(members)}"
+            )
+        member = members[name]
+        if member.bits and not isinstance(part, int):
+            raise WorkbenchError(f"bit field '{name}' takes a number")
+        if member.bits:
+            bits = int(part) & (1 << member.bits) - 1  # type: ignore[call-overload]
+        else:
+            encoded = encode(types, member.type, part, types.size(member.type))
+            bits = int.from_bytes(encoded, "little")
+        content |= bits << member.bit_offset
+    return (content & (1 << 8 * size) - 1).to_bytes(size, "little")
+
+
 class Globals(Mapping[str, Value]):
     """Global variables by name, read and written where they are: `globals["head"] = 0`.
 
     Numbers, pointers and enumerations are ints, character arrays bytes, other arrays lists,
-    structures dicts; bytes may be written to any of them. Raises WorkbenchError for unknown names.
+    structures dicts. Written are the same, or bytes. Raises WorkbenchError for unknown names.
     """
 
     def __init__(
         self,
         types: Types,
         variables: Mapping[str, Variable],
-        read: Callable[[int, int], bytes],
-        write: Callable[[int, bytes], None],
+        read: Callable[[Variable], bytes],
+        write: Callable[[Variable, bytes], None],
     ) -> None:
         self._types, self._variables = types, variables
         self._read, self._write = read, write
 
     def __getitem__(self, name: str) -> Value:
         variable = self._find(name)
-        content = self._read(variable.offset, variable.size)
+        content = self._read(variable)
         if not variable.type and variable.size <= 8:
             return int.from_bytes(content, "little")
         return decode(self._types, variable.type, content)
 
     def __setitem__(self, name: str, value: object) -> None:
         variable = self._find(name)
-        content = encode(self._types, variable.type, value, variable.size)
-        self._write(variable.offset, content)
+        self._write(variable, encode(self._types, variable.type, value, variable.size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
