@@ -6,6 +6,7 @@ exception that carries the errno's name.
 
 import contextlib
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from workbench.arena.rules import (
     default_user_base,
     operation_refusal,
 )
+from workbench.declarations import MapDefinition
 from workbench.engines.kernel.xlated import listing
 from workbench.errors import ArenaError, DecodeError, SegmentationFault
 from workbench.program import Program, Reference
@@ -67,7 +69,9 @@ def program_of(row: Row) -> Program:
         )
     parts = (table.get("head", ""), table["asm"], table.get("tail", ""))
     text = f".license {table.get('license', 'GPL')}\n" + "\n".join(parts)
-    return wb.assemble(text, type=table.get("type", "syscall"), name="row")
+    assembled = wb.assemble(text, type=table.get("type", "syscall"), name="row")
+    maps = tuple(MapDefinition(n, kind, 4, 8, 1) for n, kind in table.get("maps", {}).items())
+    return replace(assembled, maps=maps)
 
 
 class Machine:

@@ -18,7 +18,8 @@ class Result:
     r0: the returned register, unsigned 64 bits (the kernel engine knows its low 32). stop: one of
     STOPS. steps: instructions executed (0 from engines that cannot count). seconds: time spent
     executing. ctx: context or memory after the run. pc: the slot where it stopped. reason: why, if
-    stop is "fault". trace: what was recorded, if asked for.
+    stop is "fault". trace: what was recorded, if asked for. packet: the packet after the run of a
+    socket_filter, tc or xdp program, which is its ctx too.
     """
 
     engine: str
@@ -31,6 +32,7 @@ class Result:
     pc: int = -1
     reason: str = ""
     trace: "Trace | None" = field(default=None, repr=False)
+    packet: bytes = b""
 
     @property
     def fault(self) -> bool:

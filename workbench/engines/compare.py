@@ -1,34 +1,42 @@
 """One program on several engines, each with a fresh arena at the same address: do they agree?"""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
+from workbench.declarations import MapDefinition
 from workbench.engines.base import Result
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
+from workbench.maps import Content, Map, create, drained
 from workbench.program import Program
 
 if TYPE_CHECKING:
     from workbench.arena import Arena
     from workbench.engines.kernel import KernelArena
+    from workbench.objects import Object
 
     AnyArena = Arena | KernelArena
 
+PAGES = 64  # of an arena that no object declares
 R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
 
 
 class Outcome(NamedTuple):
-    """What one engine made of the program: a result and the arena after it, or a refusal.
+    """What one engine made of the program: a result, arena and maps after it, or a refusal.
 
-    `refused` is the verifier's reason, "" if the program ran.
+    `refused` is the verifier's reason, "" if the program ran. `maps` has the content of each map
+    by name, see `workbench.maps.drained`.
     """
 
     result: Result | None
     arena: Snapshot | None
     refused: str = ""
+    maps: Mapping[str, Content] = {}
 
 
 @dataclass(frozen=True)
@@ -85,19 +93,24 @@ def compare(
     program: Program,
     engines: Sequence[str] = ("interpreter", "kernel"),
     ctx: bytes = b"",
-    pages: int = 64,
+    pages: int | None = None,
     flags: ArenaFlags | int = 0,
     user_base: int | None = None,
     before: Sequence[Program] = (),
+    obj: "Object | None" = None,
 ) -> Comparison:
     """Run a program everywhere and say where the engines first disagree.
 
+    Of a program from an object file, `obj`, the arena is the one that the object declares, with its
+    variables' first values in it; without one `pages` is 64.
+
     Every engine gets a fresh arena of `pages` pages with these flags, all at `user_base` (None:
     where the kernel has room), so that stored pointers must be equal to the bit. `before` are
-    programs that run first, without context, such as a benchmark's setup. Compared are the
-    verdict, stop, r0 (its low half when the kernel takes part), context, present pages and every
-    byte of the arena. An engine that cannot run here is told in `missing`; a mistake in the
-    arguments raises WorkbenchError.
+    programs that run first, without context, such as a benchmark's setup; all share the maps
+    that they declare. Compared are the verdict, stop, r0 (its low half when the kernel takes part),
+    context or packet, present pages, every byte of the arena, and what is in each map (of per-CPU
+    maps the values in order of size; not LRU maps, which differ in what they drop). An engine
+    that cannot run here is told in `missing`; a mistake in the arguments raises WorkbenchError.
     """
     for name in engines:
         if name not in _ENGINES:
@@ -106,7 +119,7 @@ def compare(
     missing: dict[str, str] = {}
     for name in sorted(dict.fromkeys(engines), key=_pins_base, reverse=True):
         try:
-            with _ENGINES[name].arena(pages, int(flags), user_base) as arena:
+            with _arena(name, obj, pages, int(flags), user_base) as arena:
                 user_base = arena.user_start
                 outcomes[name] = _outcome(name, program, arena, ctx, before)
         except (KernelError, Unsupported) as error:
@@ -115,18 +128,33 @@ def compare(
     return Comparison(program.name, ordered, missing, _first_difference(ordered))
 
 
+def _arena(
+    name: str, obj: "Object | None", pages: int | None, flags: int, user_base: int | None
+) -> "AnyArena":
+    """Make an engine's arena: an object's own, or a plain one."""
+    make = _ENGINES[name].arena
+    if obj is not None and obj.arena_map is not None:
+        return obj.arena(make, user_base, pages, flags)
+    return make(PAGES if pages is None else pages, flags, user_base)
+
+
 def _outcome(
     name: str, program: Program, arena: "AnyArena", ctx: bytes, before: Sequence[Program]
 ) -> Outcome:
     """Run on one engine and look at what is left."""
-    run = _ENGINES[name].run
-    try:
-        for earlier in before:
-            run(earlier, arena, b"")
-        result = run(program, arena, ctx)
-    except VerificationError as error:
-        return Outcome(None, None, str(error))
-    return Outcome(result, arena.snapshot())
+    run, make = _ENGINES[name].run, _ENGINES[name].map
+    with ExitStack() as stack:
+        maps: dict[str, Map] = {}
+        for one in (*before, program):
+            maps = create(one.maps, maps, make=lambda d: stack.enter_context(make(d)))
+        try:
+            for earlier in before:
+                run(earlier, arena, b"", maps)
+            result = run(program, arena, ctx, maps)
+        except VerificationError as error:
+            return Outcome(None, None, str(error))
+        found = {key: drained(map) for key, map in maps.items()}
+    return Outcome(result, arena.snapshot(), maps=found)
 
 
 def _first_difference(outcomes: dict[str, Outcome]) -> str:
@@ -157,7 +185,28 @@ def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
     assert one.arena is not None
     assert other.arena is not None
     found = one.arena.difference(other.arena)
-    return f"arena: {found} ({first}, {second})" if found else ""
+    if found:
+        return f"arena: {found} ({first}, {second})"
+    return _different_maps(first, one.maps, second, other.maps)
+
+
+def _different_maps(
+    first: str, one: Mapping[str, Content], second: str, other: Mapping[str, Content]
+) -> str:
+    """Say where the maps first differ."""
+    for name, mine in one.items():
+        theirs = other[name]
+        for key in [*mine, *(key for key in theirs if key not in mine)]:
+            if mine.get(key) != theirs.get(key):
+                shown = [_hex(content.get(key)) for content in (mine, theirs)]
+                return f"map '{name}' at {_hex(key)}: {shown[0]} on {first}, {shown[1]} on {second}"
+    return ""
+
+
+def _hex(content: bytes | int | None) -> str:
+    if content is None:
+        return "nothing"
+    return f"record {content}" if isinstance(content, int) else content.hex(" ", 4)
 
 
 def _different_verdict(first: str, one: Outcome, second: str, other: Outcome) -> str:
@@ -190,10 +239,11 @@ def _line(found: Outcome) -> str:
 
 
 class _Engine(NamedTuple):
-    """How to make an engine's arena, and how to run a program in it."""
+    """How to make an engine's arena, how to run a program, and how to make its maps."""
 
     arena: "Callable[[int, int, int | None], AnyArena]"
-    run: "Callable[[Program, AnyArena, bytes], Result]"
+    run: "Callable[[Program, AnyArena, bytes, Mapping[str, Map]], Result]"
+    map: Callable[[MapDefinition], Map] = Map
 
 
 def _pins_base(name: str) -> bool:
@@ -207,17 +257,17 @@ def _emulated(pages: int, flags: int, user_base: int | None) -> "Arena":
     return Arena(pages, flags, user_base)
 
 
-def _interpret(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
+def _interpret(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Result:
     from workbench.engines.interpreter import Interpreter
 
-    with Interpreter(program, arena) as engine:  # type: ignore[arg-type]
+    with Interpreter(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
         return engine.run(ctx)
 
 
-def _compile(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
+def _compile(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Result:
     from workbench.engines.jit import Jit
 
-    with Jit(program, arena) as engine:  # type: ignore[arg-type]
+    with Jit(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
         return engine.run(ctx)
 
 
@@ -227,15 +277,24 @@ def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":
     return KernelArena(pages, flags, user_base)
 
 
-def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes) -> Result:
-    from workbench.engines.kernel import Kernel
+def _real_map(definition: MapDefinition) -> Map:
+    from workbench.engines.kernel import kernel_map
 
-    with Kernel(program, arena) as engine:
+    return kernel_map(definition)
+
+
+def _run_for_real(
+    program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]
+) -> Result:
+    from workbench.engines.kernel import Kernel
+    from workbench.measurement import pinned
+
+    with Kernel(program, arena, maps=maps) as engine, pinned(min(os.sched_getaffinity(0))):
         return engine.run(ctx)
 
 
 _ENGINES = {
     "interpreter": _Engine(_emulated, _interpret),
     "jit": _Engine(_emulated, _compile),
-    "kernel": _Engine(_real, _run_for_real),
+    "kernel": _Engine(_real, _run_for_real, _real_map),
 }

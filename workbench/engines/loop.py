@@ -10,14 +10,11 @@ from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
 from workbench.compiled import byte_swap, njit
 from workbench.engines.machine import (
-    ARENA,
     BREAKPOINT,
     BUDGET,
     DEPTH,
     EXIT,
     FUEL,
-    KEYFRAME,
-    NO_REGISTER,
     O_ACCESS,
     O_ADDRESS,
     O_NEW,
@@ -33,8 +30,15 @@ from workbench.engines.machine import (
     STOP,
 )
 from workbench.engines.memory import extend, load_arena, store_arena
-from workbench.engines.observe import count_access, keep_access, keep_registers, keep_step
+from workbench.engines.observe import (
+    count_access,
+    keep_access,
+    keep_changes,
+    keep_registers,
+    keep_step,
+)
 from workbench.engines.rare import pop_frame, rare
+from workbench.events import IN_ARENA, KEYFRAME, NO_REGISTER
 from workbench.isa import Op
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -306,12 +310,15 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             reg = np.int64(dst - frame) if wrote else NO_REGISTER
             depth = np.int64(frame) // REGISTERS
             keep_step(recording, done, here, depth, reg, size, access, value, address, old, new)
+            if machine.journal[0] != _0:
+                if keep_changes(recording, done, machine.journal):
+                    limit = steps
         if accesses is not None:
             if size > 0 or op == Op.CAST_KERN or op == Op.CAST_USER:
                 shown = address if size > 0 else value
                 keep_access(accesses, arena, clock, here, op, access, shown, size, value)
         if counts is not None:
-            if access & ARENA:
+            if access & IN_ARENA:
                 count_access(counts, arena, access, address)
         if wrote:
             regs[dst] = value

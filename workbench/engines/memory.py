@@ -5,6 +5,7 @@ Results of the functions that take a Machine are left in `machine.out` (O_VALUE,
 
 import numpy as np
 
+from workbench.addresses import MAPS_START, PART_BITS
 from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
 from workbench.compiled import (
@@ -19,9 +20,8 @@ from workbench.compiled import (
     store64,
 )
 from workbench.engines.machine import (
-    ABSENT,
-    ARENA,
     FAULT,
+    MAP_REGIONS,
     O_ACCESS,
     O_ADDRESS,
     O_NEW,
@@ -31,18 +31,17 @@ from workbench.engines.machine import (
     O_VALUE,
     O_WROTE,
     OUT_OF_BOUNDS,
-    READ,
+    PACKET_REGION,
     READ_ONLY,
     REASON,
-    RMW,
     STOP,
     UNTYPED,
-    WRITE,
 )
-from workbench.events import Actor, Kind
+from workbench.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
 from workbench.isa import Op
 
 _LOW = np.uint64(0xFFFFFFFF)
+_MAPS = np.uint64(MAPS_START)
 _GUARD = np.uint64(GUARD)
 _0, _1, _12 = np.uint64(0), np.uint64(1), np.uint64(12)
 _PRESENT = np.uint8(arena_core.PRESENT)
@@ -58,13 +57,19 @@ def present(pages, at, size):
 @njit
 def owned(regions, address, size, store):
     """Host address of memory that the program owns; 0 outside, 1 if it may not be written."""
-    for row in range(regions.shape[0]):
+    for row in range(MAP_REGIONS):
         inside = address - regions[row, 0]
         if inside <= regions[row, 1] - np.uint64(size) and regions[row, 1] >= np.uint64(size):
             if store and regions[row, 3] == _0:
                 return _1
             return regions[row, 2] + inside
-    return _0
+    part = np.int64((address - _MAPS) >> np.uint64(PART_BITS)) + MAP_REGIONS
+    if part >= regions.shape[0]:
+        return _0
+    inside = address - regions[part, 0]
+    if inside > regions[part, 1] - np.uint64(size) or regions[part, 1] < np.uint64(size):
+        return _0
+    return _1 if store and regions[part, 3] == _0 else regions[part, 2] + inside
 
 
 @njit(inline=True)
@@ -93,18 +98,21 @@ def store_bytes(host, size, value):
 
 
 @njit
-def missing(arena, kind, pc, address, size, clock):
-    """Log a program's access to an absent page."""
-    arena.meta[arena_core.CLOCK] = clock
-    arena_core.record(arena, kind, Actor.PROGRAM, pc, address, size)
-
-
-@njit
 def fault(machine, reason, address):
     """Stop the machine for something it must not do."""
     machine.control[STOP] = FAULT
     machine.control[REASON] = reason
     machine.out[O_ADDRESS] = address
+
+
+@njit
+def host_of(machine, address, size, store):
+    """Host address of memory that a helper is given; 0 and a fault if it is not the program's."""
+    host = owned(machine.regions, address, size, store)
+    if host <= _1:
+        fault(machine, READ_ONLY if host == _1 else OUT_OF_BOUNDS, address)
+        return _0
+    return host
 
 
 @njit
@@ -116,16 +124,18 @@ def _reach(machine, arena, base, off, size, access, in_arena, pc, clock):
     out = machine.out
     out[O_SIZE] = np.uint64(size)
     untyped = machine.control[UNTYPED] != 0 and arena.meta[arena_core.START] != _0
-    if in_arena or (untyped and base <= _LOW):
+    room = machine.regions[PACKET_REGION, 1]
+    packet = room != _0 and base - machine.regions[PACKET_REGION, 0] <= room
+    if in_arena or (untyped and base <= _LOW and not packet):
         at = (base & _LOW) + np.uint64(off) + _GUARD
         address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
         out[O_ADDRESS] = address
         if present(arena.pages, at, size):
-            out[O_ACCESS] = np.uint64(access | ARENA)
+            out[O_ACCESS] = np.uint64(access | IN_ARENA)
             return arena.meta[arena_core.HOST] + at - _GUARD
-        out[O_ACCESS] = np.uint64(access | ARENA | ABSENT)
+        out[O_ACCESS] = np.uint64(access | IN_ARENA | ABSENT)
         kind = Kind.DROPPED_WRITE if access & WRITE else Kind.ABSENT_READ
-        missing(arena, kind, pc, address, size, clock)
+        arena_core.log_access(arena, kind, pc, address, size, clock)
         return _0
     address = base + np.uint64(off)
     out[O_ADDRESS] = address
@@ -175,7 +185,7 @@ def plain_store(machine, arena, size, ins, base, value, in_arena, pc, clock):
 @njit
 def acquire(machine, arena, size, ins, base, in_arena, pc, clock):
     """LOAD_ACQUIRE; on an absent page 6.18 leaves the register as it was."""
-    host = _reach(machine, arena, base, ins.off, size, READ | RMW, in_arena, pc, clock)
+    host = _reach(machine, arena, base, ins.off, size, READ | ATOMIC, in_arena, pc, clock)
     if host == _0:
         machine.out[O_WROTE] = _0
     else:
@@ -204,7 +214,7 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
     wide = op >= Op.ATOMIC_ADD64
     size = 8 if wide else 4
     family = op - Op.ATOMIC_ADD64 if wide else op - Op.ATOMIC_ADD32
-    access = READ | WRITE | RMW
+    access = READ | WRITE | ATOMIC
     host = _reach(machine, arena, base, ins.off, size, access, in_arena, pc, clock)
     out[O_WROTE] = _0
     if host == _0:
@@ -225,7 +235,7 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
         out[O_REG] = _0
         if old != (expected if wide else expected & _LOW):
             new = old
-        elif not wide and out[O_ACCESS] & np.uint64(ARENA):
+        elif not wide and out[O_ACCESS] & np.uint64(IN_ARENA):
             out[O_WROTE] = _0  # Linux forgets its `w0 = w0` here, so r0 keeps its upper half
     store_bytes(host, size, new)
     out[O_OLD] = old
@@ -238,9 +248,9 @@ def load_arena(arena, window, base, off, size, pc, clock):
     at = (base & _LOW) + np.uint64(off) + _GUARD
     address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
     if present(arena.pages, at, size):
-        return load_bytes(window + at, size), address, READ | ARENA
-    missing(arena, Kind.ABSENT_READ, pc, address, size, clock)
-    return _0, address, READ | ARENA | ABSENT
+        return load_bytes(window + at, size), address, READ | IN_ARENA
+    arena_core.log_access(arena, Kind.ABSENT_READ, pc, address, size, clock)
+    return _0, address, READ | IN_ARENA | ABSENT
 
 
 @njit(inline=True)
@@ -251,6 +261,6 @@ def store_arena(arena, window, base, off, size, value, pc, clock):
     if present(arena.pages, at, size):
         old = load_bytes(window + at, size)
         store_bytes(window + at, size, value)
-        return old, address, WRITE | ARENA
-    missing(arena, Kind.DROPPED_WRITE, pc, address, size, clock)
-    return _0, address, WRITE | ARENA | ABSENT
+        return old, address, WRITE | IN_ARENA
+    arena_core.log_access(arena, Kind.DROPPED_WRITE, pc, address, size, clock)
+    return _0, address, WRITE | IN_ARENA | ABSENT

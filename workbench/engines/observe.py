@@ -5,10 +5,11 @@ import numpy as np
 from workbench.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
-from workbench.compiled import njit
-from workbench.engines.machine import ARENA, KEYFRAME, READ, REGISTERS, RMW, WRITE
-from workbench.events import Actor, Kind, push
+from workbench.compiled import load8, njit
+from workbench.engines.machine import REGISTERS
+from workbench.events import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE, Actor, Kind, push
 from workbench.isa import Op
+from workbench.maps.layout import JOURNAL_ROW
 
 _LOW = np.uint64(0xFFFFFFFF)
 _GUARD = np.uint64(GUARD)
@@ -44,17 +45,43 @@ def keep_registers(recording, at, regs, depth):
 
 
 @njit
+def keep_changes(recording, at, journal):
+    """Move what the helpers of step `at` noted from the journal to the recording.
+
+    Returns whether there may be no room for those of another step: then recording must end.
+    """
+    room = np.int64(journal[1])
+    first = recording.length[2]
+    left = recording.change_step.shape[0] - first
+    rows = min(np.int64(journal[0]), room, left)
+    for row in range(rows):
+        host, size = journal[2 + JOURNAL_ROW * row], journal[3 + JOURNAL_ROW * row]
+        new = np.uint64(0)
+        for byte in range(np.int64(size)):
+            part = np.uint64(load8(host + np.uint64(byte)))
+            new |= part << np.uint64(8 * byte)
+        recording.change_step[first + row] = at
+        recording.change_host[first + row] = host
+        recording.change_size[first + row] = size
+        recording.change_old[first + row] = journal[4 + JOURNAL_ROW * row]
+        recording.change_new[first + row] = new
+    recording.length[2] = first + rows
+    journal[0] = 0
+    return left - rows < room
+
+
+@njit
 def keep_access(accesses, arena, clock, pc, op, access, address, size, value):
     """Log an access or a cast."""
     page = np.int64(-1)
-    if access & ARENA or not access:
+    if access & IN_ARENA or not access:
         page = arena_core.page_of(arena, address)
         pages = (arena.meta[arena_core.END] - arena.meta[arena_core.START]) >> _12
         if page >= np.int64(pages):
             page = np.int64(-1)
     if not access:
         kind = Kind.CAST_KERN if op == Op.CAST_KERN else Kind.CAST_USER
-    elif access & RMW and access & WRITE:
+    elif access & ATOMIC and access & WRITE:
         kind = Kind.ATOMIC
     else:
         kind = Kind.STORE if access & WRITE else Kind.LOAD

@@ -5,15 +5,15 @@ import numpy as np
 from workbench.addresses import (
     CODE_START,
     FRAME_BYTES,
-    MAP_HANDLE,
     MAX_FRAMES,
-    STACK_BYTES,
-    STACK_START,
 )
 from workbench.arena import state as arena_core
 from workbench.compiled import byte_swap, njit
+from workbench.engines.callbacks import KIND, NO_LOOP, ROW, next_round
+from workbench.engines.helpers import call_helper, call_kfunc
 from workbench.engines.machine import (
     BUDGET,
+    CTX_REGION,
     DEPTH,
     EXIT,
     FAULT,
@@ -26,19 +26,17 @@ from workbench.engines.machine import (
     O_SIZE,
     O_VALUE,
     O_WROTE,
+    PACKET_REGION,
     PC,
     REGISTERS,
-    SEED,
     STOP,
     TOO_DEEP,
-    UNKNOWN_CALL,
 )
 from workbench.engines.memory import acquire, atomic, fault, load_bytes, plain_load, plain_store
 from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 
 _LOW = np.uint64(0xFFFFFFFF)
-_0, _1, _3, _7, _12 = (np.uint64(n) for n in (0, 1, 3, 7, 12))
-_FIRST_R10 = np.uint64(STACK_START + STACK_BYTES)
+_0, _1, _3, _7 = (np.uint64(n) for n in (0, 1, 3, 7))
 _CODE_START = np.uint64(CODE_START)
 
 
@@ -53,7 +51,7 @@ def _push_frame(machine, pc, target):
     frame = depth * REGISTERS
     for register in range(10):
         regs[frame + register] = regs[frame - REGISTERS + register]
-    regs[frame + 10] = _FIRST_R10 - np.uint64(depth * FRAME_BYTES)
+    regs[frame + 10] = regs[frame - REGISTERS + 10] - np.uint64(FRAME_BYTES)
     machine.returns[depth] = pc + 1
     regs[frame + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
     control[DEPTH] = depth
@@ -65,6 +63,9 @@ def pop_frame(machine):
     """Return from a local function: r0..r5 are handed back, as on the real machine."""
     control, regs = machine.control, machine.regs
     depth = control[DEPTH]
+    if machine.loops[depth * ROW + KIND] != NO_LOOP:
+        next_round(machine, depth)
+        return
     frame = depth * REGISTERS
     for register in range(6):
         regs[frame - REGISTERS + register] = regs[frame + register]
@@ -73,62 +74,19 @@ def pop_frame(machine):
 
 
 @njit
-def _random(machine):
-    """xorshift64*: the next pseudo-random number of this run."""
-    x = np.uint64(machine.control[SEED])
-    x ^= x >> _12
-    x ^= x << np.uint64(25)
-    x ^= x >> np.uint64(27)
-    machine.control[SEED] = np.int64(x)
-    return (x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(32)
-
-
-@njit
-def _call(machine, arena, op, number, frame, pc, clock):
-    """Helpers and kfuncs; numbers are those of workbench.functions."""
-    regs, out = machine.regs, machine.out
-    arena.meta[arena_core.CLOCK] = clock
-    r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
-    out[O_REG] = _0
-    is_arena = r1 == np.uint64(MAP_HANDLE)
-    if op == Op.CALL_KFUNC and number == 1:
-        node, flags = np.int64(np.int32(np.uint32(regs[frame + 4]))), regs[frame + 5]
-        if is_arena:
-            out[O_VALUE] = arena_core.alloc_pages(arena, r2, r3, node, flags, pc)
-        else:
-            out[O_VALUE] = _0
-    elif op == Op.CALL_KFUNC and number == 2:
-        if is_arena:
-            arena_core.free_pages(arena, r2, r3, pc)
-        out[O_WROTE] = _0
-    elif op == Op.CALL_KFUNC and number == 3:
-        status = np.int64(-arena_core.EINVAL)
-        if is_arena:
-            status = arena_core.reserve_pages(arena, r2, r3, pc)
-        out[O_VALUE] = np.uint64(status) & _LOW
-    elif op == Op.CALL_HELPER and number == 5:
-        out[O_VALUE] = clock
-    elif op == Op.CALL_HELPER and number == 7:
-        out[O_VALUE] = _random(machine)
-    elif op == Op.CALL_HELPER and (number == 8 or number == 14):
-        out[O_VALUE] = _0
-    else:
-        fault(machine, UNKNOWN_CALL, np.uint64(number))
-
-
-@njit
 def _packet(machine, op, ins, b):
     """LD_ABS and LD_IND: big-endian packet bytes; beyond the packet the program ends with 0."""
     indirect = op >= Op.LD_IND8
     size = 1 << (op - Op.LD_IND8 if indirect else op - Op.LD_ABS8)
     offset = (b if indirect else np.uint64(ins.imm)) & _LOW
-    length = machine.regions[1, 1]
+    row = PACKET_REGION if machine.regions[PACKET_REGION, 1] != _0 else CTX_REGION
+    length = machine.regions[row, 1]
     machine.out[O_REG] = _0
     if offset + np.uint64(size) > length:
         machine.control[STOP] = EXIT
         machine.out[O_VALUE] = _0
         return
-    value = load_bytes(machine.regions[1, 2] + offset, size)
+    value = load_bytes(machine.regions[row, 2] + offset, size)
     machine.out[O_VALUE] = byte_swap(value) >> np.uint64(64 - 8 * size)
 
 
@@ -169,7 +127,11 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
         else:
             _push_frame(machine, pc, np.int64(slot))
     elif op == Op.CALL_HELPER or op == Op.CALL_KFUNC:
-        _call(machine, arena, op, ins.imm, frame, pc, clock)
+        arena.meta[arena_core.CLOCK] = clock
+        if op == Op.CALL_HELPER:
+            call_helper(machine, arena, ins.imm, frame, pc, clock)
+        else:
+            call_kfunc(machine, arena, ins.imm, frame, pc, clock)
     elif op == Op.LD_FUNC:
         out[O_VALUE] = _CODE_START + (np.uint64(pc + 1 + ins.off) << _3)
         control[PC] = pc + 2

@@ -1,22 +1,26 @@
-"""Loads, stores and atomics as LLVM IR: the common case inline, everything else in `cold`.
+"""Loads, stores and atomics as LLVM IR: the common case inline, everything else out of line.
 
-An arena access tests the bits of the pages that it touches. An access through another pointer is
-compared with the stack and the context. Aligned atomics of the arena are real atomics; atomics on
-other memory, and unaligned ones, are plain reads and writes done by the interpreter's code.
+An arena access tests its alignment and the bits of its page. An access through another pointer is
+compared with the stack and with the region that was last reached. Aligned atomics of the arena are
+real atomics; atomics on other memory, and unaligned ones, are plain reads and writes done by the
+interpreter's code.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from workbench import isa
-from workbench.addresses import STACK_BYTES, STACK_START
+from workbench.addresses import FRAME_BYTES, STACK_BYTES, STACK_START
+from workbench.arena.rules import PAGE_SIZE
+from workbench.arena.state import GUARD_PAGES
 from workbench.engines.jit.arithmetic import Emitter
 from workbench.engines.jit.body import Body
 from workbench.engines.jit.graph import Ins
-from workbench.engines.jit.text import ARENA, LIKELY, MASK32, PAGES, PRIVATE, literal
-from workbench.engines.machine import O_WROTE
-from workbench.isa import Op
+from workbench.engines.jit.layout import Word
+from workbench.engines.jit.text import LIKELY, MASK32, literal
+from workbench.isa import FRAME_POINTER, Op
 
 Access = Callable[[Body, str], None]  # what to do at a host pointer
+Act = Callable[[], None]
 
 
 def _arena_place(body: Body, base: str, off: int) -> str:
@@ -25,156 +29,223 @@ def _arena_place(body: Body, base: str, off: int) -> str:
     return body.writer.value(f"add i64 {low}, {off}") if off else low
 
 
-def _page_bits(body: Body, at: str) -> str:
-    page = body.writer.value(f"ashr i64 {at}, 12")
-    address = body.writer.value(f"getelementptr i8, ptr %pages, i64 {page}")
-    return body.writer.value(f"load i8, ptr {address}{PAGES}")
+def _find_page(body: Body, ins: Ins, at: str, size: int, hot: str, slow: str) -> None:
+    """As `_test_page`; an access that walks through memory looks first at the page it was on.
+
+    Pages that this program frees are forgotten at once, those that others free with the next slice.
+    """
+    if ins.pc not in body.streams:
+        _test_page(body, at, size, hot, slow)
+        return
+    writer = body.writer
+    look, found = writer.new_label(), writer.new_label()
+    near = writer.value(f"load i64, ptr %near{ins.pc}")
+    inside = writer.value(f"sub i64 {at}, {near}")
+    writer.branch(writer.value(f"icmp ule i64 {inside}, {PAGE_SIZE - size}"), hot, look, LIKELY)
+    writer.label(look)
+    _test_page(body, at, size, found, slow)
+    writer.label(found)
+    writer.do(f"store i64 {writer.value(f'and i64 {at}, -{PAGE_SIZE}')}, ptr %near{ins.pc}")
+    writer.goto(hot)
 
 
-def _test_pages(body: Body, at: str, size: int, hot: str, rare: str) -> None:
-    """Go to `hot` if all pages of an access are present; an aligned one has a single page.
+def _test_page(body: Body, at: str, size: int, hot: str, slow: str) -> None:
+    """Go to `hot` if the access is aligned, so that it has one page, and that page is present.
 
-    So aligned accesses, nearly all there are, pay for one test of page bits.
+    Two branches: both tests in one comparison took 15 % longer on the linked ring.
     """
     writer = body.writer
     if size > 1:
-        aligned, unaligned = writer.new_label(), writer.new_label()
-        writer.branch(_aligned(body, at, size), aligned, unaligned, LIKELY)
-        writer.label(unaligned)
-        both = f"call preserve_mostcc i1 @present(ptr %pages, i64 {at}, i64 {size - 1})"
-        writer.branch(writer.value(both), hot, rare)
+        aligned = writer.new_label()
+        rest = writer.value(f"and i64 {at}, {size - 1}")
+        writer.branch(writer.value(f"icmp eq i64 {rest}, 0"), aligned, slow, LIKELY)
         writer.label(aligned)
-    present = writer.value(f"trunc i8 {_page_bits(body, at)} to i1")
-    writer.branch(present, hot, rare, LIKELY)
+    page = writer.value(f"ashr i64 {at}, 12")
+    address = writer.value(f"getelementptr i8, ptr %pages, i64 {page}")
+    bits = writer.value(f"load i8, ptr {address}")
+    writer.branch(writer.value(f"trunc i8 {bits} to i1"), hot, slow, LIKELY)
 
 
-def _aligned(body: Body, at: str, size: int) -> str:
-    rest = body.writer.value(f"and i64 {at}, {size - 1}")
-    return body.writer.value(f"icmp eq i64 {rest}, 0")
-
-
-def _load(size: int, signed: bool, dst: int, suffix: str, volatile: str = "") -> Access:
+def _load(size: int, signed: bool, dst: int, volatile: str = "") -> Access:
     """Load into a register, extended to 64 bits."""
 
     def emit(body: Body, pointer: str) -> None:
         kind = f"i{8 * size}"
-        value = body.writer.value(f"load {volatile}{kind}, ptr {pointer}, align 1{suffix}")
-        if size < 8:
-            value = body.writer.value(f"{'sext' if signed else 'zext'} {kind} {value} to i64")
-        body.set(dst, value)
+        value = body.writer.value(f"load {volatile}{kind}, ptr {pointer}, align 1")
+        body.set(dst, _wide(body, value, size, signed))
 
     return emit
 
 
-def _store(size: int, value: str, suffix: str, volatile: str = "") -> Access:
+def _store(size: int, value: str, volatile: str = "") -> Access:
     """Store the low bytes of a value."""
 
     def emit(body: Body, pointer: str) -> None:
-        low = value
-        if size < 8:
-            low = body.writer.value(f"trunc i64 {value} to i{8 * size}")
-        body.writer.do(f"store {volatile}i{8 * size} {low}, ptr {pointer}, align 1{suffix}")
+        low = _low(body, value, size)
+        body.writer.do(f"store {volatile}i{8 * size} {low}, ptr {pointer}, align 1")
 
     return emit
 
 
-def _arena_access(
-    body: Body, ins: Ins, base: str, size: int, access: Access, cold: Access, aligned: bool = False
-) -> None:
-    """Do `access` if its pages are present (and it is aligned), else `cold`."""
-    writer = body.writer
-    at = _arena_place(body, base, ins.off)
-    hot, rare, done = writer.new_label(), writer.new_label(), writer.new_label()
-    if aligned and size > 1:
-        present = writer.new_label()
-        writer.branch(_aligned(body, at, size), present, rare, LIKELY)
-        writer.label(present)
-    _test_pages(body, at, 1 if aligned else size, hot, rare)
-    writer.label(rare)
-    cold(body, "")
-    writer.goto(done)
-    writer.label(hot)
-    access(body, writer.value(f"getelementptr i8, ptr %window, i64 {at}"))
-    writer.goto(done)
-    writer.label(done)
+def _wide(body: Body, value: str, size: int, signed: bool = False) -> str:
+    """Extend a value to 64 bits."""
+    extend = "sext" if signed else "zext"
+    return value if size == 8 else body.writer.value(f"{extend} i{8 * size} {value} to i64")
+
+
+def _low(body: Body, value: str, size: int) -> str:
+    """The low bytes of a value."""
+    return value if size == 8 else body.writer.value(f"trunc i64 {value} to i{8 * size}")
+
+
+def _count(body: Body, at: str, reads: bool, writes: bool) -> None:
+    """Count an access of the arena's page, if that is wanted."""
+    if "pages" not in body.counts:
+        return
+    page = body.writer.value(f"ashr i64 {at}, 12")
+    slot = body.writer.value(f"add i64 {page}, {GUARD_PAGES}")
+    for word, wanted in ((Word.READS, reads), (Word.WRITES, writes)):
+        if wanted:
+            body.increment(word, slot)
+
+
+def _slowly(body: Body, ins: Ins, at: str, a: str, b: str, function: str, result: str) -> str:
+    """Do an access out of line; the steps of the block so far and the place go along."""
+    body.operands(ins.pc, a, b)
+    body.put(Word.AT, at)
+    return body.call_support(Word[function], result)
 
 
 def _arena_load(size: int, signed: bool) -> Emitter:
     def emit(body: Body, ins: Ins) -> None:
+        writer = body.writer
         base = body.operand(ins)
-
-        def cold(body: Body, _: str) -> None:
-            body.cold(ins.pc, "0", base)
-            body.set(ins.dst, body.out())
-
-        hot = _load(size, signed, ins.dst, ARENA, "volatile ")
-        _arena_access(body, ins, base, size, hot, cold)
+        at = _arena_place(body, base, ins.off)
+        _count(body, at, True, False)
+        hot, slow, done = (writer.new_label() for _ in range(3))
+        _find_page(body, ins, at, size, hot, slow)
+        writer.label(slow)
+        value = _slowly(body, ins, at, "0", base, f"LOAD{size}", "i64")
+        body.set(ins.dst, _wide(body, _low(body, value, size), size, signed))
+        writer.goto(done)
+        writer.label(hot)
+        pointer = writer.value(f"getelementptr i8, ptr %window, i64 {at}")
+        _load(size, signed, ins.dst, "volatile ")(body, pointer)
+        writer.goto(done)
+        writer.label(done)
 
     return emit
 
 
 def _arena_store(size: int) -> Emitter:
     def emit(body: Body, ins: Ins) -> None:
+        writer = body.writer
         base, value = body.get(ins.dst), body.operand(ins)
-
-        def cold(body: Body, _: str) -> None:
-            body.cold(ins.pc, base, value)
-
-        _arena_access(body, ins, base, size, _store(size, value, ARENA, "volatile "), cold)
+        at = _arena_place(body, base, ins.off)
+        _count(body, at, False, True)
+        hot, slow, done = (writer.new_label() for _ in range(3))
+        _find_page(body, ins, at, size, hot, slow)
+        writer.label(slow)
+        _slowly(body, ins, at, base, value, f"STORE{size}", "void")
+        writer.goto(done)
+        writer.label(hot)
+        _store(size, value, "volatile ")(
+            body, writer.value(f"getelementptr i8, ptr %window, i64 {at}")
+        )
+        writer.goto(done)
+        writer.label(done)
 
     return emit
 
 
+def _in_frame(body: Body, base: int, off: int, size: int) -> bool:
+    """Whether an access is in the function's own frame, come what may."""
+    return body.frame_is_fixed and base == FRAME_POINTER and -FRAME_BYTES <= off <= -size
+
+
+class _Kind(NamedTuple):
+    """Loads or stores: the words for the region last reached so, and what finds another."""
+
+    near: Word
+    room: Word
+    host: Word
+    reach: Word
+
+
+_LOADS = _Kind(Word.NEAR_READ, Word.READ_ROOM, Word.READ_HOST, Word.REACH_LOAD)
+_STORES = _Kind(Word.NEAR_WRITE, Word.WRITE_ROOM, Word.WRITE_HOST, Word.REACH_STORE)
+
+
 def _elsewhere(
-    ins: Ins, base: str, size: int, access: Access, body: Body, cold: Access, stack_only: bool
+    body: Body, ins: Ins, kind: _Kind, base: str, size: int, b: str, access: Access, cold: Act
 ) -> None:
-    """Do `access` in the stack or in the context, whichever holds all its bytes, else `cold`."""
+    """Do `access` in the stack or the region last reached, else in the region that there is.
+
+    `cold` is for an access that no region holds.
+    """
     writer = body.writer
     address = writer.value(f"add i64 {base}, {ins.off}") if ins.off else base
-    in_stack, other, done = writer.new_label(), writer.new_label(), writer.new_label()
+    in_stack, other, last, search, nowhere, found, done = (writer.new_label() for _ in range(7))
     inside = writer.value(f"sub i64 {address}, {literal(STACK_START)}")
     limit = STACK_BYTES - size
     writer.branch(writer.value(f"icmp ule i64 {inside}, {limit}"), in_stack, other)
     writer.label(in_stack)
-    access(body, writer.value(f"getelementptr i8, ptr %stack, i64 {inside}"))
-    writer.goto(done)
+    stack = writer.value(f"getelementptr i64, ptr %p, i64 {int(Word.STACK)}")
+    pointer = writer.value(f"getelementptr i8, ptr {stack}, i64 {inside}")
+    writer.do(f"store ptr {pointer}, ptr %host")
+    writer.goto(found)
     writer.label(other)
-    if not stack_only:
-        in_ctx, nowhere = writer.new_label(), writer.new_label()
-        inside = writer.value(f"sub i64 {address}, %ctx_start")
-        writer.branch(writer.value(f"icmp ult i64 {inside}, %room{size}"), in_ctx, nowhere)
-        writer.label(in_ctx)
-        access(body, writer.value(f"getelementptr i8, ptr %ctx, i64 {inside}"))
-        writer.goto(done)
-        writer.label(nowhere)
-    cold(body, "")
+    inside = writer.value(f"sub i64 {address}, {body.word(kind.near)}")
+    in_last = writer.value(f"icmp ult i64 {inside}, {body.word(kind.room)}")
+    writer.branch(in_last, last, search, LIKELY)
+    writer.label(last)
+    pointer = writer.value(f"getelementptr i8, ptr {body.word(kind.host, 'ptr')}, i64 {inside}")
+    writer.do(f"store ptr {pointer}, ptr %host")
+    writer.goto(found)
+    writer.label(search)
+    body.put(Word.ADDRESS, address)
+    body.put(Word.SIZE, str(size))
+    pointer = body.call_support(kind.reach, "ptr")
+    writer.do(f"store ptr {pointer}, ptr %host")
+    writer.branch(writer.value(f"icmp ne ptr {pointer}, null"), found, nowhere, LIKELY)
+    writer.label(nowhere)
+    body.checked_cold(ins.pc, base, b)
+    cold()
+    writer.goto(done)
+    writer.label(found)
+    access(body, writer.value("load ptr, ptr %host"))
     writer.goto(done)
     writer.label(done)
 
 
+def _frame_pointer(body: Body, ins: Ins) -> str:
+    return body.writer.value(f"getelementptr i8, ptr %frame, i64 {ins.off}")
+
+
 def _plain_load(size: int, signed: bool) -> Emitter:
     def emit(body: Body, ins: Ins) -> None:
+        access = _load(size, signed, ins.dst)
+        if _in_frame(body, ins.src, ins.off, size) and not ins.imm:
+            access(body, _frame_pointer(body, ins))
+            return
         base = body.operand(ins)
-
-        def cold(body: Body, _: str) -> None:
-            body.checked_cold(ins.pc, "0", base)
-            body.set(ins.dst, body.out())
-
-        only = ins.src == isa.FRAME_POINTER
-        _elsewhere(ins, base, size, _load(size, signed, ins.dst, PRIVATE), body, cold, only)
+        _elsewhere(
+            body, ins, _LOADS, base, size, base, access,
+            lambda: body.set(ins.dst, body.word(Word.VALUE)),
+        )  # fmt: skip
 
     return emit
 
 
 def _plain_store(size: int) -> Emitter:
     def emit(body: Body, ins: Ins) -> None:
-        base, value = body.get(ins.dst), body.operand(ins)
-
-        def cold(body: Body, _: str) -> None:
-            body.checked_cold(ins.pc, base, value)
-
-        only = ins.dst == isa.FRAME_POINTER
-        _elsewhere(ins, base, size, _store(size, value, PRIVATE), body, cold, only)
+        value = body.operand(ins)
+        access = _store(size, value)
+        if _in_frame(body, ins.dst, ins.off, size):
+            access(body, _frame_pointer(body, ins))
+            return
+        base = body.get(ins.dst)
+        _elsewhere(body, ins, _STORES, base, size, value, access, lambda: None)
 
     return emit
 
@@ -192,14 +263,14 @@ def _result(ins: Ins) -> int | None:
 def _cold_atomic(body: Body, ins: Ins, a: str, b: str, checked: bool) -> None:
     """An atomic done by `step`; the result register changes only if it says so."""
     if "CMPXCHG" in Op(ins.op).name:
-        body.save(body.depth(), 0)
+        body.save((0,))
     (body.checked_cold if checked else body.cold)(ins.pc, a, b)
     register = _result(ins)
     if register is None:
         return
-    wrote = body.writer.value(f"icmp ne i64 {body.out(O_WROTE)}, 0")
-    before = body.get(register)
-    body.set(register, body.writer.value(f"select i1 {wrote}, i64 {body.out()}, i64 {before}"))
+    wrote = body.writer.value(f"icmp ne i64 {body.word(Word.WROTE)}, 0")
+    value, before = body.word(Word.VALUE), body.get(register)
+    body.set(register, body.writer.value(f"select i1 {wrote}, i64 {value}, i64 {before}"))
 
 
 def _plain_atomic(body: Body, ins: Ins) -> None:
@@ -211,13 +282,19 @@ def _arena_atomic(size: int, access: Callable[[Ins, str], Access]) -> Emitter:
     """An atomic of the arena; `access` gives, from instruction and operand, what to do."""
 
     def emit(body: Body, ins: Ins) -> None:
+        writer, name = body.writer, Op(ins.op).name
         a, b = body.get(ins.dst), body.operand(ins)
-        base = b if "LOAD_ACQUIRE" in Op(ins.op).name else a
-
-        def cold(body: Body, _: str) -> None:
-            _cold_atomic(body, ins, a, b, False)
-
-        _arena_access(body, ins, base, size, access(ins, b), cold, aligned=True)
+        at = _arena_place(body, b if "LOAD_ACQUIRE" in name else a, ins.off)
+        _count(body, at, "RELEASE" not in name, "ACQUIRE" not in name)
+        hot, rare, done = (writer.new_label() for _ in range(3))
+        _test_page(body, at, size, hot, rare)
+        writer.label(rare)
+        _cold_atomic(body, ins, a, b, False)
+        writer.goto(done)
+        writer.label(hot)
+        access(ins, b)(body, writer.value(f"getelementptr i8, ptr %window, i64 {at}"))
+        writer.goto(done)
+        writer.label(done)
 
     return emit
 
@@ -225,18 +302,14 @@ def _arena_atomic(size: int, access: Callable[[Ins, str], Access]) -> Emitter:
 def _modify(name: str, size: int) -> Callable[[Ins, str], Access]:
     def access(ins: Ins, operand: str) -> Access:
         def emit(body: Body, pointer: str) -> None:
-            kind, value = f"i{8 * size}", operand
-            if size < 8:
-                value = body.writer.value(f"trunc i64 {operand} to {kind}")
+            kind, value = f"i{8 * size}", _low(body, operand, size)
             old = body.writer.value(
-                f"atomicrmw {name} ptr {pointer}, {kind} {value} seq_cst, align {size}{ARENA}"
+                f"atomicrmw {name} ptr {pointer}, {kind} {value} seq_cst, align {size}"
             )
             register = _result(ins)
             if register is None:
                 return
-            if size < 8:
-                old = body.writer.value(f"zext {kind} {old} to i64")
-            body.set(register, old)
+            body.set(register, _wide(body, old, size))
 
         return emit
 
@@ -249,13 +322,10 @@ def _compare_exchange(size: int) -> Callable[[Ins, str], Access]:
     def access(ins: Ins, operand: str) -> Access:
         def emit(body: Body, pointer: str) -> None:
             value, kind, r0 = body.writer.value, f"i{8 * size}", body.get(0)
-            expected, new = r0, operand
-            if size < 8:
-                expected = value(f"trunc i64 {r0} to {kind}")
-                new = value(f"trunc i64 {operand} to {kind}")
+            expected, new = _low(body, r0, size), _low(body, operand, size)
             pair = value(
                 f"cmpxchg ptr {pointer}, {kind} {expected}, {kind} {new} seq_cst seq_cst, "
-                f"align {size}{ARENA}"
+                f"align {size}"
             )
             old = value(f"extractvalue {{{kind}, i1}} {pair}, 0")
             if size < 8:
@@ -273,7 +343,7 @@ def _acquire(size: int) -> Callable[[Ins, str], Access]:
     def access(ins: Ins, operand: str) -> Access:
         def emit(body: Body, pointer: str) -> None:
             kind = f"i{8 * size}"
-            text = f"load atomic {kind}, ptr {pointer} acquire, align {size}{ARENA}"
+            text = f"load atomic {kind}, ptr {pointer} acquire, align {size}"
             value = body.writer.value(text)
             body.set(ins.dst, _wide(body, value, size))
 
@@ -285,20 +355,12 @@ def _acquire(size: int) -> Callable[[Ins, str], Access]:
 def _release(size: int) -> Callable[[Ins, str], Access]:
     def access(ins: Ins, operand: str) -> Access:
         def emit(body: Body, pointer: str) -> None:
-            kind, value = f"i{8 * size}", operand
-            if size < 8:
-                value = body.writer.value(f"trunc i64 {operand} to {kind}")
-            body.writer.do(
-                f"store atomic {kind} {value}, ptr {pointer} release, align {size}{ARENA}"
-            )
+            kind, value = f"i{8 * size}", _low(body, operand, size)
+            body.writer.do(f"store atomic {kind} {value}, ptr {pointer} release, align {size}")
 
         return emit
 
     return access
-
-
-def _wide(body: Body, value: str, size: int) -> str:
-    return value if size == 8 else body.writer.value(f"zext i{8 * size} {value} to i64")
 
 
 def _emitters() -> dict[Op, Emitter]:

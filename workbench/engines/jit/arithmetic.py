@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from workbench.engines.jit.body import Body
 from workbench.engines.jit.graph import Ins, following
-from workbench.engines.jit.text import MASK32
+from workbench.engines.jit.layout import Word
+from workbench.engines.jit.text import LIKELY, MASK32
 from workbench.isa import Op
 
 Emitter = Callable[[Body, Ins], None]
@@ -115,7 +116,7 @@ def _swap(size: int) -> Emitter:
 def _cast_user(body: Body, ins: Ins) -> None:
     """The user form of a pointer; NULL stays NULL."""
     low = body.writer.value(f"and i64 {body.operand(ins)}, {MASK32}")
-    full = body.writer.value(f"or i64 {low}, %high")
+    full = body.writer.value(f"or i64 {low}, {body.fixed(Word.HIGH)}")
     null = body.writer.value(f"icmp eq i64 {low}, 0")
     body.set(ins.dst, body.writer.value(f"select i1 {null}, i64 0, i64 {full}"))
 
@@ -151,16 +152,22 @@ def _jump(body: Body, ins: Ins) -> None:
 
 
 def _may_goto(body: Body, ins: Ins) -> None:
-    """Leave the loop once its budget is used up."""
-    budget = body.writer.value("load i64, ptr %budget")
-    some = body.writer.value(f"icmp ne i64 {budget}, 0")
-    on, out = body.writer.new_label(), body.writer.new_label()
-    body.writer.branch(some, on, out, ", !prof !10")
-    body.writer.label(out)
-    body.jump(ins, ins.target)
-    body.writer.label(on)
-    body.writer.do(f"store i64 {body.writer.value(f'sub i64 {budget}, 1')}, ptr %budget")
-    body.writer.goto(f"b{following(ins)}")
+    """Leave the loop once its budget is used up.
+
+    A slice of fuel is too small for that in a function which calls no other: there the budget is
+    only counted down, and looked at with the fuel.
+    """
+    writer = body.writer
+    budget = writer.value("load i64, ptr %budget")
+    if not body.counts_rounds:
+        some = writer.value(f"icmp ne i64 {budget}, 0")
+        on, out = writer.new_label(), writer.new_label()
+        writer.branch(some, on, out, LIKELY)
+        writer.label(out)
+        body.jump(ins, ins.target)
+        writer.label(on)
+    writer.do(f"store i64 {writer.value(f'sub i64 {budget}, 1')}, ptr %budget")
+    writer.goto(f"b{following(ins)}")
 
 
 def _arithmetic() -> dict[Op, Emitter]:

@@ -1,35 +1,100 @@
-"""The function being written for a program: registers, memory marks, ways out."""
+"""The function being written: registers, fuel, ways out."""
 
-from workbench.addresses import MAX_FRAMES
-from workbench.engines.jit.graph import Graph, Ins
-from workbench.engines.jit.layout import EXITED, LEFT, Word
-from workbench.engines.jit.text import LIKELY, PRIVATE, Writer, literal
-from workbench.engines.machine import BUDGET, O_VALUE, REGISTERS
-from workbench.isa import ZERO
+from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
+from workbench.engines.jit.graph import Function, Graph, Ins
+from workbench.engines.jit.layout import GONE, STUCK, Word
+from workbench.engines.jit.streams import streams
+from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
+from workbench.engines.machine import BUDGET, MAY_GOTO_LIMIT, REGISTERS
+from workbench.isa import FRAME_POINTER, ZERO, Op
 
-COLD = "call preserve_mostcc i64 @cold(ptr %p, i64 {}, i64 {}, i64 {}, i64 {}, i64 {})"
-REFILL = "call preserve_mostcc i64 @refill(ptr %p, i64 {}, i64 {})"
+NOWHERE = 1 << 40  # no place in the window is near it
+ARGUMENTS = range(1, 6)
+CALLS = (Op.CALL_LOCAL, Op.CALLX, Op.CALL_HELPER, Op.CALL_KFUNC)
+FIRST_R10 = STACK_START + STACK_BYTES
 
 
-def fuel_needed(slots: int) -> int:
+def fuel_needed(graph: Graph) -> int:
     """Most steps between two looks at the fuel, which jumps back and calls take.
 
-    Between them slots only ascend, and begin again after each return, of which there may be 7.
+    Between them slots only ascend, and begin again after each return, of which there may be 7; each
+    may call a function that does not look when it begins.
     """
-    return MAX_FRAMES * slots
+    return MAX_FRAMES * graph.slots * (1 + graph.unlooked)
+
+
+class Signature:
+    """What a function is given and gives back, apart from block, depth and fuel.
+
+    After verification only those of r1 to r5 go in that it mentions or hands on, and only r0 comes
+    out; a program that nobody has verified may read any register anywhere. r0 always goes in: it
+    is what a run that ends early shows.
+    """
+
+    def __init__(self, function: Function, verified: bool) -> None:
+        given = {0, *_mentioned(function)} if verified else range(10)
+        self.given = tuple(sorted(given))
+        self.returned = (0,) if verified else tuple(range(6))
+        self.result = "{" + ", ".join(["i64"] * (1 + len(self.returned))) + "}"
+
+
+def _mentioned(function: Function) -> set[int]:
+    """Those of r1 to r5 that a function may read."""
+    if any(ins.op in CALLS for ins in function.instructions()):
+        return set(ARGUMENTS)
+    named = {register for ins in function.instructions() for register in (ins.dst, ins.src)}
+    return named & set(ARGUMENTS)
 
 
 class Body:
     """Writes one function; every BPF register is an alloca, which LLVM turns into values."""
 
-    def __init__(self, graph: Graph, slots: int, has_calls: bool) -> None:
+    def __init__(
+        self, graph: Graph, function: Function, verified: bool, counts: frozenset[str]
+    ) -> None:
         self.writer = Writer()
         self.graph = graph
-        self.slots = slots
-        self.has_calls = has_calls
+        self.function = function
+        self.verified = verified
+        self.signature = Signature(function, verified)
+        self.counts = counts
         self.later = 0  # instructions of the block after the one being written
+        self.lengths = {first: len(block) for first, block in function.blocks.items()}
         self.checked: set[int] = set()
-        self.needed = fuel_needed(slots)
+        self.streams = streams(function)
+        self.is_main = function.entry == 0
+        self.needed = fuel_needed(graph)
+        self.frame_is_fixed = verified  # nothing writes r10
+        self.counts_rounds = function.is_leaf  # of may_goto, and tests them when it gets fuel
+        self.depth = "0" if self.is_main and not graph.reenters else "%depth"
+
+    def prologue(self) -> None:
+        """Declare registers, fetch what does not change, and go to the first block."""
+        writer = self.writer
+        writer.pc = self.function.entry
+        names = [*(f"r{n}" for n in range(11)), "budget", "left", "back", "host"]
+        names += [f"near{pc}" for pc in sorted(self.streams)]
+        for name in names:
+            writer.do(f"%{name} = alloca i64")
+        for name in ("window", "pages"):
+            writer.do(f"%{name} = {self._fixed(Word[name.upper()], 'ptr')}")
+        given = self.signature.given
+        for register in range(10):
+            self.set(register, f"%a{register}" if register in given else "0")
+        used = "0"
+        if self.depth != "0":
+            used = writer.value(f"mul i64 %depth, {FRAME_BYTES}")
+        self.set(FRAME_POINTER, writer.value(f"sub i64 {literal(FIRST_R10)}, {used}"))
+        end = Word.STACK * 8 + STACK_BYTES
+        at = writer.value(f"sub i64 {end}, {used}")
+        writer.do(f"%frame = getelementptr i8, ptr %p, i64 {at}")
+        writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
+        writer.do("store i64 %left_in, ptr %left")
+        self.forget_pages()
+        if self.is_main or (self.function.is_leaf and self.graph.unlooked):
+            writer.goto(f"b{self.function.entry}")
+        else:
+            self.jump_checked(self.function.entry)
 
     # registers and state
 
@@ -50,110 +115,172 @@ class Body:
         value = self.get(ins.src)
         return self.writer.value(f"add i64 {value}, {literal(ins.imm)}") if ins.imm else value
 
-    def depth(self) -> str:
-        """Number of callers."""
-        return self.writer.value("load i64, ptr %depth") if self.has_calls else "0"
-
-    def parameter(self, word: Word) -> str:
+    def word(self, word: Word, kind: str = "i64") -> str:
         """A word of the parameter block."""
         address = self.writer.value(f"getelementptr i64, ptr %p, i64 {int(word)}")
-        return self.writer.value(f"load i64, ptr {address}")
+        return self.writer.value(f"load {kind}, ptr {address}")
 
-    def frame_word(self, depth: str, register: int) -> str:
-        """Address of a register of the frame at some depth, in machine.regs."""
-        index = str(register)
-        if depth != "0":
-            base = self.writer.value(f"mul i64 {depth}, {REGISTERS}")
-            index = self.writer.value(f"add i64 {base}, {register}")
-        return self.writer.value(f"getelementptr i64, ptr %regs, i64 {index}")
+    def fixed(self, word: Word, kind: str = "i64") -> str:
+        """A word of the parameter block that never changes."""
+        return self.writer.value(self._fixed(word, kind))
 
-    def save(self, depth: str, register: int) -> None:
-        """Write a register (or the budget) to its frame in memory."""
-        value = self.writer.value(f"load i64, ptr {self._name(register)}")
-        self.writer.do(f"store i64 {value}, ptr {self.frame_word(depth, register)}{PRIVATE}")
+    def _fixed(self, word: Word, kind: str) -> str:
+        address = self.writer.value(f"getelementptr i64, ptr %p, i64 {int(word)}")
+        return f"load {kind}, ptr {address}{ALWAYS}"
 
-    def restore(self, depth: str, register: int) -> None:
-        """Read a register (or the budget) from its frame in memory."""
-        address = self.frame_word(depth, register)
-        value = self.writer.value(f"load i64, ptr {address}{PRIVATE}")
-        self.writer.do(f"store i64 {value}, ptr {self._name(register)}")
+    def put(self, word: Word, value: str) -> None:
+        """Set a word of the parameter block."""
+        address = self.writer.value(f"getelementptr i64, ptr %p, i64 {int(word)}")
+        self.writer.do(f"store i64 {value}, ptr {address}")
 
-    @staticmethod
-    def _name(register: int) -> str:
-        return "%budget" if register == BUDGET else f"%r{register}"
+    def save(self, registers: tuple[int, ...]) -> None:
+        """Write registers (or the budget) to this function's frame in machine.regs."""
+        writer = self.writer
+        base = "0"
+        if self.depth != "0":
+            base = writer.value(f"mul i64 {self.depth}, {REGISTERS}")
+        regs = self.fixed(Word.REGS, "ptr")
+        frame = writer.value(f"getelementptr i64, ptr {regs}, i64 {base}")
+        for register in registers:
+            name = "%budget" if register == BUDGET else f"%r{register}"
+            value = writer.value(f"load i64, ptr {name}")
+            address = writer.value(f"getelementptr i64, ptr {frame}, i64 {register}")
+            writer.do(f"store i64 {value}, ptr {address}")
 
     # steps, and what is uncommon
 
-    def unspent(self, later: int) -> str:
-        """Spare steps, of which this block has already taken `later` too many.
+    def begin_block(self, first: int) -> None:
+        """Pay for all steps of a block; a look at the fuel goes with it where one is wanted.
 
-        %left counts those beyond what is needed up to the next check, which then asks for a sign.
+        %left counts spare steps: those beyond what is needed up to the next look, which is for a
+        sign. A block that is looked at when it begins has an entry of its own, fuelN.
         """
+        writer, cost = self.writer, self.lengths[first]
+        writer.label(f"b{first}")
+        left = writer.value("load i64, ptr %left")
+        writer.do(f"store i64 {writer.value(f'sub i64 {left}, {cost}')}, ptr %left")
+        writer.goto(f"body{first}")
+        writer.label(f"body{first}")
+        if "blocks" in self.counts:
+            self.increment(Word.EXECUTED, str(first))
+
+    def increment(self, counters: Word, index: str) -> None:
+        """Add 1 to a counter."""
+        writer = self.writer
+        base = self.fixed(counters, "ptr")
+        address = writer.value(f"getelementptr i64, ptr {base}, i64 {index}")
+        before = writer.value(f"load i64, ptr {address}")
+        writer.do(f"store i64 {writer.value(f'add i64 {before}, 1')}, ptr {address}")
+
+    def unspent(self, later: int) -> str:
+        """Spare steps, of which this block has already taken `later` too many."""
         left = self.writer.value("load i64, ptr %left")
         return self.writer.value(f"add i64 {left}, {later}") if later else left
 
+    def operands(self, pc: int, a: str, b: str) -> None:
+        """Tell what executes uncommon instructions which one it is, and its operands."""
+        self.put(Word.PC, str(pc))
+        self.put(Word.A, a)
+        self.put(Word.B, b)
+        self.put(Word.LEFT, self.unspent(self.later + self.needed))
+
     def cold(self, pc: int, a: str, b: str) -> str:
         """Let the interpreter's code execute this instruction; returns control[STOP]."""
-        return self.writer.value(
-            COLD.format(pc, a, b, self.depth(), self.unspent(self.later + self.needed))
-        )
+        self.operands(pc, a, b)
+        self.put(Word.DEPTH, self.depth)
+        return self.call_support(Word.COLD, "i64")
 
-    def out(self, index: int = O_VALUE) -> str:
-        """A result of `cold`."""
-        address = self.writer.value(f"getelementptr i64, ptr %out, i64 {index}")
-        return self.writer.value(f"load i64, ptr {address}{PRIVATE}")
+    def forget_pages(self) -> None:
+        """No page is known to be present: pages may have been freed."""
+        for pc in sorted(self.streams):
+            self.writer.do(f"store i64 {NOWHERE}, ptr %near{pc}")
+
+    def call_support(self, function: Word, result: str) -> str:
+        """Call a function of `support`, which leaves the registers of this one alone."""
+        address = self.fixed(function, "ptr")
+        call = f"call preserve_mostcc {result} {address}(ptr %p) cold"
+        if result == "void":
+            self.writer.do(call)
+            return ""
+        return self.writer.value(call)
 
     def checked_cold(self, pc: int, a: str, b: str) -> None:
         """As `cold`; a fault, or the end of the program, ends the run."""
         status = self.cold(pc, a, b)
-        running, stopped = self.writer.new_label(), self.writer.new_label()
+        running = self.writer.new_label()
         fine = self.writer.value(f"icmp eq i64 {status}, 0")
-        self.writer.branch(fine, running, stopped, LIKELY)
-        self.writer.label(stopped)
-        self.writer.do(f"store i64 {self.unspent(self.later)}, ptr %left")
-        self.writer.goto("stopped")
+        self.writer.branch(fine, running, "leave", LIKELY)
         self.writer.label(running)
 
     # ways out
 
-    def exit(self, pc: int) -> None:
-        """End the program."""
-        self.writer.do(f"store i64 {pc}, ptr %pc")
-        self.writer.do(f"store i64 {EXITED}, ptr %how")
-        self.writer.goto("finish")
-
     def leave(self, pc: int) -> None:
         """Hand over to the interpreter before the instruction at `pc`."""
-        self.writer.do(f"store i64 {self.unspent(self.later + 1)}, ptr %left")
-        self.writer.do(f"store i64 {pc}, ptr %pc")
-        self.writer.do(f"store i64 {LEFT}, ptr %how")
+        self.put(Word.LEFT, self.unspent(self.later + 1 + self.needed))
+        self.put(Word.PC, str(pc))
+        self.put(Word.HOW, str(STUCK))
+        self.put(Word.DEPTH, self.depth)
         self.writer.goto("leave")
 
+    def finish(self, pc: int) -> None:
+        """Return from the function; from the main one, the program ends at `pc`."""
+        if self.is_main:
+            self.put(Word.PC, str(pc))
+        self.give_back("load i64, ptr %left")
+
+    def give_back(self, left: str) -> None:
+        """Return spare steps and registers."""
+        writer = self.writer
+        values = [writer.value(left), *map(self.get, self.signature.returned)]
+        result = "poison"
+        for index, value in enumerate(values):
+            kind = self.signature.result
+            result = writer.value(f"insertvalue {kind} {result}, i64 {value}, {index}")
+        writer.do(f"ret {self.signature.result} {result}")
+
+    def epilogue(self) -> None:
+        """Write the looks at the fuel, and the way out before the end: registers to memory."""
+        for target in sorted(self.checked):
+            self._check(target)
+        writer = self.writer
+        writer.pc = self.function.entry
+        writer.label("leave")
+        self.save((*range(11), BUDGET))
+        returns = self.fixed(Word.RETURNS, "ptr")
+        address = writer.value(f"getelementptr i64, ptr {returns}, i64 {self.depth}")
+        above = writer.value(f"getelementptr i64, ptr {address}, i64 1")
+        back = writer.value("load i64, ptr %back")
+        writer.do(f"store i64 {back}, ptr {above}")
+        self.give_back(f"add i64 {GONE}, 0")
+
     def jump_checked(self, target: int) -> None:
-        """Go to the block at `target` if there is fuel for what may come before the next check."""
+        """Go to the block at `target` if there is fuel for what may come before the next look."""
         self.checked.add(target)
         self.writer.goto(f"fuel{target}")
 
-    def write_checks(self) -> None:
-        """The blocks that `jump_checked` leads to: cheap while there is fuel, else `refill`."""
+    def _check(self, target: int) -> None:
+        """What `jump_checked` leads to: cheap while there is fuel, else `refill`."""
         writer = self.writer
-        for target in sorted(self.checked):
-            writer.label(f"fuel{target}")
-            left = writer.value("load i64, ptr %left")
-            enough = writer.value(f"icmp sge i64 {left}, 0")
-            refill, given, none = (writer.new_label() for _ in range(3))
-            writer.branch(enough, f"b{target}", refill, LIKELY)
-            writer.label(refill)
-            rest = writer.value(f"add i64 {left}, {self.needed}")
-            more = writer.value(REFILL.format(rest, self.needed))
-            writer.branch(writer.value(f"icmp sge i64 {more}, 0"), given, none, LIKELY)
-            writer.label(given)
-            writer.do(f"store i64 {writer.value(f'sub i64 {more}, {self.needed}')}, ptr %left")
-            writer.goto(f"b{target}")
-            writer.label(none)
-            writer.do(f"store i64 {target}, ptr %pc")
-            writer.do(f"store i64 {writer.value(f'sub i64 0, {more}')}, ptr %how")
-            writer.goto("leave")
+        writer.pc = target
+        writer.label(f"fuel{target}")
+        before = writer.value("load i64, ptr %left")
+        left = writer.value(f"sub i64 {before}, {self.lengths[target]}")
+        writer.do(f"store i64 {left}, ptr %left")
+        none = writer.value(f"icmp slt i64 {left}, 0")
+        refill = writer.new_label()
+        writer.branch(none, refill, f"body{target}", UNLIKELY)
+        writer.label(refill)
+        self.put(Word.LEFT, left)  # and not what was before: that would need another register
+        self.put(Word.A, str(self.lengths[target]))
+        self.put(Word.PC, str(target))
+        self.put(Word.DEPTH, self.depth)
+        if self.counts_rounds:
+            self.put(Word.BUDGET, writer.value("load i64, ptr %budget"))
+        more = self.call_support(Word.REFILL, "i64")
+        self.forget_pages()
+        writer.do(f"store i64 {more}, ptr %left")
+        gone = writer.value(f"icmp eq i64 {more}, {GONE}")
+        writer.branch(gone, "leave", f"b{target}", UNLIKELY)
 
     def jump(self, ins: Ins, target: int) -> None:
         """Go to the block at `target`; a jump back looks at the fuel."""

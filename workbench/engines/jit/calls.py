@@ -1,37 +1,42 @@
 """Calls, returns, helpers and kfuncs, packet loads, and what only the interpreter executes."""
 
-from workbench.addresses import CODE_START, FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
+from workbench.addresses import CODE_START, MAX_FRAMES
 from workbench.engines.jit.arithmetic import Emitter
-from workbench.engines.jit.body import Body
+from workbench.engines.jit.body import Body, Signature
 from workbench.engines.jit.graph import Ins
-from workbench.engines.jit.text import PRIVATE, literal
-from workbench.engines.machine import BUDGET, MAY_GOTO_LIMIT, O_WROTE
+from workbench.engines.jit.layout import GONE, Word
+from workbench.engines.jit.text import LIKELY, UNLIKELY, literal
+from workbench.functions import KFUNCS
 from workbench.isa import Op
 
-FIRST_R10 = STACK_START + STACK_BYTES
-KEPT = (6, 7, 8, 9, 10, BUDGET)
-"""What a caller finds again after a call; r0 to r5 are handed back by the function."""
+_LEFT_HELPERS = frozenset({12, 44, 65, 93, 164, 181})
+"""Helpers after which the program goes on elsewhere, or its packet does: the interpreter's."""
+
+_LEFT_KFUNCS = frozenset({KFUNCS["bpf_throw"].number})
 
 
 def _enter(body: Body, ins: Ins, target: int) -> None:
-    """Push a frame and go to a local function."""
+    """Call a local function; when the run has ended in it, this function's frame is kept too."""
     writer = body.writer
-    depth = body.depth()
-    deeper = writer.value(f"add i64 {depth}, 1")
-    room, full = writer.new_label(), writer.new_label()
-    writer.branch(writer.value(f"icmp ult i64 {deeper}, {MAX_FRAMES}"), room, full)
-    writer.label(full)
-    body.leave(ins.pc)
-    writer.label(room)
-    for register in KEPT:
-        body.save(depth, register)
-    address = writer.value(f"getelementptr i64, ptr %returns, i64 {deeper}")
-    writer.do(f"store i64 {ins.pc + 1}, ptr {address}{PRIVATE}")
-    writer.do(f"store i64 {deeper}, ptr %depth")
-    used = writer.value(f"mul i64 {deeper}, {FRAME_BYTES}")
-    body.set(10, writer.value(f"sub i64 {literal(FIRST_R10)}, {used}"))
-    writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
-    body.jump_checked(target)
+    signature = Signature(body.graph.functions[target], body.verified)
+    deeper = writer.value(f"add i64 {body.depth}, 1")
+    if body.depth != "0":
+        room, full = writer.new_label(), writer.new_label()
+        writer.branch(writer.value(f"icmp ult i64 {deeper}, {MAX_FRAMES}"), room, full, LIKELY)
+        writer.label(full)
+        body.leave(ins.pc)
+        writer.label(room)
+    values = [deeper, body.unspent(0), *map(body.get, signature.given)]
+    given = ", ".join(f"i64 {value}" for value in values)
+    result = writer.value(f"call fastcc {signature.result} @f{target}(ptr %p, {given})")
+    for index, register in enumerate(signature.returned, 1):
+        body.set(register, writer.value(f"extractvalue {signature.result} {result}, {index}"))
+    left = writer.value(f"extractvalue {signature.result} {result}, 0")
+    writer.do(f"store i64 {left}, ptr %left")
+    body.forget_pages()
+    writer.do(f"store i64 {ins.pc + 1}, ptr %back")
+    gone = writer.value(f"icmp eq i64 {left}, {GONE}")
+    writer.branch(gone, "leave", f"b{ins.pc + 1}", UNLIKELY)
 
 
 def _call_local(body: Body, ins: Ins) -> None:
@@ -41,7 +46,7 @@ def _call_local(body: Body, ins: Ins) -> None:
 def _call_register(body: Body, ins: Ins) -> None:
     """Enter the function that the register points to; any other value is the interpreter's."""
     writer = body.writer
-    targets = {target: writer.new_label() for target in body.graph.functions}
+    targets = {target: writer.new_label() for target in body.graph.named}
     other = writer.new_label()
     cases = " ".join(
         f"i64 {literal(CODE_START + 8 * target)}, label %{label}"
@@ -56,36 +61,22 @@ def _call_register(body: Body, ins: Ins) -> None:
 
 
 def _exit(body: Body, ins: Ins) -> None:
-    """End the program, or go back to the caller."""
-    writer = body.writer
-    if not body.has_calls:
-        body.exit(ins.pc)
-        return
-    depth = body.depth()
-    end, back = writer.new_label(), writer.new_label()
-    writer.branch(writer.value(f"icmp eq i64 {depth}, 0"), end, back)
-    writer.label(end)
-    body.exit(ins.pc)
-    writer.label(back)
-    caller = writer.value(f"sub i64 {depth}, 1")
-    address = writer.value(f"getelementptr i64, ptr %returns, i64 {depth}")
-    to = writer.value(f"load i64, ptr {address}{PRIVATE}")
-    writer.do(f"store i64 {caller}, ptr %depth")
-    for register in KEPT:
-        body.restore(caller, register)
-    cases = " ".join(f"i64 {pc}, label %b{pc}" for pc in body.graph.returns)
-    writer.do(f"switch i64 {to}, label %unreachable [{cases}]")
+    """End the function, and with the main one the program."""
+    body.finish(ins.pc)
 
 
 def _call(body: Body, ins: Ins) -> None:
     """A helper or kfunc, in compiled code; its result goes to r0 if it has one."""
-    depth = body.depth()
-    for register in range(1, 6):
-        body.save(depth, register)
+    if ins.imm in (_LEFT_HELPERS if ins.op == Op.CALL_HELPER else _LEFT_KFUNCS):
+        body.leave(ins.pc)
+        body.writer.label(body.writer.new_label())
+        return
+    body.save((1, 2, 3, 4, 5))
     body.checked_cold(ins.pc, "0", "0")
-    wrote = body.writer.value(f"icmp ne i64 {body.out(O_WROTE)}, 0")
-    before = body.get(0)
-    body.set(0, body.writer.value(f"select i1 {wrote}, i64 {body.out()}, i64 {before}"))
+    body.forget_pages()
+    wrote = body.writer.value(f"icmp ne i64 {body.word(Word.WROTE)}, 0")
+    value, before = body.word(Word.VALUE), body.get(0)
+    body.set(0, body.writer.value(f"select i1 {wrote}, i64 {value}, i64 {before}"))
 
 
 def _load_function(body: Body, ins: Ins) -> None:
@@ -95,7 +86,7 @@ def _load_function(body: Body, ins: Ins) -> None:
 def _packet(body: Body, ins: Ins) -> None:
     """Packet loads; one beyond the packet ends the program with 0."""
     body.checked_cold(ins.pc, "0", body.operand(ins))
-    body.set(0, body.out())
+    body.set(0, body.word(Word.VALUE))
 
 
 def _refuse(body: Body, ins: Ins) -> None:

@@ -1,61 +1,117 @@
 """What machine code calls for an uncommon instruction: the interpreter's own code for it.
 
-Machine code passes a table of addresses, from which the arrays of machine and arena are rebuilt.
+Machine code passes a table of where every array lies, and how long it is, from which the arrays of
+machine and arena are rebuilt.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from workbench.arena.state import LIVE, PAGE_SLOTS, ArenaState
-from workbench.compiled import array_at, callback
-from workbench.engines.machine import REGISTERS, RUNNING, STOP, Machine
+from workbench.arena.state import ArenaState
+from workbench.compiled import array_at, callback, njit
+from workbench.engines.machine import (
+    O_ACCESS,
+    O_ADDRESS,
+    REGISTERS,
+    RUNNING,
+    STOP,
+    Counts,
+    Machine,
+)
+from workbench.engines.observe import count_access
 from workbench.engines.rare import rare
-from workbench.events import Ring
-from workbench.isa import INSTRUCTION
+from workbench.events import IN_ARENA, Ring
+from workbench.isa import FIRST_ARENA_OP, INSTRUCTION
 
-_FRAMES = 8
 _RECORD = INSTRUCTION
+_MACHINE, _ARENA, _LOG, _COUNTS, _END = 0, 22, 30, 46, 52  # where the arrays' entries begin
 
 
 def address_table(machine: Machine, arena: ArenaState) -> np.ndarray:
-    """Where every array of a machine and an arena lies, with their variable lengths: uint64[n]."""
-    arrays = [*machine, arena.window, arena.pages, arena.ranges, arena.meta, *arena.log]
-    lengths = [len(machine.code), len(arena.log.time), len(arena.ranges)]
-    return np.array([*(array.ctypes.data for array in arrays), *lengths], np.uint64)
+    """Address and length of every array of a machine and an arena; of counters, none: uint64[n]."""
+    arrays = [*machine, *arena[:-1], *arena.log]
+    table = np.zeros(_END, np.uint64)
+    table[:_COUNTS] = list(_entries(arrays))
+    return table
+
+
+def set_counts(table: np.ndarray, counts: Counts | None) -> None:
+    """Say which counters the next run has; None for no counters."""
+    table[_COUNTS:] = list(_entries(counts)) if counts else 0
+
+
+def _entries(arrays: Any) -> Iterator[int]:
+    for array in arrays:
+        yield from (array.ctypes.data, len(array))
+
+
+@njit(inline=True, allocates=True)
+def _column(table, at, dtype):  # type: ignore[no-untyped-def]
+    """The one-dimensional array of an entry."""
+    return array_at(table[at], np.int64(table[at + 1]), dtype)
+
+
+@njit(inline=True, allocates=True)
+def _machine(at):  # type: ignore[no-untyped-def]
+    rows = np.int64(at[9])
+    return Machine(
+        _column(at, 0, _RECORD),
+        _column(at, 2, np.uint64),
+        _column(at, 4, np.int64),
+        _column(at, 6, np.int64),
+        array_at(at[8], rows * 4, np.uint64).reshape((rows, 4)),
+        _column(at, 10, np.uint64),
+        _column(at, 12, np.uint64),
+        _column(at, 14, np.uint64),
+        _column(at, 16, np.uint64),
+        _column(at, 18, np.uint64),
+        _column(at, 20, np.uint64),
+    )
+
+
+@njit(inline=True, allocates=True)
+def _arena(at):  # type: ignore[no-untyped-def]
+    log = Ring(
+        _column(at, _LOG, np.uint64),
+        _column(at, _LOG + 2, np.uint8),
+        _column(at, _LOG + 4, np.uint8),
+        _column(at, _LOG + 6, np.int32),
+        _column(at, _LOG + 8, np.int32),
+        _column(at, _LOG + 10, np.uint64),
+        _column(at, _LOG + 12, np.uint32),
+        _column(at, _LOG + 14, np.int64),
+    )
+    return ArenaState(
+        _column(at, _ARENA, np.uint8),
+        _column(at, _ARENA + 2, np.uint8),
+        _column(at, _ARENA + 4, np.int64),
+        _column(at, _ARENA + 6, np.uint64),
+        log,
+    )
+
+
+@njit(inline=True, allocates=True)
+def _count(at, machine, arena, op):  # type: ignore[no-untyped-def]
+    """Count an access that only turned out to be one of the arena; machine code counts the rest."""
+    access = np.int64(machine.out[O_ACCESS])
+    if at[_COUNTS] != np.uint64(0) and op < FIRST_ARENA_OP and access & IN_ARENA:
+        counts = Counts(
+            _column(at, _COUNTS, np.uint64),
+            _column(at, _COUNTS + 2, np.uint64),
+            _column(at, _COUNTS + 4, np.uint64),
+        )
+        count_access(counts, arena, access, machine.out[O_ADDRESS])
 
 
 @callback("int64(uint64, int64, uint64, uint64, int64, uint64)")
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     """Execute one instruction as `rare` does; returns control[STOP]."""
-    at = array_at(table, 21, np.uint64)
-    slots, capacity, ranges = np.int64(at[18]), np.int64(at[19]), np.int64(at[20])
-    machine = Machine(
-        array_at(at[0], slots, _RECORD),
-        array_at(at[1], _FRAMES * REGISTERS, np.uint64),
-        array_at(at[2], 8, np.int64),
-        array_at(at[3], _FRAMES, np.int64),
-        array_at(at[4], 8, np.uint64).reshape((2, 4)),
-        array_at(at[5], 8, np.uint64),
-    )
-    log = Ring(
-        array_at(at[10], capacity, np.uint64),
-        array_at(at[11], capacity, np.uint8),
-        array_at(at[12], capacity, np.uint8),
-        array_at(at[13], capacity, np.int32),
-        array_at(at[14], capacity, np.int32),
-        array_at(at[15], capacity, np.uint64),
-        array_at(at[16], capacity, np.uint32),
-        array_at(at[17], 1, np.int64),
-    )
-    arena = ArenaState(
-        array_at(at[6], 0, np.uint8),
-        array_at(at[7], PAGE_SLOTS, np.uint8),
-        array_at(at[8], ranges, np.int64),
-        array_at(at[9], LIVE + 1, np.uint64),
-        log,
-    )
+    at = array_at(table, _END, np.uint64)
+    machine, arena = _machine(at), _arena(at)
     machine.control[STOP] = RUNNING
     ins = machine.code[pc]
     rare(machine, arena, pc, ins.op, ins, a, b, depth * REGISTERS, clock)
+    _count(at, machine, arena, ins.op)
     return machine.control[STOP]

@@ -2,7 +2,8 @@
 
 import ctypes
 import time
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -10,73 +11,104 @@ from workbench.arena import Arena
 from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
 from workbench.engines import machine as core
 from workbench.engines.base import Result
-from workbench.engines.interpreter import Interpreter
-from workbench.engines.jit.body import fuel_needed
-from workbench.engines.jit.cold import address_table, step
-from workbench.engines.jit.layout import EXITED, INTERRUPTED, LEFT, SLICE, Word
-from workbench.engines.jit.native import Native, compile_program
+from workbench.engines.interpreter import interpret
+from workbench.engines.jit.cold import address_table, set_counts, step
+from workbench.engines.jit.counting import spread
+from workbench.engines.jit.layout import (
+    EXITED,
+    INTERRUPTED,
+    LEFT,
+    SLICE,
+    STOPPED,
+    STUCK,
+    WORDS,
+    Word,
+)
+from workbench.engines.jit.listing import native
+from workbench.engines.jit.native import Native, compile_program, support
+from workbench.engines.prepared import Prepared
+from workbench.engines.recorded import COUNTED, Recorded
 from workbench.errors import Unsupported, WorkbenchError
+from workbench.maps import Map
 from workbench.program import Program
 
-LARGEST = 20_000  # slots; LLVM's time grows faster than the program
+if TYPE_CHECKING:
+    import pandas as pd
+
 _ENDLESS = 1 << 62
+
+
+class _End(NamedTuple):
+    """Why a run stopped, and after how many seconds."""
+
+    stop: str
+    seconds: float
 
 
 class Jit:
     """Runs one program as machine code in the emulated arena, with all its fault semantics.
 
     Arguments as for `Interpreter`, whose results it gives: r0, context, arena, page events, steps.
-    The program is compiled for this processor when the engine is made. Raises Unsupported for
-    programs of more than 20,000 slots. Several threads may run engines on one arena,
-    as long as one at a time allocates, frees or faults: page tables and events are not locked.
+    The program is compiled for this processor when the engine is made, or found on disk; how long
+    that took is `compile_seconds`. Raises Unsupported for programs of more than 20,000 slots.
+    Several threads may run engines of their own on one arena at the same time, but not with the
+    same maps: helpers do not lock them, and bpf_spin_lock is no atomic operation here.
     """
 
     def __init__(
-        self, program: Program, arena: Arena | None = None, verify: bool = True, seed: int = 1
+        self,
+        program: Program,
+        arena: Arena | None = None,
+        verify: bool = True,
+        seed: int = 1,
+        maps: Mapping[str, Map] | None = None,
     ) -> None:
-        if len(program) > LARGEST:
-            raise Unsupported(
-                f"the program has {len(program)} slots; the jit takes {LARGEST}, "
-                "use the interpreter"
-            )
-        self._interpreter = Interpreter(program, arena, verify, seed)
+        self._prepared = Prepared(program, arena, verify, seed, maps)
         self.program = program
-        self.arena = self._interpreter.arena
-        self.report = self._interpreter.report
+        self.arena = self._prepared.arena
+        self.maps = self._prepared.maps
+        self.report = self._prepared.report
         began = time.perf_counter()
-        self._native: Native = compile_program(self._interpreter._machine.code)
+        self._native = self._compiled(frozenset())
         self.compile_seconds = time.perf_counter() - began
-        machine, state = self._interpreter._machine, self._interpreter._state
-        self._table = address_table(machine, state)
-        self._words = _parameters(machine, state, self._table)
+        self._table = address_table(self._prepared.machine, self._prepared.state)
+        self._words = _parameters(self._prepared, self._table)
 
     def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None) -> Result:
         """Run from the start, at most `fuel` steps; `ctx` as for `Interpreter.run`.
 
-        Recording is the interpreter's: any `trace` raises Unsupported. Ctrl-C ends the run with
-        stop "interrupt".
+        `trace`: None; "faults" (accesses of absent pages); "pages" (reads and writes of each
+        page); "blocks" (executions of each instruction); "counts" (both). Machine code that counts
+        is compiled when it is first wanted. "events" and "steps" raise Unsupported. Ctrl-C ends the
+        run with stop "interrupt".
         """
-        if trace is not None:
+        if trace is not None and trace not in COUNTED:
             raise Unsupported(f"the jit does not record '{trace}'; use the interpreter")
         if fuel is not None and fuel < 0:
             raise WorkbenchError(f"fuel must not be negative: {fuel}")
-        engine = self._interpreter
-        engine._start(ctx)
-        total = _ENDLESS if fuel is None else fuel
-        began = time.perf_counter()
-        stop = self._go(total)
-        seconds = time.perf_counter() - began
+        prepared = self._prepared
+        prepared.start(ctx)
+        recorded = Recorded(prepared, trace, 0)
+        stop, seconds = self._go(_ENDLESS if fuel is None else fuel, recorded)
+        reason = prepared.reason() if stop == "fault" else ""
         return Result(
             engine="jit",
             program=self.program.name,
             stop=stop,
-            r0=int(engine._machine.regs[core.REGISTERS * engine.depth]),
-            steps=int(engine._machine.control[core.STEPS]),
+            r0=int(prepared.registers[0]),
+            steps=prepared.steps,
             seconds=seconds,
-            ctx=engine._ctx.tobytes(),
-            pc=engine.pc,
-            reason=engine._reason() if stop == "fault" else "",
+            ctx=prepared.output,
+            packet=prepared.packet,
+            pc=prepared.pc,
+            reason=reason,
+            trace=recorded.trace(stop, reason, prepared.steps),
         )
+
+    @property
+    def printed(self) -> "pd.DataFrame":
+        """What the last run printed, a row for each line: step, pc, stream, text."""
+        return self._prepared.printed
 
     @property
     def llvm_ir(self) -> str:
@@ -84,9 +116,15 @@ class Jit:
         return self._native.llvm_ir
 
     @property
-    def native(self) -> str:
-        """The program as machine code: assembly text."""
-        return self._native.assembly
+    def native(self) -> "pd.DataFrame":
+        """Machine code beside the kernel's, for each BPF instruction; see `jit.listing.native`."""
+        pages = self.arena.page_count if self.arena else None
+        return native(self.program, self._native.with_lines(), pages)
+
+    @property
+    def machine_code(self) -> bytes:
+        """The program as machine code, addresses not yet filled in."""
+        return self._native.code
 
     def close(self) -> None:
         """Do nothing: memory goes with the last reference. For symmetry with other engines."""
@@ -97,54 +135,86 @@ class Jit:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _go(self, fuel: int) -> str:
-        """Run machine code, and what it leaves to the interpreter; returns why it stopped."""
-        control, words = self._interpreter._machine.control, self._words
-        if fuel < fuel_needed(len(self.program) + 1):
-            return self._finish(fuel)
-        engine = self._interpreter
-        words[Word.STACK] = engine._stack.ctypes.data
-        words[Word.CTX] = engine._ctx.ctypes.data
-        words[Word.CTX_START : Word.CTX_SIZE + 1] = engine._machine.regions[1, :2]
-        words[Word.CLOCK] = clock = engine._state.meta[CLOCK]
-        words[Word.FUEL], words[Word.ISSUED] = fuel, min(fuel, SLICE)
-        words[Word.STEPS] = 0
-        interrupted = False
+    def _compiled(self, counts: frozenset[str]) -> Native:
+        return compile_program(self._prepared.machine.code, self.report is not None, counts)
+
+    def _go(self, fuel: int, recorded: Recorded) -> _End:
+        """Run machine code, and leave what it cannot do to the interpreter."""
+        words = self._words
+        counts = COUNTED.get(recorded.kind or "", frozenset())
+        code = self._compiled(counts) if counts else self._native
+        self._set(fuel, recorded)
+        block = words.ctypes.data
+        began = time.perf_counter()
         try:
-            how = self._native.run(words.ctypes.data)
+            how = code.run(block)
         except KeyboardInterrupt:
-            how, interrupted = INTERRUPTED, True
-        steps = int(words[Word.STEPS])
+            how = INTERRUPTED
+        seconds = time.perf_counter() - began
+        steps = self._account(how)
+        if "blocks" in counts:
+            self._count(how, recorded)
+        if how in (LEFT, STUCK):
+            return self._finish(fuel - steps, recorded, seconds)
+        return _End(self._stop(how), seconds)
+
+    def _set(self, fuel: int, recorded: Recorded) -> None:
+        """Fill in the words that a run changes."""
+        words, counts = self._words, recorded.counts
+        words[Word.CLOCK] = self._prepared.state.meta[CLOCK]
+        words[Word.FUEL], words[Word.ISSUED] = fuel, min(fuel, SLICE)
+        words[Word.BUDGET] = core.MAY_GOTO_LIMIT
+        words[Word.READ_ROOM] = words[Word.WRITE_ROOM] = 0
+        set_counts(self._table, counts)
+        if counts is not None:
+            words[Word.EXECUTED : Word.WRITES + 1] = [array.ctypes.data for array in counts]
+
+    def _account(self, how: int) -> int:
+        """Put steps, clock and place where the interpreter has them; returns the steps."""
+        words, control = self._words, self._prepared.machine.control
+        steps = int(words[Word.ISSUED]) - int(words[Word.LEFT])
         control[core.STEPS] = steps
-        engine._state.meta[CLOCK] = clock + np.uint64(steps)
-        if interrupted:
-            return "interrupt"
-        if how == LEFT:
-            return self._finish(fuel - steps)
-        if how != EXITED and control[core.STOP] == core.FAULT:
+        self._prepared.state.meta[CLOCK] = words[Word.CLOCK] + np.uint64(steps)
+        control[core.DEPTH] = 0 if how == EXITED else words[Word.DEPTH]
+        if how != STOPPED:
+            control[core.PC] = words[Word.PC]
+        return steps
+
+    def _count(self, how: int, recorded: Recorded) -> None:
+        """Spread the counts of blocks, of which a run that stops inside one has done a part."""
+        assert recorded.counts is not None
+        place = {STOPPED: int(self._words[Word.PC]) + 1, STUCK: int(self._words[Word.PC])}
+        spread(recorded.counts.executed, self._prepared.machine.code, place.get(how))
+
+    def _stop(self, how: int) -> str:
+        """The name of how machine code ended."""
+        machine = self._prepared.machine
+        if how == STOPPED and machine.control[core.STOP] == core.FAULT:
             return "fault"
-        if how != EXITED:  # a packet load beyond the packet
-            engine._machine.regs[core.REGISTERS * engine.depth] = 0
-        return "exit"
+        if how == STOPPED:  # a packet load beyond the packet
+            machine.regs[core.REGISTERS * self._prepared.depth] = 0
+        return "interrupt" if how == INTERRUPTED else "exit"
 
-    def _finish(self, fuel: int) -> str:
+    def _finish(self, fuel: int, recorded: Recorded, seconds: float) -> _End:
         """Let the interpreter go on: to the last step, and to whatever stops a program."""
-        engine = self._interpreter
-        before = int(engine._machine.control[core.STEPS])
-        result = engine.resume(fuel)
-        engine._machine.control[core.STEPS] = before + result.steps
-        return result.stop
+        began = time.perf_counter()
+        stop = interpret(self._prepared, fuel, recorded, False)
+        return _End(stop, seconds + time.perf_counter() - began)
 
 
-def _parameters(machine: core.Machine, state: Any, table: np.ndarray) -> np.ndarray:
-    """The parameter block of a machine and an arena; what a run changes is still 0."""
-    words = np.zeros(Word.WORDS, np.uint64)
-    arrays = machine.regs, machine.control, machine.returns, machine.out
-    words[Word.REGS : Word.OUT + 1] = [array.ctypes.data for array in arrays]
+def _parameters(prepared: Prepared, table: np.ndarray) -> np.ndarray:
+    """The parameter block of a machine and an arena; the program's stack is in it."""
+    machine, state = prepared.machine, prepared.state
+    words = np.zeros(WORDS, np.uint64)
+    prepared.stack = words[Word.STACK :].view(np.uint8)
+    arrays = machine.regs, machine.returns, machine.out, machine.regions
+    words[Word.REGS : Word.REGIONS + 1] = [array.ctypes.data for array in arrays]
+    words[Word.REGION_COUNT] = len(machine.regions)
     words[Word.WINDOW] = state.meta[HOST]
     words[Word.PAGES] = state.pages.ctypes.data + GUARD_PAGES
     words[Word.HIGH] = state.meta[START] & ~np.uint64(0xFFFFFFFF)
     words[Word.STEP], words[Word.TABLE] = step.address, table.ctypes.data
+    words[Word.COLD : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")
     words[Word.RESTORE] = _address("PyEval_RestoreThread")
     words[Word.SIGNALS] = _address("PyErr_CheckSignals")

@@ -1,12 +1,19 @@
-"""Control flow of a program: where basic blocks begin, and where calls return to."""
+"""Control flow of a program: its functions, and where their basic blocks begin."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
+from workbench.errors import Unsupported
 from workbench.isa import TABLE, WIDE, Op
+
+LARGEST = 20_000  # slots; LLVM's time grows faster than the program
+_FEW_STEPS = 1 << 14  # what the interpreter may have to do at the end of the fuel, for each frame
+_INSTEAD = "use the interpreter"
 
 
 class Ins(NamedTuple):
@@ -34,16 +41,51 @@ _ENDS = frozenset({int(Op.EXIT), *_REFUSED, *_CALLS, *_ALWAYS})
 _BRANCHES = _TARGETED - {int(Op.CALL_LOCAL), int(Op.LD_FUNC)}
 
 
+class Function(NamedTuple):
+    """A function of the program: its first slot, and its basic blocks by first slot, in order."""
+
+    entry: int
+    blocks: dict[int, list[Ins]]
+
+    def instructions(self) -> Iterator[Ins]:
+        """All its instructions."""
+        return chain.from_iterable(self.blocks.values())
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it calls no other function of the program."""
+        return not any(ins.op in _CALLS for ins in self.instructions())
+
+
 @dataclass(frozen=True)
 class Graph:
-    """Basic blocks that can be reached, by first slot in program order.
+    """What of a program can be reached: its functions by first slot, the main one at 0.
 
-    `functions` are the slots that LD_FUNC names, `returns` the slots after calls.
+    `slots` counts the final INVALID. `named` are the functions that LD_FUNC names.
     """
 
-    blocks: dict[int, list[Ins]]
-    functions: tuple[int, ...]
-    returns: tuple[int, ...]
+    slots: int
+    functions: dict[int, Function]
+    named: tuple[int, ...]
+
+    @property
+    def reenters(self) -> bool:
+        """Whether the main function is called, too."""
+        return 0 in self.named or any(
+            ins.op == Op.CALL_LOCAL and ins.target == 0
+            for function in self.functions.values()
+            for ins in function.instructions()
+        )
+
+    @cached_property
+    def unlooked(self) -> int:
+        """Instructions of the longest function that neither calls another nor looks as it begins.
+
+        0 if each function must look: where such functions are long, or not there.
+        """
+        leaves = (f for entry, f in self.functions.items() if entry and f.is_leaf)
+        longest = max((sum(map(len, f.blocks.values())) for f in leaves), default=0)
+        return longest if longest * self.slots <= _FEW_STEPS else 0
 
 
 def following(ins: Ins) -> int:
@@ -52,43 +94,76 @@ def following(ins: Ins) -> int:
 
 
 def graph(code: np.ndarray) -> Graph:
-    """Cut a program (INSTRUCTION records with a final INVALID) into basic blocks."""
+    """Cut a program (INSTRUCTION records with a final INVALID) into functions and basic blocks.
+
+    Raises Unsupported for more than LARGEST instructions.
+    """
+    if len(code) - 1 > LARGEST:
+        raise Unsupported(
+            f"the program has {len(code) - 1} slots; the jit takes {LARGEST}, " + _INSTEAD
+        )
     fields = zip(*(code[name].tolist() for name in ("op", "dst", "src", "off", "imm")), strict=True)
     program = [Ins(pc, *field) for pc, field in enumerate(fields)]
-    last = len(program) - 1
-    functions = tuple(sorted({i.target for i in program if i.op == Op.LD_FUNC}))
-    functions = tuple(target for target in functions if 0 <= target <= last)
-    reached = _reached(program, functions)
-    leaders = _leaders(program, reached, functions)
+    named = sorted({i.target for i in program if i.op == Op.LD_FUNC})
+    named = [target for target in named if 0 <= target < len(program)]
+    reached = _reached(program, [0, *named])
+    leaders = _leaders(program, reached, [0, *named])
     blocks = {first: list(_block(program, first, leaders)) for first in sorted(leaders)}
-    returns = tuple(pc + 1 for pc in sorted(reached) if program[pc].op in _CALLS)
-    return Graph(blocks, functions, returns)
+    called = {program[pc].target for pc in reached if program[pc].op == Op.CALL_LOCAL}
+    entries = sorted({0, *named, *called})
+    functions, written = {}, 0
+    for entry in entries:
+        functions[entry] = Function(entry, _within(program, blocks, entry))
+        written += sum(map(len, functions[entry].blocks.values()))
+        if written > 2 * LARGEST:
+            raise Unsupported("too many functions share their code for the jit; " + _INSTEAD)
+    return Graph(len(program), functions, tuple(named))
 
 
-def _successors(program: Sequence[Ins], ins: Ins) -> Iterator[int]:
-    if ins.op in _BRANCHES or ins.op == Op.CALL_LOCAL:
+def _within(
+    program: Sequence[Ins], blocks: dict[int, list[Ins]], entry: int
+) -> dict[int, list[Ins]]:
+    """The blocks that control comes to from `entry` without entering another function."""
+    todo, found = [entry], {entry}
+    while todo:
+        last = blocks[todo.pop()][-1]
+        for target in _within_program(program, last, calls=False):
+            if target not in found:
+                found.add(target)
+                todo.append(target)
+    return {first: blocks[first] for first in sorted(found)}
+
+
+def successors(ins: Ins, calls: bool = False) -> Iterator[int]:
+    """Where control may be after the end of a block; with `calls`, in callees too."""
+    if ins.op in _BRANCHES or (calls and ins.op == Op.CALL_LOCAL):
         yield ins.target
     if ins.op not in _ENDS or ins.op in _CALLS:
-        yield min(following(ins), len(program) - 1)
+        yield following(ins)
 
 
-def _reached(program: Sequence[Ins], functions: Sequence[int]) -> set[int]:
-    todo = [0, *functions]
+def _within_program(program: Sequence[Ins], ins: Ins, calls: bool) -> Iterator[int]:
+    """As `successors`; what would run off the end comes to the final INVALID."""
+    return (min(target, len(program) - 1) for target in successors(ins, calls))
+
+
+def _reached(program: Sequence[Ins], entries: Sequence[int]) -> set[int]:
+    todo = list(entries)
     seen = set(todo)
     while todo:
-        for target in _successors(program, program[todo.pop()]):
+        for target in _within_program(program, program[todo.pop()], calls=True):
             if target not in seen:
                 seen.add(target)
                 todo.append(target)
     return seen
 
 
-def _leaders(program: Sequence[Ins], reached: set[int], functions: Sequence[int]) -> set[int]:
-    found = {0, *functions}
+def _leaders(program: Sequence[Ins], reached: set[int], entries: Sequence[int]) -> set[int]:
+    found = set(entries)
     for pc in reached:
         ins = program[pc]
         if ins.op in _BRANCHES or ins.op in _CALLS:
-            found.update(_successors(program, ins))
+            found.update(_within_program(program, ins, calls=True))
     return found
 
 

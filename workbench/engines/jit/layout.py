@@ -2,21 +2,42 @@
 
 from enum import IntEnum
 
+from workbench.addresses import STACK_BYTES
+
 
 class Word(IntEnum):
     """Index of each 64-bit word; addresses are host addresses."""
 
-    REGS, CONTROL, RETURNS, OUT = range(4)  # arrays of the Machine
-    STACK, CTX, CTX_START, CTX_SIZE = range(4, 8)  # host stack and context; where BPF sees it
-    WINDOW, PAGES, HIGH = range(8, 11)  # byte 0 of the arena window, its page bits; upper half
-    STEP, TABLE, CLOCK = range(11, 14)  # what executes one instruction; its table; clock at start
-    FUEL, ISSUED, STEPS = range(14, 17)  # steps allowed; of these given out; executed at the end
-    SAVE, RESTORE, SIGNALS, THREAD = range(17, 21)  # of Python: let go of the GIL, take it, look
-    WORDS = 21
+    REGS, RETURNS, OUT, REGIONS = range(4)  # arrays of the Machine
+    WINDOW, PAGES, HIGH = range(4, 7)  # byte 0 of the arena window, its page bits; upper half
+    STEP, TABLE, CLOCK = range(7, 10)  # what executes one instruction; its table; clock at start
+    FUEL, ISSUED, NEEDED = range(10, 13)  # steps allowed; given out; wanted between two checks
+    SAVE, RESTORE, SIGNALS, THREAD = range(13, 17)  # of Python: let go of the GIL, take it, look
+    EXECUTED, READS, WRITES = range(17, 20)  # counters: of slots, of page slots
+    PC, DEPTH, LEFT, HOW = range(20, 24)  # place, callers and unspent steps; how the run ended
+    A, B, AT = range(24, 27)  # operands of an uncommon instruction; its place in the window
+    VALUE, WROTE = range(27, 29)  # its result, and whether a register gets it
+    SIZE, ADDRESS = range(29, 31)  # an access outside the arena
+    NEAR_READ, READ_ROOM, READ_HOST = range(31, 34)  # the region last read, as `owned` has it
+    NEAR_WRITE, WRITE_ROOM, WRITE_HOST = range(34, 37)  # the region last written
+    REGION_COUNT, BUDGET = range(37, 39)  # rounds that may_goto has left in this function
+    COLD, REFILL, REACH_LOAD, REACH_STORE = range(39, 43)  # the functions of `support`
+    LOAD1, LOAD2, LOAD4, LOAD8 = range(43, 47)
+    STORE1, STORE2, STORE4, STORE8 = range(47, 51)
+    STACK = 51  # the program's stack itself
 
 
-EXITED, STOPPED, LEFT, INTERRUPTED = range(4)
-"""How machine code ends: by EXIT; `step` said stop; the interpreter must go on; a signal came."""
+WORDS = Word.STACK + STACK_BYTES // 8
+
+EXITED, STOPPED, LEFT, STUCK, INTERRUPTED = range(5)
+"""How machine code ends: by EXIT; `step` said stop; the fuel is nearly used up, before a block;
+only the interpreter can do the next instruction; a signal came, before a block."""
+
+GONE = -(1 << 62)
+"""What a function returns, instead of unspent steps, when the run ends inside it."""
 
 SLICE = 1 << 25
 """Steps between two looks for signals: some 10 ms."""
+
+ROUNDS = 2 * SLICE
+"""Rounds of may_goto that must be left for another slice without counting them one by one."""

@@ -2,12 +2,14 @@
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from workbench.engines.jit import cache
 from workbench.engines.jit.function import module
+from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
 from workbench.isa import INSTRUCTION
 
@@ -17,36 +19,77 @@ _KEPT = 64
 class Native:
     """A compiled program; `run(address of a parameter block)` returns how it ended."""
 
-    def __init__(self, text: str) -> None:
-        self._machine = _target_machine()
-        self._module = _optimised(text, self._machine)
-        self._engine = llvm.create_mcjit_compiler(self._module, self._machine)
-        self._engine.finalize_object()
-        address = self._engine.get_function_address("run")
-        if not address:
-            raise WorkbenchError("LLVM gave no machine code for this program")
+    def __init__(self, code: np.ndarray, verified: bool, counts: frozenset[str]) -> None:
+        self._source = code, verified, counts
+        key = cache.key(code.tobytes(), verified, *sorted(counts), *_processor())
+        found = cache.load(key)
+        self.cached = found is not None
+        if found is None:
+            found = _machine().emit_object(_optimised(module(code, verified, counts)))
+            cache.store(key, found)
+        self.object_code = found
+        self._engine = _engine()
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+        (address,) = _addresses(self._engine, ["run"])
         # holds the GIL on entry, so that machine code can look for signals; it lets go of it
         self.run: Callable[[int], int] = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_uint64)(address)
 
     @property
     def llvm_ir(self) -> str:
         """The optimised LLVM IR."""
-        return str(self._module)
+        return str(_optimised(module(*self._source)))
+
+    def with_lines(self) -> bytes:
+        """The object file with a table of where the code of each slot lies."""
+        return _machine().emit_object(_optimised(module(*self._source, lines=True)))
 
     @property
-    def assembly(self) -> str:
-        """The machine code as assembly text."""
-        return self._machine.emit_assembly(self._module)
+    def code(self) -> bytes:
+        """The machine code itself: the text sections of the object file."""
+        sections = llvm.ObjectFileRef.from_data(self.object_code).sections()
+        return b"".join(section.data() for section in sections if section.is_text())
 
 
-def compile_program(code: np.ndarray) -> Native:
+def compile_program(code: np.ndarray, verified: bool, counts: frozenset[str]) -> Native:
     """Compile INSTRUCTION records; equal programs are compiled once in a process."""
-    return _compile(code.tobytes())
+    return _compile(code.tobytes(), verified, counts)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _compile(records: bytes) -> Native:
-    return Native(module(np.frombuffer(records, INSTRUCTION)))
+def _compile(records: bytes, verified: bool, counts: frozenset[str]) -> Native:
+    return Native(np.frombuffer(records, INSTRUCTION), verified, counts)
+
+
+def forget() -> None:
+    """Let go of the programs compiled in this process; those on disk stay."""
+    _compile.cache_clear()
+
+
+@functools.cache
+def support() -> tuple[tuple[int, ...], object]:
+    """Addresses of the FUNCTIONS that all programs share, and what keeps them there."""
+    key = cache.key(SUPPORT, *_processor())
+    found = cache.load(key)
+    if found is None:
+        found = _machine().emit_object(_parsed(SUPPORT))
+        cache.store(key, found)
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+    return tuple(_addresses(engine, FUNCTIONS)), engine
+
+
+def _addresses(engine: llvm.ExecutionEngine, names: Sequence[str]) -> list[int]:
+    """Where functions of the object that was added to an engine lie."""
+    engine.finalize_object()
+    addresses = [engine.get_function_address(name) for name in names]
+    if not all(addresses):
+        raise WorkbenchError("LLVM gave no machine code for this program")
+    return addresses
+
+
+def _engine() -> llvm.ExecutionEngine:
+    """A linker without code; each program has its own, so that it can be let go of."""
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
 
 
 @functools.cache
@@ -56,32 +99,41 @@ def _initialise() -> None:
 
 
 @functools.cache
-def _features() -> tuple[str, str]:
+def _processor() -> tuple[str, str]:
     """Name and features of this processor."""
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+@functools.cache
+def _machine() -> llvm.TargetMachine:
+    """The target machine for compiling."""
+    return _target_machine()
+
+
 def _target_machine() -> llvm.TargetMachine:
     _initialise()
-    name, features = _features()
+    name, features = _processor()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=name, features=features, opt=2, reloc="pic", codemodel="small", jit=True
     )
 
 
-def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """Parse, verify and optimise; LLVM's complaints become errors before they can be fatal.
-
-    All of LLVM's O3 takes twice as long and makes no faster code of what `function` writes.
-    """
+def _parsed(text: str) -> llvm.ModuleRef:
+    """Parse and verify; LLVM's complaints become errors before they can be fatal."""
     try:
         parsed = llvm.parse_assembly(text)
         parsed.verify()
     except RuntimeError as error:
         raise WorkbenchError(f"LLVM refuses what was written for this program: {error}") from None
-    parsed.triple = machine.triple
-    parsed.data_layout = str(machine.target_data)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
+    parsed.triple = _machine().triple
+    parsed.data_layout = str(_machine().target_data)
+    return parsed
+
+
+def _optimised(text: str) -> llvm.ModuleRef:
+    """All of LLVM's O3 takes twice as long and makes no faster code of what `function` writes."""
+    parsed = _parsed(text)
+    builder = llvm.create_pass_builder(_machine(), llvm.create_pipeline_tuning_options(2))
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()  # registers become values
     passes.add_instruction_combine_pass()

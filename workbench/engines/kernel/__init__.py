@@ -8,7 +8,7 @@ native     machine code as a table          debug      BTF that ties machine cod
 faults     real page faults, with times     timing     in-kernel durations
 perf       perf_event_open(2)               features   what this kernel can do
 log        the arena's own event log        user       the arena as user space sees it
-xlated     rewritten programs, comparable
+xlated     rewritten programs, comparable     maps      maps through bpf(2)
 """
 
 from importlib import import_module
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from workbench.engines.kernel.faults import FaultRecorder
     from workbench.engines.kernel.features import kernel_facts, probe_features
     from workbench.engines.kernel.loading import Verdict, verdict
+    from workbench.engines.kernel.maps import kernel_map
     from workbench.engines.kernel.perf import PageFaults
-    from workbench.engines.kernel.timing import loop, rounds_ctx, time_engines
+    from workbench.engines.kernel.timing import (
+        counting,
+        loop,
+        rounds_ctx,
+        run_time,
+        time_engines,
+    )
 
 _PUBLIC = {
     "Kernel": "engine",
@@ -31,12 +38,15 @@ _PUBLIC = {
     "verdict": "loading",
     "FaultRecorder": "faults",
     "time_engines": "timing",
+    "run_time": "timing",
+    "counting": "timing",
     "loop": "timing",
     "rounds_ctx": "timing",
     "kernel_facts": "features",
     "probe_features": "features",
     "PageFaults": "perf",
     "kfunc_id": "btf",
+    "kernel_map": "maps",
 }
 
 __all__ = [
@@ -45,11 +55,14 @@ __all__ = [
     "KernelArena",
     "PageFaults",
     "Verdict",
+    "counting",
     "kernel_facts",
+    "kernel_map",
     "kfunc_id",
     "loop",
     "probe_features",
     "rounds_ctx",
+    "run_time",
     "time_engines",
     "verdict",
 ]

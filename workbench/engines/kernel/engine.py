@@ -1,17 +1,22 @@
 """The kernel engine: a program in the real verifier, the real JIT and a real arena."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from workbench.arena.rules import ArenaFlags
+from workbench.declarations import MapDefinition
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
-from workbench.engines.kernel.execution import execute
-from workbench.engines.kernel.loading import Verdict, admit
+from workbench.engines.kernel.execution import PACKET_TYPES, execute
+from workbench.engines.kernel.loading import Verdict, admit, descriptors
+from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
 from workbench.errors import Unsupported
+from workbench.maps import Map, create
 from workbench.program import Program
 
 if TYPE_CHECKING:
@@ -27,25 +32,55 @@ class Kernel:
 
     `arena` is a KernelArena (left open by `close`), or an emulated arena that is taken as a
     description: same pages, flags and user base, and it must be empty. Without one, a program
-    that refers to an arena gets its own of 1024 pages. Raises VerificationError with the whole
-    log when the verifier refuses, Unsupported for "raw" programs, KernelError where bpf(2) is
-    unusable. Use as a context manager, or `close`.
+    that refers to an arena gets its own of 1024 pages. `maps` are maps by name, made by
+    `kernel_map`; missing ones are made as the program declares them, and closed with the engine.
+    Raises VerificationError with the whole log when the verifier refuses, Unsupported for "raw"
+    programs, KernelError where bpf(2) is unusable. Use as a context manager, or `close`.
     """
 
     def __init__(
-        self, program: Program, arena: "KernelArena | Arena | None" = None, log_level: int = 1
+        self,
+        program: Program,
+        arena: "KernelArena | Arena | None" = None,
+        log_level: int = 1,
+        maps: Mapping[str, Map] | None = None,
     ) -> None:
         self.program = program
         self.arena, self._owned = _real_arena(program, arena)
+        self._kept = ExitStack()
+        if self._owned and self.arena is not None:
+            self._kept.callback(self.arena.close)
         try:
-            admitted = admit(program, self.arena, log_level)
+            self.maps = create(program.maps, maps, make=self._made)
+            fds = descriptors(self.maps)
+            admitted = admit(program, self.arena, log_level, maps=fds)
             if admitted.descriptor is None:
                 raise admitted.verdict.error()
+            self._kept.push(admitted.descriptor)
+            self._fill_program_arrays(fds)
         except BaseException:
-            self._close_owned()
+            self._kept.close()
             raise
         self._descriptor = admitted.descriptor
         self.verdict = admitted.verdict
+
+    def _made(self, definition: MapDefinition) -> Map:
+        return self._kept.enter_context(kernel_map(definition))
+
+    def _fill_program_arrays(self, fds: Mapping[str, int]) -> None:
+        """Load the programs that program arrays hold, with the same maps and arena."""
+        loaded: dict[int, int] = {}
+        for map in self.maps.values():
+            for key, held in map.store.held.items():
+                if not isinstance(held, Program):
+                    continue
+                if id(held) not in loaded:
+                    admitted = admit(held, self.arena, maps=fds)
+                    if admitted.descriptor is None:
+                        raise admitted.verdict.error()
+                    self._kept.push(admitted.descriptor)
+                    loaded[id(held)] = admitted.descriptor.fileno()
+                map.store.update(key, loaded[id(held)].to_bytes(4, "little"))
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +93,8 @@ class Kernel:
         return f"Kernel({self.program.name}: {state})"
 
     def close(self) -> None:
-        """Unload the program, and close the arena if the engine made it."""
-        self._descriptor.close()
-        self._close_owned()
-
-    def _close_owned(self) -> None:
-        if self._owned and self.arena is not None:
-            self.arena.close()
+        """Unload the program, and close the arena and the maps that the engine made."""
+        self._kept.close()
 
     def run(
         self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None, repeat: int = 1
@@ -90,6 +120,7 @@ class Kernel:
             steps=0,
             seconds=ran.seconds,
             ctx=ran.output,
+            packet=ran.output if self.program.type in PACKET_TYPES else b"",
         )
 
     def step(self, *_: object) -> None:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,15 @@ from workbench import isa
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.debug import debug_info
+from workbench.engines.kernel.maps import KernelMap, kernel_map
 from workbench.engines.kernel.service import SLEEPABLE, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, Unsupported, VerificationError
+from workbench.maps import Map, create
 from workbench.program import Program
+
+if TYPE_CHECKING:
+    from workbench.verifier.explain import Explanation
 
 # enum bpf_prog_type, and BPF_F_SLEEPABLE where the kernel insists on it
 TYPES = {
@@ -28,9 +34,13 @@ TYPES = {
 NOT_THE_PROGRAM = ("EPERM", "ENOMEM", "ENOSYS", "EMFILE", "ENFILE", "EAGAIN", "EINTR")
 
 _INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
+_GLUED = re.compile(  # Linux takes back a line break too many where a path ends
+    r"^(\d+): \([0-9a-f]{2}\) (if .*goto pc[+-]\d+|may_goto pc[+-]\d+|call \S+|exit) ([^ ;].*)$"
+)
 _STATE = re.compile(
-    r"^(?:\d+: |from \d+ to \d+|; |(?:cur|old) state:|caller:|callee:|mark_precise| ?frame\d|"
-    r"processed \d+ insns|verification time|stack depth|insns_|total_states)"
+    r"^ ?(?:\d+: |from \d+ to \d+|; |(?:cur|old) state:|caller:|callee:|mark_precise|frame\d|"
+    r"(?:frame\d+: ?)?R\d+(?:_\w+)?=|processed \d+ insns|verification time|stack depth|"
+    r"insns_|total_states)"
 )
 _NAMED = re.compile(r"\binsn (\d+)")
 
@@ -73,6 +83,12 @@ class Verdict:
         found = re.search(r"^processed (\d+) insns", self.log, re.MULTILINE)
         return int(found[1]) if found else 0
 
+    def explain(self, program: Program | None = None) -> "Explanation":
+        """What was refused and why, in plain words; with `program`, source lines come from it."""
+        from workbench.verifier.explain import explain
+
+        return explain(self, program)
+
     def __str__(self) -> str:
         if self.ok:
             return f"accepted by the kernel ({self.processed} instructions verified)"
@@ -95,6 +111,14 @@ class Verdict:
         return error
 
 
+def descriptors(maps: Mapping[str, Map]) -> dict[str, int]:
+    """File descriptors by name; raises Unsupported for an emulated map."""
+    for name, map in maps.items():
+        if not isinstance(map.store, KernelMap):
+            raise Unsupported(f"map '{name}' is emulated; the kernel needs workbench.kernel_map")
+    return {name: map.store.fileno() for name, map in maps.items()}  # type: ignore[attr-defined]
+
+
 class Admitted(NamedTuple):
     """A loaded program (None when refused) and the verdict on it, without its rewritten code."""
 
@@ -112,7 +136,9 @@ def verdict(program: Program, arena: KernelArena | None = None, log_level: int =
     if arena is None and program.uses_arena:
         with KernelArena() as made:
             return verdict(program, made, log_level)
-    admitted = admit(program, arena, log_level)
+    with ExitStack() as stack:
+        maps = create(program.maps, make=lambda wanted: stack.enter_context(kernel_map(wanted)))
+        admitted = admit(program, arena, log_level, maps=descriptors(maps))
     if admitted.descriptor is None:
         return admitted.verdict
     with admitted.descriptor as descriptor:
@@ -121,9 +147,15 @@ def verdict(program: Program, arena: KernelArena | None = None, log_level: int =
 
 
 def admit(
-    program: Program, arena: KernelArena | None, log_level: int = 1, lines: bool = False
+    program: Program,
+    arena: KernelArena | None,
+    log_level: int = 1,
+    lines: bool = False,
+    maps: Mapping[str, int] | None = None,
 ) -> Admitted:
-    """Load a program; with `lines`, along with BTF that ties machine code to instructions.
+    """Load a program with its BTF; with `lines`, such that ties machine code to instructions.
+
+    `maps` are descriptors of the maps that it names, the arena left out.
 
     Raises KernelError when the fault is not the program's (privileges, memory).
     """
@@ -133,10 +165,11 @@ def admit(
             "r1 = memory); use the interpreter, or make it a syscall program"
         )
     number, flags = TYPES[program.type]
-    maps: Mapping[str, int] = {"arena": arena.fileno()} if arena is not None else {}
-    debug = debug_info(program) if lines or _has_callbacks(program) else None
+    named = {**(maps or {}), **({"arena": arena.fileno()} if arena is not None else {})}
+    described = lines or _has_callbacks(program) or any(s.is_global for s in program.subprograms)
+    debug = debug_info(program, numbered=lines) if described or program.btf else None
     loaded = syscall.load_program(
-        number, bind(program, maps), program.license, program.name, flags, log_level, debug
+        number, bind(program, named), program.license, program.name, flags, log_level, debug
     )
     refused = read_log(loaded.log) if loaded.descriptor is None else Refusal(-1, "", "")
     name = syscall.errno_name(loaded.errno) if loaded.errno else ""
@@ -181,6 +214,9 @@ def read_log(log: str) -> Refusal:
     reason, pc, instruction = "", -1, ""
     texts: dict[int, str] = {}
     for line in log.splitlines():
+        if glued := _GLUED.match(line):
+            pc, instruction, line = int(glued[1]), glued[2], glued[3]
+            texts[pc] = instruction
         if match := _INSTRUCTION.match(line):
             pc, instruction = int(match[1]), match[2]
             texts[pc] = instruction

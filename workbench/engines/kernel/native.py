@@ -1,14 +1,13 @@
 """The JIT's machine code of a program, instruction by instruction, next to the BPF text."""
 
-import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.disassembler import listing
+from workbench.engines.disassembly import disassembler
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.loading import admit
-from workbench.errors import Unsupported
 from workbench.program import Program
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def native(program: Program, arena: KernelArena | None) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    machine = _machine()
+    machine = disassembler()
     admitted = admit(program, arena, log_level=1, lines=True)
     if admitted.descriptor is None:
         raise admitted.verdict.error()
@@ -60,20 +59,3 @@ def _rows(
             piece = code.code[begin + place - address : begin + place - address + size]
             yield NativeInstruction(pc, texts[pc], place, piece.hex(), f"{name} {operands}".strip())
         begin += length
-
-
-def _machine() -> "capstone.Cs":
-    """Return a disassembler for this machine's processor."""
-    try:
-        import capstone
-    except ImportError:
-        raise Unsupported(
-            "machine code is disassembled with capstone; pip install capstone"
-        ) from None
-    modes = {
-        "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-        "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
-    }
-    if platform.machine() not in modes:
-        raise Unsupported(f"machine code of {platform.machine()} is not disassembled here")
-    return capstone.Cs(*modes[platform.machine()])

@@ -73,7 +73,7 @@ def _map_number(name: str, maps: Mapping[str, int]) -> int:
 def _programs() -> dict[str, Program]:
     """Assemble service.bpf; RANGE_TREE becomes 0 where BTF does not know the structure."""
     try:
-        root = btf.vmlinux().offset_of("bpf_arena", "rt", "it_root", "rb_root", "rb_node")
+        root = btf.offset_of("bpf_arena", "rt", "it_root", "rb_root", "rb_node")
     except (KernelError, Unsupported):
         root = 0
     return assemble_all(TEXT.read_text().replace("RANGE_TREE", str(root)))
@@ -88,12 +88,11 @@ class _NodeLayout(NamedTuple):
 
 @cache
 def _node_layout() -> _NodeLayout:
-    types = btf.vmlinux()
-    bounds = [types.offset_of("range_node", name) // 4 for name in ("rn_start", "rn_last")]
+    bounds = [btf.offset_of("range_node", name) // 4 for name in ("rn_start", "rn_last")]
     children = [
-        types.offset_of("range_node", "rn_rbnode", name) // 8 for name in ("rb_left", "rb_right")
+        btf.offset_of("range_node", "rn_rbnode", name) // 8 for name in ("rb_left", "rb_right")
     ]
-    if max(bounds) > 15 or max(children) > 7 or not types.offset_of("bpf_arena", "rt"):
+    if max(bounds) > 15 or max(children) > 7 or not btf.offset_of("bpf_arena", "rt"):
         raise Unsupported("this kernel keeps its free ranges in another form")
     return _NodeLayout(bounds, children)
 

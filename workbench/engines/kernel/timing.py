@@ -5,14 +5,15 @@ Programs take turns, A B A B, on one processor, after warm-up runs that are not 
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.assembler import assemble
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.engine import Kernel
 from workbench.errors import KernelError
+from workbench.measurement import pinned
 from workbench.program import Program
 
 if TYPE_CHECKING:
@@ -65,25 +66,24 @@ def _sample(
     number: int, name: str, engine: Kernel, ctx: bytes, operations: int, cpu: int
 ) -> Sample:
     """Run once and ask the kernel how long that took."""
+    ns = run_time(engine, ctx)
+    return Sample(number, name, ns, operations, ns / operations, cpu)
+
+
+def run_time(engine: Kernel, ctx: bytes = b"") -> float:
+    """Run once; ns that the kernel says it took. Counting must be on, see `counting`."""
     before = syscall.program_info(engine.fileno())
     engine.run(ctx)
     after = syscall.program_info(engine.fileno())
     runs = after.run_cnt - before.run_cnt
     if runs == 0:
         raise KernelError("ENODATA", "this kernel did not count the run (BPF statistics are off)")
-    ns = (after.run_time_ns - before.run_time_ns) / runs
-    return Sample(number, name, ns, operations, ns / operations, cpu)
+    return (after.run_time_ns - before.run_time_ns) / runs
 
 
-@contextmanager
-def pinned(cpu: int) -> Iterator[None]:
-    """Keep this thread on one processor; afterwards it may run where it could before."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def counting() -> AbstractContextManager[object]:
+    """Have the kernel time every program, for the length of a `with` block."""
+    return syscall.enable_stats()
 
 
 def loop(body: str, setup: str = "", name: str = "loop") -> Program:
