@@ -135,3 +135,15 @@ def test_missing_file_and_step_are_explained(run, tmp_path):
         wb.load_trace(tmp_path / "none.trace")
     with pytest.raises(TraceError, match="the trace has 0 to"):
         run[0].state(10**9)
+
+
+def test_a_recording_full_of_changes_ends_before_its_memory_does():
+    program = wb.assemble(
+        "r1 = 200000\nr2 = each ll\nr3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 0\nexit\n"
+        "each: r0 = 0\nexit\n"
+    )
+    with wb.Interpreter(program) as engine:
+        result = engine.run(trace="steps", capacity=100_000)
+    assert result.stop == "exit"
+    assert 10_000 < len(result.trace) <= 100_000
+    assert not result.trace.complete

@@ -6,7 +6,7 @@ size and access (memory touched: bit 0 read, 1 write, 2 absent, 3 atomic, 4 aren
 old and new (memory before and after a write). Every 256 steps a keyframe keeps all registers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,21 +15,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from workbench import events
+from workbench.addresses import FRAME_BYTES, MAX_FRAMES
 from workbench.arena import Arena, Snapshot
 from workbench.arena.rules import PAGE_SIZE
 from workbench.disassembler import listing
 from workbench.errors import TraceError, Unsupported
-from workbench.events import Actor, Kind
+from workbench.events import (
+    ABSENT,
+    ATOMIC,
+    IN_ARENA,
+    KEYFRAME,
+    NO_REGISTER,
+    STEP_COLUMNS,
+    WRITE,
+    Actor,
+    Kind,
+)
 from workbench.isa import Op
 from workbench.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd
 
-READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16
-NO_REGISTER = 255
-KEYFRAME = 256
-STEP_COLUMNS = ("pc", "depth", "reg", "size", "access", "value", "address", "old", "new")
+CHANGES = {"step": "<u4", "address": "<u8", "size": "<u1", "old": "<u8", "new": "<u8"}
+"""Columns of what helpers changed besides r0: words of memory, up to 8 bytes each; or, with size 0,
+a register, `address` being 11 times the frame plus its number."""
+
 _SPARSE = ("address", "old", "new")
 _CALLS = (Op.CALL_LOCAL, Op.CALLX)
 _POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
@@ -52,6 +63,14 @@ class State(NamedTuple):
     registers: np.ndarray
 
 
+class Part(NamedTuple):
+    """Which steps of a longer recording: `first` is the number of step 0, `of` counts all."""
+
+    first: int
+    of: int
+
+
+IN_BROWSER = 1_000_000  # steps that one view holds at a time
 _NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
 
 
@@ -60,9 +79,12 @@ class Trace:
     """The record of one run; see the module for the columns.
 
     recorded: step columns or None, where address, old and new may have rows only for the steps
-    that touch memory; `steps` has a row for each. accesses: event columns or None. page_events:
+    that touch memory; `steps` has a row for each. changes: what helpers changed, see CHANGES, or
+    None. accesses: event columns or None. page_events:
     columns of the arena's log. counted: executions of each slot, or None. clock: the arena's
-    clock before the run. stop, reason: how it ended.
+    clock before the run. stop, reason: how it ended. stack: content of the stacks before the
+    first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
+    report: the verifier's, None where the program ran without it.
     """
 
     program: Program
@@ -74,12 +96,16 @@ class Trace:
     reason: str = ""
     initial: Snapshot | None = field(default=None, repr=False)
     recorded: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    changes: dict[str, np.ndarray] | None = field(default=None, repr=False)
     keyframes: tuple[np.ndarray, np.ndarray] = field(default=_NO_KEYFRAMES, repr=False)
     accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
     page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     counted: np.ndarray | None = field(default=None, repr=False)
     page_counts: "pd.DataFrame | None" = field(default=None, repr=False)
     total_steps: int = 0
+    stack: bytes = field(default=b"", repr=False)
+    part: Part | None = None
+    report: Any = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """How many steps were recorded."""
@@ -89,6 +115,11 @@ class Trace:
     def steps(self) -> dict[str, np.ndarray] | None:
         """The step columns, a row for each step; None when no steps were recorded."""
         return None if self.recorded is None else _dense(self.recorded)
+
+    @property
+    def cpus(self) -> np.ndarray:
+        """The CPU of each step: 0, unless several programs ran (workbench.debugger.cpus)."""
+        return self.recorded_steps()["depth"] // MAX_FRAMES
 
     @property
     def complete(self) -> bool:
@@ -127,20 +158,26 @@ class Trace:
         texts = [f"{pc}: {text}" for pc, text in enumerate(listing(self.program))]
         table: dict[str, Any] = {"pc": steps["pc"]}
         table["text"] = pd.Categorical.from_codes(steps["pc"].astype(np.int32), texts)
-        table |= {name: steps[name] for name in STEP_COLUMNS[1:]}
+        table |= {name: steps[name] for name in STEP_COLUMNS if name != "pc"}
         return pd.DataFrame(table, index=pd.RangeIndex(len(self), name="step"), copy=False)
 
     def state(self, t: int) -> State:
         """Registers before step `t` (len(trace): after the last), from the keyframe before it."""
-        steps, (key_regs, key_depth) = self.recorded_steps(), self.keyframes
+        steps = self.recorded_steps()
+        frames = self.registers(t)
+        at = t if t < len(self) else t - 1
+        depth = int(steps["depth"][at] if t < len(self) else self._following[at])
+        return State(int(steps["pc"][at]), depth, frames[depth])
+
+    def registers(self, t: int) -> np.ndarray:
+        """r0 to r10 of every frame before step `t`: uint64[frames, 11]; 8 frames for each CPU."""
         if not 0 <= t <= len(self):
             raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
         key = min(t, len(self) - 1) // KEYFRAME
-        frames, depth = key_regs[key].reshape(-1, 11).copy(), int(key_depth[key])
+        frames = self.keyframes[0][key].reshape(-1, 11).copy()
         for at in range(key * KEYFRAME, t):
-            depth = self._replay(frames, depth, steps, at)
-        pc = int(steps["pc"][t]) if t < len(self) else self._end_pc()
-        return State(pc, depth, frames[depth])
+            self._replay(frames, at)
+        return frames
 
     def memory(self, t: int, page: int) -> np.ndarray | None:
         """The 4096 bytes of an arena page before step `t`; None while it is absent."""
@@ -162,20 +199,82 @@ class Trace:
             )
         return content
 
-    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
-        """The run as one self-contained page with the stepper in it; `path` is written too."""
+    def window(self, first: int, count: int = IN_BROWSER) -> "Trace":
+        """The steps from `first` on as a trace of their own; see debugger.window."""
+        from workbench.debugger.window import window
+
+        return window(self, first, count)
+
+    def to_html(
+        self, path: str | Path | None = None, title: str | None = None, first: int = 0
+    ) -> str:
+        """The run as one self-contained page with the stepper in it; `path` is written too.
+
+        A page holds 1,000,000 steps, those from `first` on.
+        """
         from workbench.widgets.export import to_html
 
-        text = to_html(self.payload(), title or f"{self.program.name}, step by step")
+        text = to_html(self._shown(first), title or f"{self.program.name}, step by step")
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
-    def stepper(self):  # type: ignore[no-untyped-def]
-        """A widget that moves through the run, forward and back, without asking Python."""
+    def stepper(self, first: int = 0):  # type: ignore[no-untyped-def]
+        """A widget that moves through the run, forward and back, without asking Python.
+
+        The browser holds 1,000,000 steps, those from `first` on; it asks for others when wanted.
+        """
+        from workbench.widgets.picture import png
         from workbench.widgets.stepper import Stepper
 
-        return Stepper(self.payload())
+        return Stepper(self._shown(first), window=self._shown, picture=lambda: png(self))
+
+    def page_map(self, first: int = 0):  # type: ignore[no-untyped-def]
+        """A widget that shows the arena's pages at a step; link it: jslink((a, "t"), (b, "t"))."""
+        from workbench.widgets.stepper import PageMap
+
+        return PageMap(self._shown(first), window=self._shown)
+
+    def _shown(self, first: int) -> bytes:
+        """The payload of the steps from `first` on, as many as a browser holds."""
+        whole = len(self) <= IN_BROWSER
+        return self.payload() if whole else self.window(first, IN_BROWSER).payload()
+
+    def beside(self, other: "Trace"):  # type: ignore[no-untyped-def]
+        """Two steppers, one for each run, that move together; for a fork, or another mode."""
+        from workbench.widgets.beside import beside
+
+        return beside(self, other)
+
+    def sanitize(self) -> "pd.DataFrame":
+        """Mistakes with arena memory, a row each; see workbench.debugger.sanitizer."""
+        from workbench.debugger.sanitizer import sanitize
+
+        return sanitize(self)
+
+    def diff(self, other: "Trace") -> "pd.DataFrame":
+        """What came out differently in another run of the program; see debugger.difference."""
+        from workbench.debugger.difference import diff
+
+        return diff(self, other)
+
+    def fork(
+        self,
+        step: int,
+        registers: Mapping[int, int] | None = None,
+        memory: Mapping[int, bytes] | None = None,
+        fuel: int | None = None,
+    ) -> "Trace":
+        """Run again with registers or bytes changed before `step`; see debugger.what_if."""
+        from workbench.debugger.what_if import fork
+
+        return fork(self, step, registers, memory, fuel)
+
+    def to_perfetto(self, path: str | Path) -> Path:
+        """Write the run for ui.perfetto.dev, one microsecond a step; returns the path."""
+        from workbench.debugger.perfetto import to_perfetto
+
+        return to_perfetto(self, path)
 
     def save(self, path: str | Path) -> None:
         """Write the recording to one compressed file; `load_trace` reads it."""
@@ -189,6 +288,14 @@ class Trace:
         from workbench.widgets.payload import pack
 
         return pack(meta(self), columns(self))
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """What a notebook shows and keeps: the stepper in a frame, a picture for who cannot."""
+        if not len(self):
+            return {"text/plain": repr(self)}
+        from workbench.widgets.picture import mimebundle
+
+        return mimebundle(self)
 
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
@@ -208,20 +315,23 @@ class Trace:
         counts: Any,
         accesses: Any,
         steps: Any,
+        changes: dict[str, np.ndarray] | None,
         stop: str,
         reason: str,
         total_steps: int,
+        report: Any = None,
     ) -> Self:
         """Make the value from the buffers of an interpreter's run."""
         log = events.columns(arena.state.log, logged) if arena else None
         return cls(
             program=program, code=code.copy(), arena=_facts(arena), ctx=ctx, clock=clock, stop=stop,
-            reason=reason, initial=initial, recorded=_filled(steps), keyframes=_filled_keys(steps),
+            reason=reason, initial=initial, recorded=_filled(steps), changes=changes,
+            keyframes=_filled_keys(steps),
             accesses=None if accesses is None else events.columns(accesses),
             page_events=log or {n: np.zeros(0, t) for n, t in events.COLUMNS.items()},
             counted=None if counts is None else counts.executed[: len(code)],
             page_counts=None if counts is None or arena is None else _page_counts(counts, arena),
-            total_steps=total_steps,
+            total_steps=total_steps, report=report,
         )  # fmt: skip
 
     def recorded_steps(self) -> dict[str, np.ndarray]:
@@ -230,33 +340,54 @@ class Trace:
             raise Unsupported("no steps were recorded; run with trace='steps'")
         return self.steps
 
-    def _end_pc(self) -> int:
-        return int(self.recorded_steps()["pc"][-1])
+    @cached_property
+    def _following(self) -> np.ndarray:
+        """The frame of each step's successor on the same CPU; the last one's own."""
+        depth = self.recorded_steps()["depth"]
+        order = np.argsort(self.cpus, kind="stable")
+        following = depth.copy()
+        cpu = self.cpus[order]
+        same = cpu[1:] == cpu[:-1]
+        following[order[:-1][same]] = depth[order[1:][same]]
+        return following
 
-    def _replay(self, frames: np.ndarray, depth: int, steps: dict[str, np.ndarray], at: int) -> int:
-        """Apply step `at` to the register file; returns the new depth."""
+    def _replay(self, frames: np.ndarray, at: int) -> None:
+        """Apply step `at` to the registers."""
+        steps = self.recorded_steps()
+        depth, following = int(steps["depth"][at]), int(self._following[at])
         reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
         if reg != NO_REGISTER:
             frames[depth, reg] = steps["value"][at]
-        following = int(steps["depth"][at + 1]) if at + 1 < len(self) else depth
         if op in _CALLS and following > depth:
             frames[following, :10] = frames[depth, :10]
-            frames[following, 10] = frames[depth, 10] - np.uint64(512)
+            frames[following, 10] = frames[depth, 10] - np.uint64(FRAME_BYTES)
         elif op == Op.EXIT and following < depth:
             frames[following, :6] = frames[depth, :6]
-        return following
+        for register, value in self._set_registers.get(at, ()):
+            frames.reshape(-1)[register] = value
+
+    @cached_property
+    def _set_registers(self) -> dict[int, list[tuple[int, int]]]:
+        """Registers that helpers set, by step: of callbacks, and of who called the helper."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        if self.changes is None:
+            return found
+        for row in np.nonzero(self.changes["size"] == 0)[0]:
+            pair = int(self.changes["address"][row]), int(self.changes["new"][row])
+            found.setdefault(int(self.changes["step"][row]), []).append(pair)
+        return found
 
     def _base_page(self, t: int, page: int) -> tuple[int, np.ndarray | None]:
         """The step since which a page's content is only what was written, and what it was then."""
         born, content = 0, None
         if self.initial is not None and page in self.initial.pages:
             content = self.initial.bytes[np.searchsorted(self.initial.pages, page)].copy()
-        for step, kind, first, count in self._page_changes():
+        for step, kind, first, count in self.page_changes():
             if step < t and first <= page < first + count:
                 born, content = step, None if kind == Kind.FREE else np.zeros(PAGE_SIZE, np.uint8)
         return born, content
 
-    def _page_changes(self) -> Iterator[tuple[int, int, int, int]]:
+    def page_changes(self) -> Iterator[tuple[int, int, int, int]]:
         """Allocations, faults and frees of this run: (step, kind, first page, pages)."""
         log = self.page_events
         for at in np.nonzero(np.isin(log["kind"], (*_POPULATES, Kind.FREE)))[0]:
@@ -336,7 +467,7 @@ def _filled(recording: Any) -> dict[str, np.ndarray] | None:
     """The columns of a Recording, without the room that was not used."""
     if recording is None:
         return None
-    length, accesses = (int(n) for n in recording.length)
+    length, accesses = (int(n) for n in recording.length[:2])
     rows = {name: accesses if name in _SPARSE else length for name in STEP_COLUMNS}
     return {name: getattr(recording, name)[:count] for name, count in rows.items()}
 

@@ -1,0 +1,101 @@
+"""The same run once more, with a register or a byte changed on the way."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from workbench.arena import Arena
+from workbench.arena.rules import PAGE_SIZE
+from workbench.engines import machine as core
+from workbench.engines.interpreter import interpret
+from workbench.engines.prepared import Prepared
+from workbench.engines.recorded import Recorded
+from workbench.errors import TraceError, Unsupported
+from workbench.trace import Trace
+
+MASK = (1 << 64) - 1
+
+
+def fork(
+    trace: Trace,
+    step: int,
+    registers: Mapping[int, int] | None = None,
+    memory: Mapping[int, bytes] | None = None,
+    fuel: int | None = None,
+    seed: int = 1,
+) -> Trace:
+    """Run a recorded program again, change its state before `step`, and record what follows.
+
+    registers: new values of r0 to r9 of the current function, by number. memory: new bytes by
+    user address, in pages that are present. fuel: steps in all, as many as were recorded or
+    1,000,000 unless given. seed: that of the recorded run. The result is a recording from the
+    first step on, so that it can be compared with `trace.diff`. Raises TraceError when the run
+    does not repeat up to `step`, as when user space took part in it.
+    """
+    if trace.arena is not None and trace.initial is None:
+        raise Unsupported("the trace does not know its arena at the start; run with trace='steps'")
+    if len(trace) and trace.cpus.any():
+        raise Unsupported("a run of several CPUs is not forked; record it under another schedule")
+    if not 0 <= step < len(trace):
+        raise TraceError(f"no step {step} to change anything before; there are {len(trace)}")
+    total = fuel if fuel is not None else max(len(trace), 1_000_000)
+    prepared = Prepared(trace.program, _arena(trace), verify=_verified(trace), seed=seed)
+    prepared.start(trace.ctx)
+    recorded = Recorded(prepared, "steps", total)
+    interpret(prepared, step, recorded, breaks=False)
+    _check_same(trace, prepared, step)
+    _change(prepared, registers or {}, memory or {})
+    stop = interpret(prepared, max(total - step, 0), recorded, breaks=False)
+    reason = prepared.reason() if stop == "fault" else ""
+    result = recorded.trace(stop, reason, prepared.steps)
+    assert result is not None
+    return result
+
+
+def _arena(trace: Trace) -> Arena | None:
+    """The arena as it was before the run."""
+    if trace.arena is None or trace.initial is None:
+        return None
+    arena = Arena(trace.arena.pages, trace.arena.flags, trace.arena.user_start)
+    arena.restore(trace.initial)
+    return arena
+
+
+def _verified(trace: Trace) -> bool:
+    """Whether the recorded run was a verified one: then its code was rewritten."""
+    from workbench.verifier import verify
+
+    report = verify(trace.program, trace.arena.flags if trace.arena else 0)
+    return report.ok
+
+
+def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
+    """Raise TraceError unless the run stands where the recorded one stood."""
+    state = trace.state(step)
+    same = prepared.steps == step and prepared.pc == state.pc
+    if not same or not np.array_equal(prepared.registers, state.registers):
+        raise TraceError(
+            f"the run does not repeat up to step {step}: another seed, or user space took part"
+        )
+
+
+def _change(prepared: Prepared, registers: Mapping[int, int], memory: Mapping[int, bytes]) -> None:
+    frame = prepared.depth * core.REGISTERS
+    for number, value in registers.items():
+        if not 0 <= number <= 9:
+            raise TraceError(f"r{number} cannot be changed; choose r0 to r9")
+        prepared.machine.regs[frame + number] = np.uint64(value & MASK)
+    for address, content in memory.items():
+        _write(prepared.arena, address, content)
+
+
+def _write(arena: Arena | None, address: int, content: bytes) -> None:
+    """Change bytes of present pages, without a fault or an event."""
+    first = address - arena.user_start if arena else -1
+    end = first + len(content)
+    if arena is None or first < 0 or end > len(arena.bytes):
+        raise TraceError(f"{address:#x} is not in the arena; memory is changed by user address")
+    for page in range(first // PAGE_SIZE, -(-end // PAGE_SIZE)):
+        if not arena.present[page]:
+            raise TraceError(f"page {page} is absent at that step; nothing there can be changed")
+    arena.bytes[first:end] = np.frombuffer(content, np.uint8)
