@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.widgets.payload import KEY_INTERVAL, pack
+from workbench.events import KEYFRAME
+from workbench.widgets.payload import pack
 
 USER = 0x1000_1000_0000
 LOW = USER & 0xFFFF_FFFF
@@ -183,7 +184,7 @@ def list_sum() -> tuple[bytes, list[dict[str, Any]]]:
         name: np.array(column, np.uint64)
         for name, column in zip(names, zip(*machine.rows, strict=True), strict=True)
     }
-    keys = machine.states[: len(machine.rows) : KEY_INTERVAL]
+    keys = machine.states[: len(machine.rows) : KEYFRAME]
     columns["key_regs"] = np.array([state["regs"] for state in keys], np.uint64)
     columns["key_depth"] = [state["depth"] for state in keys]
     pages = initial_pages()
@@ -255,8 +256,8 @@ def long_run(n: int) -> bytes:
         "old": weave(i, zero, i, zero),
         "new": weave(zero, zero, total, zero),
     }
-    keys = np.zeros((-(-n // KEY_INTERVAL), 8, 11), np.uint64)
-    at_key = np.arange(0, n, KEY_INTERVAL) // 4
+    keys = np.zeros((-(-n // KEYFRAME), 8, 11), np.uint64)
+    at_key = np.arange(0, n, KEYFRAME) // 4
     keys[:, 0, 0] = np.where(at_key > 0, total[at_key - 1], 0)
     keys[:, 0, 1] = at[at_key] - np.uint64(USER) + np.uint64(LOW)
     keys[:, 0, 2] = np.where(at_key > 0, i[at_key - 1], 0)

@@ -3,18 +3,25 @@
 import json
 import re
 import shutil
+import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import workbench as wb
 from workbench import corpus
+from workbench.debugger.cpus import Random
+from workbench.widgets.payload import unpack
 
+ROOT = Path(__file__).resolve().parents[1]
 REPLAY = Path(__file__).parent / "js" / "replay_dump.mjs"
 
 
-def replay(path: Path, steps: list[int]) -> dict[str, object]:
+def replay(path: Path, steps: list[int]) -> dict[str, Any]:
     """What tests/js/replay_dump.mjs says of a packed run."""
     node = shutil.which("node")
     if node is None:
@@ -38,6 +45,44 @@ def test_the_browser_replays_what_ran(name: str, tmp_path: Path) -> None:
     pages = zip(left.pages, left.bytes, strict=True)
     assert seen["pages"] == {str(number): page.tobytes().hex() for number, page in pages}
     sentences = seen["sentences"]
-    assert isinstance(sentences, list)
     assert len(sentences) == len(trace)
     assert not [text for text in sentences if re.search(r"undefined|null|NaN|\[object", text)]
+
+
+def test_the_browser_finds_the_objects_of_a_tree(tmp_path: Path) -> None:
+    example = wb.load_object(ROOT / "data" / "programs" / "c" / "tree.o")
+    with example.arena() as arena:
+        trace = wb.record(example.program("grow"), arena, ctx=struct.pack("<4Q", 9, 1, 0, 0))
+        (tmp_path / "run.trace").write_bytes(trace.payload())
+        found = {row["address"]: row for row in replay(tmp_path / "run.trace", [0])["objects"]}
+        variables = found.pop(str(arena.user_start))
+        assert variables["fields"]["nodes"] == "9"
+        nodes = {key: row for key, row in found.items() if row["name"] == "rb_node"}
+        assert len(nodes) == 9
+        for address, row in nodes.items():
+            node = example.struct(arena, int(address), "rb_node")
+            assert row["fields"]["key"] == str(node["key"])
+            for side in ("left", "right", "parent"):
+                offset = node[side] and node[side] - arena.user_start
+                assert row["fields"][side] == (f"→ arena+{offset:#x}" if offset else "NULL")
+    assert wb.load_trace(tmp_path / "run.trace").program.structures == trace.program.structures
+
+
+def test_the_verifier_s_states_come_along() -> None:
+    trace = wb.record(wb.assemble("r0 = 1\nif r0 == 1 goto done\nr0 = 2\ndone:\nexit"))
+    report = SimpleNamespace(states={0: ("R10=fp0",), 1: ("R0=1 R10=fp0",), 2: ("R0=1",)})
+    meta, _ = unpack(replace(trace, report=report).payload())
+    assert meta["states"] == {"0": ["R10=fp0"], "1": ["R0=1 R10=fp0"]}
+    assert unpack(replace(trace, report=None).payload())[0]["states"] == {}
+
+
+def test_the_browser_replays_several_cpus(tmp_path: Path) -> None:
+    program = next(iter(corpus.load("list").values()))
+    with wb.Arena(pages=64) as arena:
+        trace = wb.record_cpus([program, program], arena, Random(seed=3))
+    (tmp_path / "run.trace").write_bytes(trace.payload())
+    steps = [*range(0, len(trace), 37), len(trace) - 1]
+    seen = replay(tmp_path / "run.trace", steps)
+    assert {int(cpu) for cpu in trace.cpus} == {0, 1}
+    assert seen["registers"] == {str(t): [str(r) for r in trace.state(t).registers] for t in steps}
+    assert not [text for text in seen["sentences"] if re.search(r"undefined|null|NaN", text)]

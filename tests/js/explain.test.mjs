@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { Memory } from "../../workbench/widgets/js/memory.js";
 import { explain } from "../../workbench/widgets/js/explain.js";
 import { difference, meaning, number, place } from "../../workbench/widgets/js/words.js";
-import { parseAddress } from "../../workbench/widgets/js/bytes.js";
+import { parseAddress } from "../../workbench/widgets/js/places.js";
+import { abstractValues } from "../../workbench/widgets/js/registers.js";
 import { listSum } from "./list_sum.mjs";
 
 const run = await listSum();
@@ -68,4 +69,15 @@ test("addresses that a reader may type", () => {
     stack: 0xffffc90000000000n, "ctx+8": 0xffff888000000008n, "": null, nonsense: null, "arena+": start, "-1": null,
   };
   for (const [text, address] of Object.entries(typed)) assert.equal(parseAddress(run, text), address, text);
+});
+
+test("what the verifier knew, register by register", () => {
+  const states = { 5: [
+    "0: R0=scalar(umin=1,umax=5,var_off=(0x0; 0x7)) R1=arena R10=fp0 fp-8=mmmmmmmm",
+    "R0=7 R1_w=arena R10=fp0",
+  ] };
+  const known = abstractValues({ meta: { states } }, 5);
+  assert.deepEqual(known[0], ["scalar(umin=1,umax=5,var_off=(0x0; 0x7))", "7"]);
+  assert.deepEqual([known[1], known[10], known[2]], [["arena"], ["fp0"], undefined]);
+  assert.deepEqual(abstractValues({ meta: {} }, 5), []);
 });

@@ -1,10 +1,11 @@
 // node replay_dump.mjs TRACE STEP... -> JSON: registers of the running frame before each step, the
-// arena's pages after the last step, and the sentences of all steps.
+// arena's pages and objects after the last step, and the sentences of all steps.
 
 import { readFileSync } from "node:fs";
 import { openPayload } from "../../workbench/widgets/js/payload.js";
 import { openRun, registersAfter } from "../../workbench/widgets/js/replay.js";
 import { Memory, pageOf } from "../../workbench/widgets/js/memory.js";
+import { findObjects } from "../../workbench/widgets/js/objects.js";
 import { explain } from "../../workbench/widgets/js/explain.js";
 
 const [path, ...steps] = process.argv.slice(2);
@@ -26,8 +27,15 @@ function pages() {
   return found;
 }
 
+function objects() {
+  return findObjects(run, memory, run.n - 1).objects.map(({ address, name, fields }) => ({
+    address: String(address), name, fields: Object.fromEntries(fields.map(({ name: field, text }) => [field, text])),
+  }));
+}
+
 console.log(JSON.stringify({
   registers: Object.fromEntries(steps.map((step) => [step, registers(Number(step))])),
   pages: pages(),
+  objects: objects(),
   sentences: Array.from({ length: run.n }, (_, t) => explain(run, memory, t)),
 }));

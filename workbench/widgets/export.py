@@ -33,45 +33,22 @@ h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 <script type="text/plain" id="payload">{payload}</script>
 <script type="module">
 {module}
-{shim}
 </script>
 </body>
 </html>
 """
 
-_MODULE_EXPORT = "export default { render };"
-
-# The part of a Jupyter widget model that the module uses; the address ends in the step, #t=123.
-_SHIM = """\
-const text = document.getElementById("payload").textContent;
-const data = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-const stepIn = (address) => Number(/[#&]t=(\\d+)/.exec(address)?.[1] ?? 0);
-const state = { data, t: stepIn(location.hash), breakpoints: [] }, listeners = {};
-const model = {
-  get: (name) => state[name],
-  set(name, value) { state[name] = value; for (const f of listeners[`change:${name}`] ?? []) f(); },
-  on: (event, f) => { (listeners[event] ??= new Set()).add(f); },
-  off: (event, f) => { listeners[event]?.delete(f); },
-  save_changes() { model.timer ??= setTimeout(saveAddress, 200); }, // browsers limit the rate
-};
-function saveAddress() {
-  delete model.timer;
-  try { history.replaceState(null, "", `#t=${state.t}`); } catch { /* a frame without address */ }
-}
-addEventListener("hashchange", (event) => model.set("t", stepIn(event.newURL)));
-render({ model, el: document.getElementById("stepper") });"""
-
 
 def to_html(payload: bytes, title: str = "") -> str:
     """Return a self-contained page with the stepper over a packed run; `#t=123` opens step 123.
 
+    The address goes along with the reader: `#t=123&select=r1&stop=16` has all that is needed.
     `title` defaults to the program's name. Raises TraceError if the bytes are not a packed run.
     """
     meta, _ = read_meta(payload)
     return _PAGE.format(
         title=html.escape(title or str(meta["name"])),
         style=bundle.style(),
-        module=bundle.module().replace(_MODULE_EXPORT, ""),
-        shim=_SHIM,
+        module=bundle.module("page.js"),
         payload=base64.b64encode(compress(payload, level=6)).decode("ascii"),
     )

@@ -20,32 +20,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.addresses import MAX_FRAMES
+from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import TraceError
+from workbench.events import KEYFRAME, STEP_COLUMNS
 from workbench.isa import Op
 
 MAGIC = b"ARENATRC"
 VERSION = 1
-KEY_INTERVAL = 256
 REGISTERS = 11
-FRAMES = 8
-PAGE_SIZE = 4096
 
-STEP_COLUMNS: dict[str, str] = {
-    "pc": "<u4",
-    "depth": "<u1",
-    "reg": "<u1",
-    "size": "<u1",
-    "access": "<u1",
-    "value": "<u8",
-    "address": "<u8",
-    "old": "<u8",
-    "new": "<u8",
-}
 COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "key_regs": "<u8",
     "key_depth": "<u1",
     "page_number": "<i4",
     "page_bytes": "<u1",
+    "free_ranges": "<i4",
     "event_step": "<u4",
     "event_kind": "<u1",
     "event_page": "<i4",
@@ -72,8 +62,11 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
       event_kinds: [str]                                  name of each code in column event_kind
       total_steps: int                                    steps run, if more than were recorded
     `columns`: the nine of STEP_COLUMNS, all of length n, and optionally
-      key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames)
+      key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames);
+                                                88 for each CPU if several ran, and then column
+                                                depth counts frames as 8 * CPU + frame
       page_number i32[p], page_bytes u8[p * 4096]  arena pages present before step 0
+      free_ranges i32[r * 2]                    first page and pages of each range free before it
       event_step, event_kind, event_page, event_count   pages allocated, freed, faulted in
       region_bytes u8[]                         content of the regions, in their order, zero-padded
     Raises TraceError when columns are missing, unknown or of unequal length.
@@ -87,7 +80,7 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
         body += array.tobytes()
         body += bytes(-len(body) % 8)
     header = {
-        "meta": _narrow({**meta, "instructions": rows, "key_interval": KEY_INTERVAL}),
+        "meta": _narrow({**meta, "instructions": rows, "key_interval": KEYFRAME}),
         "columns": layout,
         "body": len(body),
         "crc32": zlib.crc32(body),
@@ -141,15 +134,17 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> Columns:
     }
     n = arrays["pc"].size
     expected = dict.fromkeys(STEP_COLUMNS, n) | {
-        "key_depth": arrays["key_regs"].size // (FRAMES * REGISTERS),
         "page_bytes": arrays["page_number"].size * PAGE_SIZE,
         **dict.fromkeys(("event_kind", "event_page", "event_count"), arrays["event_step"].size),
     }
     for name, size in expected.items():
         if arrays[name].size != size:
             raise TraceError(f"trace column {name} has {arrays[name].size} elements, not {size}")
-    if n and not arrays["key_depth"].size == -(-n // KEY_INTERVAL):
-        raise TraceError(f"{n} steps need a keyframe every {KEY_INTERVAL} steps")
+    keys, registers = arrays["key_depth"].size, arrays["key_regs"].size
+    if n and (keys != -(-n // KEYFRAME) or not registers):
+        raise TraceError(f"{n} steps need a keyframe (key_depth) every {KEYFRAME} steps")
+    if registers % max(keys * MAX_FRAMES * REGISTERS, 1):
+        raise TraceError(f"{keys} keyframes of {registers} registers: not {MAX_FRAMES} frames each")
     return arrays
 
 

@@ -1,6 +1,7 @@
-"""The stepper: forward and back through a recorded run, in the browser, without asking Python."""
+"""Views of a recorded run in the browser: they move through it without asking Python."""
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anywidget
@@ -9,30 +10,86 @@ import traitlets
 from workbench.widgets import bundle
 from workbench.widgets.payload import compress, read_meta
 
+_Stop = traitlets.Union([traitlets.Int(), traitlets.Unicode()])
 
-class Stepper(anywidget.AnyWidget):
-    """Show a recorded run; `t` is the step in view and `breakpoints` a list of pcs, both synced.
 
-    `payload` is what `workbench.widgets.payload.pack` returns. Raises TraceError if it is not that.
-    While the reader moves, one message at a time is on its way to Python, with the newest `t`.
+class RunView(anywidget.AnyWidget):
+    """What the views of a run share; `t`, the step in view, can be linked (ipywidgets.jslink).
+
+    Linked in the browser, views move together even while Python is busy. While the reader moves,
+    one message at a time is on its way to Python, with the newest `t`. `first` is the number of
+    the first step in view; `window` makes the payload of the steps from another one on. `picture`
+    makes a PNG to show where there is no kernel.
     """
 
-    _esm = bundle.module()
     _css = bundle.style()
 
     data = traitlets.Bytes().tag(sync=True)
+    first = traitlets.Int(0).tag(sync=True)
     t = traitlets.Int(0).tag(sync=True)
-    breakpoints = traitlets.List(traitlets.Int()).tag(sync=True)
+    breakpoints = traitlets.List(_Stop).tag(sync=True)
+    selection = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, payload: bytes, t: int = 0, breakpoints: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        t: int = 0,
+        breakpoints: Iterable[int | str] = (),
+        selection: str = "",
+        window: Callable[[int], bytes] | None = None,
+        picture: Callable[[], bytes] | None = None,
+    ) -> None:
         meta, self._steps = read_meta(payload)
+        self._window, self._picture = window, picture
         self._name = str(meta["name"])
-        super().__init__(data=compress(payload), t=t, breakpoints=list(breakpoints))
+        super().__init__(
+            data=compress(payload),
+            first=(meta.get("part") or {}).get("first", 0),
+            t=t,
+            breakpoints=list(breakpoints),
+            selection=selection,
+        )
+
+    @traitlets.observe("first")
+    def _show_window(self, change: dict[str, Any]) -> None:
+        """Send the steps from another one on, when the reader or Python asks for them."""
+        if self._window is None or change["old"] is traitlets.Undefined:
+            return
+        payload = self._window(change["new"])
+        self._steps = read_meta(payload)[1]
+        with self.hold_sync():
+            self.t, self.data = 0, compress(payload)
 
     @traitlets.validate("t")
     def _within_run(self, proposal: dict[str, Any]) -> int:
         """Keep t inside the run, so that Python and browser agree on it."""
         return max(0, min(proposal["value"], self._steps - 1))
 
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Add a picture, for readers of the notebook who have no kernel."""
+        bundle = super()._repr_mimebundle_()
+        if bundle is None or self._picture is None:
+            return bundle
+        image = base64.b64encode(self._picture()).decode("ascii")
+        return bundle[0] | {"image/png": image}, bundle[1]
+
     def __repr__(self) -> str:
-        return f"Stepper({self._name}, {self._steps:,} steps, t={self.t})"
+        return f"{type(self).__name__}({self._name}, {self._steps:,} steps, t={self.t})"
+
+
+class Stepper(RunView):
+    """Show a recorded run; `t`, the step in view, `breakpoints` and `selection` are synced.
+
+    A breakpoint is an instruction slot or a text: "line 12", "r0 s> 5", "16 if r0 == 5",
+    "write page 4", "read arena+0x40:8", "touch stack", "step 12", "fault", "cast", "alloc",
+    "free", "call", "exit", "atomic", "finding". `selection` is "r1", "arena+0x40:8" or "".
+    `payload` is what `workbench.widgets.payload.pack` returns. Raises TraceError if it is not that.
+    """
+
+    _esm = bundle.module("stepper.js")
+
+
+class PageMap(RunView):
+    """Show the pages of the arena at step `t`: their state, owner, age, faults or accesses."""
+
+    _esm = bundle.module("pagemap.js")

@@ -3,14 +3,16 @@
 import { ABSENT, WRITE } from "./replay.js";
 import { PAGE, pageOf } from "./memory.js";
 import { accessVerb } from "./explain.js";
+import { parseAddress } from "./places.js";
 import { hex, hexByte, number, place, where } from "./words.js";
 import { button, h, setClass, setText } from "./dom.js";
 
 const ROWS = 8, COLUMNS = 16, WINDOW = BigInt(ROWS * COLUMNS);
 
 /** Builds the pane. It follows the accesses until the reader asks for an address. */
-export function createBytes(run, memory) {
-  let t = 0, start = 0n, follow = true;
+export function createBytes(session) {
+  const { run, memory } = session;
+  let start = 0n, follow = true;
   const rows = Array.from({ length: ROWS }, () => byteRow());
   const title = h("span", { class: "stp-where" }), caption = h("div", { class: "stp-caption" });
   const input = h("input", {
@@ -21,8 +23,8 @@ export function createBytes(run, memory) {
   const followBox = h("input", { type: "checkbox", onchange: () => { follow = followBox.checked; draw(); } });
   const move = (distance) => { stay(start + distance); draw(); };
   const body = h("tbody", {}, ...rows.map((row) => row.element));
-  const element = h("section", { class: "stp-mem stp-pane" },
-    h("div", { class: "stp-head" }, h("h2", {}, "Memory"), title,
+  const element = h("div", { class: "stp-memory" },
+    h("div", { class: "stp-head" }, title,
       h("span", { class: "stp-tools" },
         h("label", {}, followBox, "follow"),
         button("Previous 128 bytes", () => move(-WINDOW), "‹"),
@@ -49,16 +51,49 @@ export function createBytes(run, memory) {
 
   function draw() {
     followBox.checked = follow;
-    const last = run.lastAccess[t];
-    if (follow) start = last < 0 ? (run.arena?.start ?? run.regions[0]?.start ?? 0n) : windowAt(run, last);
-    const view = { run, memory, t, access: last === t ? accessOf(run, t) : null };
+    const { t } = session, last = run.lastAccess[t];
+    if (follow) start = last < 0 ? firstWindow(run) : windowAt(run, last);
+    const view = { run, memory, t, access: accessOf(run, t), picked: pickedRange(session) };
     setText(title, titleText(view, start));
     rows.forEach((row, i) => row.update(view, start + BigInt(i * COLUMNS)));
     setText(caption, captionText(run, t, last));
   }
 
-  return { element, update(step) { t = step; draw(); } };
+  /** Select the bytes that were written together with the clicked one; a word where a word was clicked. */
+  function pick(event) {
+    const cell = event.target.closest("td"), row = cell?.parentElement;
+    if (!row) return null;
+    const base = start + BigInt(rows.findIndex((r) => r.element === row) * COLUMNS), column = cell.cellIndex - 1;
+    if (column >= COLUMNS) return { start: base + BigInt(8 * (column - COLUMNS)), size: 8 };
+    return writtenTogether(session, base + BigInt(column));
+  }
+  body.addEventListener("click", (event) => { const place = pick(event); if (place) session.select(place); });
+  body.addEventListener("dblclick", () => session.toggleWatch());
+
+  return {
+    element, update: draw,
+    /** Bring an address into view and stay there. */
+    reveal(address) {
+      if (address >= start && address < start + WINDOW) return;
+      stay(address & ~(WINDOW - 1n));
+      draw();
+    },
+  };
 }
+
+/** The bytes of the store that the byte at an address came from, or the byte alone. */
+function writtenTogether({ run, memory, t }, address) {
+  const writer = memory.writerBefore(address, t + 1), { columns } = run;
+  const store = writer >= 0 && columns.access[writer] & WRITE;
+  return store ? { start: columns.address[writer], size: columns.size[writer] } : { start: address, size: 1 };
+}
+
+function pickedRange({ selection }) {
+  return selection?.size ? { start: selection.start, end: selection.start + BigInt(selection.size) } : null;
+}
+
+/** Before the first access: the start of the arena, or else main's stack frame. */
+const firstWindow = ({ arena, regions }) => arena?.start ?? (regions.length ? regions[0].end - WINDOW : 0n);
 
 /** Start of the 128-byte block that holds an access; half a block later if it would be cut. */
 function windowAt(run, t) {
@@ -113,10 +148,11 @@ function offsetText({ run, t }, address) {
 }
 
 /** Zero bytes are faint; bytes of this step's access are boxed (read) or filled (written). */
-function byteClass({ access }, address, byte, i) {
+function byteClass({ access, picked }, address, byte, i) {
   const inside = access && address >= access.start && address < access.end;
   const kind = inside ? (access.bits & ABSENT ? "stp-lost" : access.bits & WRITE ? "stp-written" : "stp-read") : "";
-  return [i === 8 && "stp-gap", kind, !byte && !inside && "stp-zero"].filter(Boolean).join(" ");
+  const mark = picked && address >= picked.start && address < picked.end && "stp-picked";
+  return [i === 8 && "stp-gap", kind, mark, !byte && !inside && "stp-zero"].filter(Boolean).join(" ");
 }
 
 /** Eight bytes as a pointer's place where they are one, else as a number. */
@@ -124,16 +160,4 @@ function wordText({ run, t }, bytes, from) {
   const word = new DataView(bytes.buffer, bytes.byteOffset + from, 8).getBigUint64(0, true);
   const found = word ? place(run, word, run.columns.depth[t]) : null;
   return found ? `→ ${found}` : number(word);
-}
-
-/** "3" or "page 3", "arena+0x1000", "stack", "0x10001000" (low half or whole) -> address; else null. */
-export function parseAddress(run, text) {
-  const [, name, distance] = /^\s*(?:([a-z]+)\s*\+?)?\s*(0x[0-9a-f]+|\d+)?\s*$/i.exec(text) ?? [];
-  if (name === undefined && distance === undefined) return null;
-  const value = BigInt(distance ?? 0);
-  const base = name === "arena" ? run.arena?.start : run.regions.find((region) => region.name === name)?.start;
-  if (name && name !== "page") return base === undefined ? null : base + value;
-  if (!/^0x/i.test(distance) || name === "page") return run.arena ? run.arena.start + value * BigInt(PAGE) : null;
-  const low = run.arena && value < 1n << 32n && value >= run.arena.low;
-  return low ? run.arena.start + value - run.arena.low : value;
 }

@@ -1,20 +1,12 @@
 // Buttons, step number, jumps to events, and the list of keys.
 
 import { faultSteps } from "./replay.js";
+import { KEYS } from "./keys.js";
 import { button, h, icon, setText } from "./dom.js";
 import { grouped } from "./words.js";
 
 const SPEEDS = [1, 2, 5, 10, 30, 100, 1000, 10000];
 const DEFAULT_SPEED = 5;
-export const KEYS = [
-  ["→ or j", "one step forward"], ["← or k", "one step back"],
-  ["Home / End", "first / last step"], ["Space", "play or pause"],
-  ["f / Shift+f", "next / previous fault"], ["c / Shift+c", "next / previous cast"],
-  ["a / Shift+a", "next / previous allocation or free"],
-  ["b", "set or clear a breakpoint here"], ["n / Shift+n", "next / previous breakpoint hit"],
-  ["g", "go to a step"], ["?", "show or hide this list"], ["Esc", "leave the stepper"],
-];
-
 /** Step buttons, step number and speed. `act` holds one function per action. */
 export function createControls(run, act) {
   const play = button("Play (Space)", act.togglePlay, icon("play"));
@@ -26,8 +18,11 @@ export function createControls(run, act) {
     ...SPEEDS.map((s) => h("option", { value: s, selected: s === DEFAULT_SPEED }, `${grouped(s)}/s`)));
   const element = h("div", { class: "stp-controls", role: "group", "aria-label": "Move through the run" },
     button("First step (Home)", act.first, icon("first")),
-    button("One step back (Left or k)", act.back, icon("back")),
-    button("One step forward (Right or j)", act.forward, icon("next")),
+    button("Back over the call (Shift+Left)", () => act.move("over", -1), icon("overBack")),
+    button("One step back (Left or k)", () => act.move("step", -1), icon("back")),
+    button("One step forward (Right or j)", () => act.move("step", 1), icon("next")),
+    button("Step over the call (Shift+Right)", () => act.move("over", 1), icon("over")),
+    button("Out of the function (u)", () => act.move("out", 1), icon("out")),
     button("Last step (End)", act.last, icon("last")),
     h("label", { class: "stp-step", title: `${grouped(run.n)} steps, numbered from 0` },
       "step ", go, ` / ${grouped(Math.max(run.n - 1, 0))}`),
@@ -62,13 +57,15 @@ export function createJumps(run, jump) {
     group("fault", "▲", faultSteps(run).length, "f", plural(faultSteps(run).length, "fault")),
     group("alloc", "■", allocations + frees, "a", allocText(allocations, frees)),
     group("cast", "❘", run.casts.length, "c", plural(run.casts.length, "cast")),
+    ...(run.findings.length ? [group("finding", "○", run.findings.length, "i", plural(run.findings.length, "finding"))] : []),
+    ...(run.cpus > 1 ? [group("cpu", "▤", run.cpus, "p", "same CPU")] : []),
     group("breakpoint", "◆", 0, "n", hits));
   const arrows = element.lastChild.querySelectorAll("button");
   return {
     element,
-    setBreakpoints(pcs) {
-      setText(hits, plural(pcs.length, "breakpoint"));
-      for (const arrow of arrows) arrow.disabled = !pcs.length;
+    setStops(stops) {
+      setText(hits, plural(stops.length, "breakpoint"));
+      for (const arrow of arrows) arrow.disabled = !stops.length;
     },
   };
 }
@@ -85,10 +82,13 @@ const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "
 /** The overlay that `?` opens. */
 export function createHelp(close) {
   const rows = KEYS.map(([keys, what]) => h("tr", {}, h("th", { scope: "row" }, keys), h("td", {}, what)));
+  const half = Math.ceil(rows.length / 2);
+  const tables = [rows.slice(0, half), rows.slice(half)].map((part) => h("table", {}, h("tbody", {}, ...part)));
   return h("div", { class: "stp-help", role: "dialog", "aria-label": "Keys of the stepper", hidden: true },
-    h("table", {}, h("tbody", {}, ...rows)),
+    h("div", { class: "stp-help-keys" }, ...tables),
     h("p", {}, "Step t shows instruction t of the run with what it changed: registers as old → new. "
       + "R marks what it read, W what it wrote. Raised ground in the strip is time spent in called functions. "
-      + "Click left of an instruction to set a breakpoint, on it to go to its next execution."),
+      + "Click left of an instruction to set a breakpoint, on it to go to its next execution; "
+      + "click a register or a byte to see where its value came from; double-click a byte to watch it."),
     button("Close (Esc)", close, "Close"));
 }

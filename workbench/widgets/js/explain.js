@@ -115,7 +115,7 @@ const operand = (run, s, value) => say(run, s.insn.bits === 32 ? BigInt.asUintN(
 function call(run, s) {
   const { insn } = s, name = insn.name ?? insn.text.replace(/^call\s+/, "");
   if (insn.op === "CALL_LOCAL" || insn.op === "CALLX") {
-    return `Calls the function at ${s.next}: frame ${s.depth + 1} starts with copies of r0 to r9 and its own stack.`;
+    return `Calls the function at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
   }
   const said = KFUNCS[name]?.(run, s);
   return said ?? `Calls ${name}: r0 = ${say(run, s.value, s.depth)}.`;
@@ -140,7 +140,7 @@ const KFUNCS = {
 
 function exit(run, s) {
   const value = say(run, s.registers.before[0], s.depth);
-  if (s.depth) return `Returns to frame ${s.depth - 1} with r0 = ${value}.`;
+  if (s.depth & 7) return `Returns to frame ${(s.depth & 7) - 1} with r0 = ${value}.`;
   return `The program returns r0 = ${value}.`;
 }
 
@@ -180,8 +180,10 @@ function invalid() {
   return "This slot is not an instruction.";
 }
 
-function ending({ meta: { stop, total_steps }, n }) {
-  if (total_steps > n) return `The recording ends here; the run went on to step ${total_steps}.`;
+function ending({ meta: { stop, total_steps, part }, n }) {
+  const { first, of } = part ?? { first: 0, of: n }, end = first + n;
+  if (of > end) return `These steps end here; trace.stepper(first=${end}) shows the next.`;
+  if (total_steps > end) return `The recording ends here, the run went on to step ${total_steps}: record(…, capacity=${total_steps}) keeps all.`;
   if (stop.kind === "exit") return "End of the run.";
   return `The run stopped here (${stop.kind})${stop.reason ? `: ${stop.reason}` : ""}.`;
 }

@@ -17,6 +17,7 @@ export class Memory {
     this.low = words(run.columns.address);
     this.newLow = words(run.columns.new);
     this.pages = new Map(); // page number -> history
+    this.atStep = new Map(); // page number -> its state after the step last asked for
     this.firstArenaPage = run.arena ? pageOf(run.arena.start) : 0;
     this.writes = this.#indexWrites();
   }
@@ -41,16 +42,48 @@ export class Memory {
 
   /** Page after step t: {bytes, writers} or null if absent; writers = step that wrote each byte, or -1. */
   pageAfter(page, t) {
+    if (this.step !== t) this.atStep.clear();
+    this.step = t;
+    if (!this.atStep.has(page)) this.atStep.set(page, this.#stateAfter(page, t));
+    return this.atStep.get(page);
+  }
+
+  #stateAfter(page, t) {
     const history = this.#history(page);
-    const entry = lowerBound(history.steps, t + 1) - 1;
-    const state = this.#restore(history, entry);
+    const state = this.#restore(history, lowerBound(history.steps, t + 1) - 1);
     return state.present ? state : null;
+  }
+
+  /** The bytes [start, start + size) after step t, or null where a page is absent. */
+  read(start, size, t) {
+    const bytes = new Uint8Array(size);
+    for (let done = 0; done < size;) {
+      const at = start + BigInt(done), from = Number(at & 0xfffn), length = Math.min(size - done, PAGE - from);
+      const page = this.pageAfter(pageOf(at), t);
+      if (!page) return null;
+      bytes.set(page.bytes.subarray(from, from + length), done);
+      done += length;
+    }
+    return bytes;
   }
 
   /** Step that last put this byte's content there before step t; -1: it was there from the start. */
   writerBefore(address, t) {
     const state = this.pageAfter(pageOf(address), t - 1);
     return state ? state.writers[Number(address & 0xfffn)] : INITIAL;
+  }
+
+  /** Steps that changed bytes of [start, start + size), by a write or by a page event, in order. */
+  changesOf(start, size) {
+    const found = new Set(), end = start + BigInt(size), { columns } = this.run;
+    for (let page = pageOf(start); page <= pageOf(end - 1n); page++) {
+      const { steps, codes } = this.#history(page);
+      steps.forEach((t, i) => {
+        const inside = columns.address[t] < end && columns.address[t] + BigInt(columns.size[t]) > start;
+        if (codes[i] || inside) found.add(t);
+      });
+    }
+    return Int32Array.from(found).sort();
   }
 
   /** Writes and page events of one page, merged in order of steps; made when first looked at. */

@@ -3,22 +3,51 @@
 import { classify, entersFrame } from "./decode.js";
 
 export const NONE = 255;
-export const READ = 1, WRITE = 2, ABSENT = 4, ATOMIC = 8; // bits of column `access`
-const REGISTERS = 11, FRAMES = 8, STACK_BYTES = 512n;
+export const READ = 1, WRITE = 2, ABSENT = 4, ATOMIC = 8, IN_ARENA = 16; // bits of column `access`
+const REGISTERS = 11, FRAMES = 8, STACK_BYTES = 512n; // frames: of one CPU
 const FRAME_POINTER = 10;
+
+/** Column `depth` counts frames as 8 * CPU + frame. */
+export const cpuAt = ({ columns: { depth } }, t) => depth[t] >> 3;
+export const frameAt = ({ columns: { depth } }, t) => depth[t] & 7;
 
 /** {meta, columns, n} of payload.js -> the run, with the indexes that every view needs. */
 export function openRun({ meta, columns, n }) {
   const insns = indexInstructions(meta.instructions);
-  const run = { meta, columns, n, insns, arena: readArena(meta.arena), regions: readRegions(meta) };
+  const cpus = Math.max(1, columns.key_regs.length / (REGISTERS * FRAMES * columns.key_depth.length));
+  const run = { meta, columns, n, insns, cpus, arena: readArena(meta.arena), regions: readRegions(meta) };
   run.lines = new Map(meta.lines.map((line) => [line.pc, line]));
-  return Object.assign(run, indexSteps(run), indexEvents(run));
+  run.enters = insns.map((insn) => entersFrame(insn.op));
+  run.exits = insns.map((insn) => insn.op === "EXIT");
+  run.findings = meta.findings ?? [];
+  run.findingSteps = sorted(run.findings.map(({ step }) => Math.min(step, n - 1)));
+  return Object.assign(run, indexLines(run), indexSteps(run), indexEvents(run));
 }
 
 function indexInstructions(rows) {
   const insns = [];
   for (const row of rows) insns[row.pc] = { ...row, ...classify(row.op) };
   return insns;
+}
+
+const ASSEMBLY = /^$|\.(bpf|s|S|asm)$/; // files whose lines only repeat the instructions
+
+/** Does a source line say more than its instruction? */
+export const isSource = ({ file }) => !ASSEMBLY.test(file);
+
+/** The distinct source lines, and for each slot the number of its line among them, or -1. */
+function indexLines({ insns, lines }) {
+  const sourceLines = [], numbers = new Map(), lineOfSlot = new Int32Array(insns.length).fill(-1);
+  for (let slot = 0, current = -1; slot < insns.length; slot++) {
+    const line = lines.get(slot);
+    if (line) {
+      const key = `${line.file}:${line.line}`;
+      if (!numbers.has(key)) numbers.set(key, sourceLines.push(line) - 1);
+      current = numbers.get(key);
+    }
+    lineOfSlot[slot] = current;
+  }
+  return { sourceLines, lineOfSlot, hasSource: sourceLines.some(isSource) };
 }
 
 function readArena(arena) {
@@ -37,13 +66,12 @@ function readRegions(meta) {
 }
 
 /** One pass over the steps: executions per pc, casts, faults, last access, and who called. */
-function indexSteps({ columns, n, insns, meta }) {
+function indexSteps({ columns, n, insns, enters, meta }) {
   const { pc, depth, access, size } = columns;
   const hits = new Uint32Array(insns.length);
   const lastAccess = new Int32Array(n), caller = new Int32Array(n);
   const casts = [], faults = [], calls = [];
   const isCast = insns.map((insn) => insn?.kind === "cast");
-  const isCall = insns.map((insn) => entersFrame(insn?.op));
   for (let t = 0, last = -1; t < n; t++) {
     const at = pc[t];
     hits[at]++;
@@ -51,11 +79,21 @@ function indexSteps({ columns, n, insns, meta }) {
     if (access[t] & ABSENT) faults.push(t);
     if (size[t]) last = t;
     lastAccess[t] = last;
-    caller[t] = depth[t] ? calls[depth[t]] ?? -1 : -1;
-    if (isCall[at]) calls[depth[t] + 1] = t;
+    caller[t] = depth[t] & 7 ? calls[depth[t]] ?? -1 : -1;
+    if (enters[at]) calls[depth[t] + 1] = t;
   }
   if (meta.stop.kind === "fault" && n && faults.at(-1) !== n - 1) faults.push(n - 1);
-  return { hits, casts, faults, lastAccess, caller };
+  return { hits, casts, faults, lastAccess, caller, frameAfter: followingFrames(depth, n) };
+}
+
+/** For each step the frame of its successor on the same CPU: that which runs after it. */
+function followingFrames(depth, n) {
+  const after = depth.slice(), next = [];
+  for (let t = n - 1; t >= 0; t--) {
+    after[t] = next[depth[t] >> 3] ?? depth[t];
+    next[depth[t] >> 3] = depth[t];
+  }
+  return after;
 }
 
 /** Page events by kind; what user space met counts as a fault at the step before which it happened. */
@@ -71,12 +109,13 @@ const sorted = (steps) => Int32Array.from(new Set(steps)).sort();
 /** Every step at which something faulted, program or user, in order. */
 export const faultSteps = (run) => (run.allFaults ??= sorted([...run.faults, ...run.userFaults]));
 
-/** All frames' registers after `k` steps (0..n), as 8 x 11 unsigned 64-bit integers. */
+/** All frames' registers after `k` steps (0..n), as CPUs x 8 x 11 unsigned 64-bit integers. */
 export function registersAfter(run, k) {
   const { key_regs } = run.columns;
   const interval = run.meta.key_interval;
-  const key = Math.min(Math.floor(k / interval), key_regs.length / (REGISTERS * FRAMES) - 1);
-  const regs = key_regs.slice(key * REGISTERS * FRAMES, (key + 1) * REGISTERS * FRAMES);
+  const length = run.cpus * FRAMES * REGISTERS;
+  const key = Math.min(Math.floor(k / interval), key_regs.length / length - 1);
+  const regs = key_regs.slice(key * length, (key + 1) * length);
   for (let t = key * interval; t < k; t++) replayStep(run, regs, t);
   return regs;
 }
@@ -86,12 +125,20 @@ function replayStep(run, regs, t) {
   const { pc, depth, reg, value } = run.columns;
   const frame = depth[t] * REGISTERS;
   if (reg[t] !== NONE) regs[frame + reg[t]] = value[t];
-  const { op } = run.insns[pc[t]];
-  if (entersFrame(op)) {
+  if (run.enters[pc[t]]) {
     regs.copyWithin(frame + REGISTERS, frame, frame + FRAME_POINTER);
     regs[frame + REGISTERS + FRAME_POINTER] = regs[frame + FRAME_POINTER] - STACK_BYTES;
-  } else if (op === "EXIT" && depth[t]) {
+  } else if (run.exits[pc[t]] && depth[t] & 7) {
     regs.copyWithin(frame - REGISTERS, frame, frame + 6);
+  }
+}
+
+/** Call visit(t, regs) with the registers after step t, for t = -1 (the start), 0, 1, ..., n - 1. */
+export function walkRegisters(run, visit) {
+  const regs = registersAfter(run, 0);
+  for (let t = -1; t < run.n; t++) {
+    if (t >= 0) replayStep(run, regs, t);
+    visit(t, regs);
   }
 }
 
@@ -110,6 +157,13 @@ export function callChain(run, t) {
   const chain = [];
   for (let step = run.caller[t]; step >= 0; step = run.caller[step]) chain.unshift(step);
   return chain;
+}
+
+/** Name of the function that holds a slot, as far as the program tells; the main one has the run's. */
+export function functionName({ meta }, slot) {
+  const starts = (meta.functions ?? []).filter(({ pc }) => pc <= slot);
+  if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;
+  return "";
 }
 
 /** Nearest element of a sorted list after (sign 1) or before (sign -1) step t, or -1. */

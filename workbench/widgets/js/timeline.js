@@ -1,12 +1,13 @@
 // The strip under the slider: where in the run the faults, allocations, frees, casts and breakpoint
 // hits are. Marks differ by shape and row as well as by colour.
 
-import { faultSteps } from "./replay.js";
+import { cpuAt, faultSteps, frameAt } from "./replay.js";
+import { canvasContext, themeColours } from "./looks.js";
 import { h } from "./dom.js";
 
 const THUMB = 3; // CSS width of the slider's thumb; marks align with its centre
-const HEIGHT = 44;
-const LANES = { break: 5, fault: 13, alloc: 23, cast: 33 };
+const HEIGHT = 54;
+const LANES = { break: 5, finding: 14, fault: 23, alloc: 33, cast: 43 };
 
 /** Builds the strip; onSeek(t) is called while the slider is dragged. */
 export function createTimeline(run, onSeek) {
@@ -16,27 +17,22 @@ export function createTimeline(run, onSeek) {
     "aria-label": "Step", oninput: () => onSeek(Number(range.value)),
   });
   const element = h("div", { class: "stp-time" }, canvas, range);
-  let breakpoints = [];
-  const repaint = () => paint(run, canvas, breakpoints);
+  let stops = [];
+  const repaint = () => paint(run, canvas, stops);
   return {
     element, repaint,
     update(t, valueText) {
       if (range.value !== String(t)) range.value = t;
       range.setAttribute("aria-valuetext", valueText);
     },
-    setBreakpoints(pcs) { breakpoints = pcs; repaint(); },
+    setStops(opened) { stops = opened; repaint(); },
   };
 }
 
-function paint(run, canvas, breakpoints) {
-  const width = canvas.clientWidth, ratio = globalThis.devicePixelRatio || 1;
-  if (!width) return;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(HEIGHT * ratio);
-  const g = canvas.getContext("2d");
-  g.scale(ratio, ratio);
-  const css = getComputedStyle(canvas);
-  const color = (name) => css.getPropertyValue(`--stp-${name}`).trim();
+function paint(run, canvas, stops) {
+  const width = canvas.clientWidth, g = canvasContext(canvas, width, HEIGHT);
+  if (!g) return;
+  const color = themeColours(canvas);
   const x = (t) => THUMB / 2 + (run.n > 1 ? t / (run.n - 1) : 0) * (width - THUMB);
   paintDepth(g, run, x, color("lane"));
   const marks = (steps, shape, name) => eachPixel(steps, x, (at) => shape(g, at, color(name)));
@@ -44,7 +40,8 @@ function paint(run, canvas, breakpoints) {
   marks(run.allocs, square, "alloc");
   marks(run.frees, hollow, "alloc");
   marks(faultSteps(run), triangle, "fault");
-  marks(breakpointHits(run, breakpoints), diamond, "break");
+  marks(run.findingSteps, circle, "finding");
+  for (const { hits } of stops) marks(hits, diamond, "break");
 }
 
 /** Draw once per pixel, however many steps share it. */
@@ -58,20 +55,15 @@ function eachPixel(steps, x, draw) {
   }
 }
 
-/** Calls as raised ground: one level per frame. */
+/** Calls as raised ground: one level per frame. With several CPUs, a line for each that runs. */
 function paintDepth(g, run, x, color) {
-  const { depth } = run.columns;
   g.fillStyle = color;
   const stride = Math.max(1, Math.floor(run.n / 4000));
   for (let t = 0; t < run.n; t += stride) {
-    if (depth[t]) g.fillRect(x(t), HEIGHT - 4 * depth[t], Math.max(1, x(t + stride) - x(t) + 0.3), 4 * depth[t]);
+    const width = Math.max(1, x(t + stride) - x(t) + 0.3), height = 4 * frameAt(run, t);
+    if (run.cpus > 1) g.fillRect(x(t), HEIGHT - 4 * (cpuAt(run, t) + 1), width, 3);
+    else if (height) g.fillRect(x(t), HEIGHT - height, width, height);
   }
-}
-
-function breakpointHits(run, pcs) {
-  const wanted = new Set(pcs), steps = [];
-  if (wanted.size) run.columns.pc.forEach((pc, t) => { if (wanted.has(pc)) steps.push(t); });
-  return steps;
 }
 
 function tick(g, x, color) {
@@ -92,6 +84,14 @@ function hollow(g, x, color) {
 
 function triangle(g, x, color) {
   polygon(g, color, [[x, LANES.fault - 4], [x + 4, LANES.fault + 3], [x - 4, LANES.fault + 3]]);
+}
+
+function circle(g, x, color) {
+  g.strokeStyle = color;
+  g.lineWidth = 1.5;
+  g.beginPath();
+  g.arc(x, LANES.finding, 3.5, 0, 2 * Math.PI);
+  g.stroke();
 }
 
 function diamond(g, x, color) {

@@ -37,19 +37,20 @@ function arenaPlace({ arena }, value) {
 
 function regionPlace(run, value, depth) {
   for (const { name, start, end } of run.regions) {
-    if (name === "stack" && value > start && value <= end) return stackPlace(end - value, depth);
-    if (value >= start && value < end) return name === "stack" ? stackPlace(end - value, depth) : offset(name, value - start);
+    if (name.startsWith("stack") && value > start && value <= end) return stackPlace(run, name, end - value, depth);
+    if (value >= start && value < end) return name.startsWith("stack") ? stackPlace(run, name, end - value, depth) : offset(name, value - start);
   }
   return null;
 }
 
 /** Bytes below the top of all stacks -> offset from the frame pointer whose frame holds them. */
-function stackPlace(below, depth) {
-  const frame = below ? Number((below - 1n) / FRAME_BYTES) : 0;
-  const top = BigInt(depth) * FRAME_BYTES;
-  if (below === top) return "fp";
+function stackPlace({ cpus }, name, below, depth) {
+  const frame = below ? Number((below - 1n) / FRAME_BYTES) : 0, cpu = Number(/\d+$/.exec(name)?.[0] ?? 0);
+  const here = cpu === depth >> 3;
+  if (here && below === BigInt(depth & 7) * FRAME_BYTES) return "fp";
   const within = below - BigInt(frame) * FRAME_BYTES;
-  return frame === depth ? `fp-${within}` : `fp-${within} of frame ${frame}`;
+  if (here && frame === (depth & 7)) return `fp-${within}`;
+  return `fp-${within} of frame ${frame}${cpus > 1 ? ` of CPU ${cpu}` : ""}`;
 }
 
 const offset = (name, distance) => (distance ? `${name}+${hex(distance)}` : name);

@@ -1,0 +1,90 @@
+// What lies in the arena as objects that point to each other: structures where the program's types
+// are known (variables are the roots), else blocks of words (registers are the roots).
+
+import { pointee } from "./origins.js";
+import { addressText } from "./places.js";
+import { place } from "./words.js";
+import { registersAfter } from "./replay.js";
+
+const WORDS = 4; // shown of a block whose type is not known
+const MOST = 120; // objects
+
+/** Objects after step t, nearest to the roots first: {objects, more}. An object is {address, name, size,
+ * fields}, a field {name, start, size, text, target}: `target` is where a pointer points, or null. */
+export function findObjects(run, memory, t) {
+  const structures = new Map((run.meta.structures ?? []).map((row) => [row.name, row])), found = new Map();
+  const queue = roots(run, memory, t);
+  while (queue.length && found.size < MOST) {
+    const { address, type, fields } = queue.shift();
+    if (found.has(address) || !fields && inside(found, address)) continue;
+    const layout = fields ? { name: "variables", size: 0, fields } : structures.get(type) ?? block();
+    const object = readObject(run, memory, t, address, layout);
+    found.set(address, object);
+    for (const { target, to } of object.fields) if (target !== null) queue.push({ address: target, type: to });
+  }
+  return { objects: trimmed([...found.values()]), more: queue.length > 0 };
+}
+
+function roots(run, memory, t) {
+  const { arena, meta } = run;
+  if (!arena) return [];
+  if (meta.variables?.length) return [{ address: arena.start, fields: meta.variables }];
+  const pointers = Array.from(registersAfter(run, t + 1), (value) => pointee(run, value)).filter((address) => address !== null);
+  const first = memory.read(arena.start, 8 * WORDS, t) ? [arena.start] : [];
+  return [...new Set([...first, ...pointers.map((address) => address & ~7n)])].map((address) => ({ address }));
+}
+
+const block = () => ({
+  name: "", size: 8 * WORDS, fields: Array.from({ length: WORDS }, (_, i) => [`+${8 * i}`, 8 * i, 8, "word", ""]),
+});
+
+/** Does an address lie inside an object of known type? Then it is a part of it, not an object. */
+function inside(found, address) {
+  for (const object of found.values()) {
+    if (object.name && address > object.address && address < object.address + BigInt(object.size)) return true;
+  }
+  return false;
+}
+
+/** Blocks end where the next object begins. */
+function trimmed(objects) {
+  const starts = objects.map(({ address }) => address).sort((a, b) => (a < b ? -1 : 1));
+  for (const object of objects.filter(({ name }) => !name)) {
+    const next = starts.find((address) => address > object.address);
+    object.fields = object.fields.filter(({ start, size }) => next === undefined || start + BigInt(size) <= next);
+  }
+  return objects;
+}
+
+function readObject(run, memory, t, address, layout) {
+  const fields = layout.fields.map(([name, offset, size, kind, to]) => {
+    const start = address + BigInt(offset), bytes = memory.read(start, size, t);
+    return { name, start, size, to, ...shown(run, bytes, kind) };
+  });
+  return { address, name: layout.name, size: layout.size, fields, absent: fields.length > 0 && fields.every(({ text }) => text === "absent") };
+}
+
+/** Bytes of a kind as text, and where they point if they are a pointer. */
+function shown(run, bytes, kind) {
+  if (!bytes) return { text: "absent", target: null };
+  if (kind === "bytes" || bytes.length > 8) return { text: textOf(bytes), target: null };
+  if (kind === "float") return { text: String(floatOf(bytes)), target: null };
+  const value = bytes.reduceRight((sum, byte) => sum << 8n | BigInt(byte), 0n);
+  const target = kind === "pointer" || kind === "word" ? pointee(run, value) : null;
+  if (target !== null) return { text: `→ ${addressText(run, target)}`, target };
+  if (kind === "pointer") return { text: value ? place(run, value) ?? `0x${value.toString(16)}` : "NULL", target };
+  return { text: String(kind === "uint" ? value : BigInt.asIntN(8 * bytes.length, value)), target };
+}
+
+function floatOf(bytes) {
+  const view = new DataView(bytes.buffer);
+  return bytes.length === 4 ? view.getFloat32(0, true) : view.getFloat64(0, true);
+}
+
+/** Characters where they are text, else hexadecimal. */
+function textOf(bytes) {
+  const text = String.fromCharCode(...bytes).replace(/\0+$/, "");
+  if (/^[\x20-\x7e]+$/.test(text)) return JSON.stringify(text);
+  const shownBytes = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return bytes.some(Boolean) ? `${shownBytes}${bytes.length > 16 ? " …" : ""}` : `${bytes.length} zero bytes`;
+}
