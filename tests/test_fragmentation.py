@@ -10,10 +10,19 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.fragmentation import (
+    JohnstoneWilson,
+    aligned_unusable_index,
+    blow_up,
+    entropy,
     extent_histogram,
     external_fragmentation,
     fragmentation_index,
     history,
+    internal_fragmentation,
+    johnstone_wilson,
+    occupancy_histogram,
+    text_histogram,
+    unusable_curve,
     unusable_index,
 )
 
@@ -62,7 +71,77 @@ def test_fragmentation_index(extents, k, expected):
     assert fragmentation_index(extents, k) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("extents", "bits"), [([7], 0), ([3, 3], 1), ([5] * 8, 3), ([2, 1, 1], 1.5)]
+)
+def test_entropy(extents, bits):
+    assert entropy(extents) == pytest.approx(bits)
+
+
+ALIGNED = [
+    ([[0, 8]], 8, 0),
+    ([[1, 8]], 8, 1),  # pages 1 to 8: no block of 8 begins at a multiple of 8
+    ([[1, 8]], 4, 0.5),  # pages 4 to 7
+    ([[1, 8]], 2, 0.25),  # pages 2-3, 4-5, 6-7
+    ([[3, 1], [8, 4]], 4, 0.2),
+]
+
+
+@pytest.mark.parametrize(("extents", "k", "expected"), ALIGNED)
+def test_aligned_unusable_index(extents, k, expected):
+    assert aligned_unusable_index(extents, k) == pytest.approx(expected)
+    assert aligned_unusable_index(extents, k) >= unusable_index([row[1] for row in extents], k)
+
+
+@pytest.mark.parametrize("k", [0, 3, -8])
+def test_aligned_blocks_are_powers_of_two(k):
+    with pytest.raises(ValueError, match="not"):
+        aligned_unusable_index([[0, 4]], k)
+
+
+@given(st.lists(st.integers(1, 50), max_size=30))
+def test_the_curve_is_the_index_at_every_k(extents):
+    ks = np.arange(1, 60)
+    np.testing.assert_allclose(
+        unusable_curve(extents, ks), [unusable_index(extents, k) for k in ks]
+    )
+
+
+def test_johnstone_and_wilson_s_four_measures():
+    measures = johnstone_wilson([10, 20, 5, 0], [10, 30, 40, 40])
+    average = (10 / 10 + 30 / 20 + 40 / 5) / 3 - 1
+    assert measures == pytest.approx((average, 30 / 20 - 1, 40 / 5 - 1, 40 / 20 - 1))
+    assert blow_up([10, 20, 5, 0], [10, 30, 40, 40]) == 2
+    assert all(math.isnan(value) for value in johnstone_wilson([0, 0], [4, 4]))
+    assert johnstone_wilson([8], [8]) == JohnstoneWilson(0, 0, 0, 0)
+    with pytest.raises(ValueError, match="one length"):
+        johnstone_wilson([1, 2], [1])
+
+
+def test_internal_fragmentation_and_occupancy():
+    assert internal_fragmentation(3000, 4096) == pytest.approx(1096 / 4096)
+    assert math.isnan(internal_fragmentation(0, 0))
+    with pytest.raises(ValueError, match="more than"):
+        internal_fragmentation(5, 4)
+    table = occupancy_histogram([0, 1, 409, 410, 2048, 4095, 4096, 4096])
+    assert table["pages"].tolist() == [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 1, 2]
+    assert occupancy_histogram([])["pages"].sum() == 0
+
+
+def test_text_histogram():
+    lines = text_histogram([1, 1, 6], width=6).splitlines()
+    assert [line.split() for line in lines] == [
+        ["1", "██", "2", "pages", "25%", "in", "2"],
+        ["2-3", "0", "pages", "0%", "in", "0"],
+        ["4-7", "██████", "6", "pages", "75%", "in", "1"],
+    ]
+    assert text_histogram([]) == "no page is free"
+
+
 def test_undefined_is_nan():
+    assert math.isnan(entropy([]))
+    assert math.isnan(aligned_unusable_index(np.zeros((0, 2), int), 4))
+    assert np.isnan(unusable_curve([], [1, 2])).all()
     assert math.isnan(external_fragmentation([]))
     assert math.isnan(unusable_index([], 1))
     assert math.isnan(fragmentation_index([], 1))
@@ -143,17 +222,22 @@ def test_empty_log_is_the_empty_arena():
     assert table["free_pages"][0] == 1024
 
 
-def test_pages_beyond_the_arena_leave_the_free_pages_alone():
-    table = history(log(("user_fault", 9, 1), ("segv", -1, 0), ("free", 6, 100)), 8)
-    assert table["free_pages"].tolist() == [8, 8, 8]
+def test_contradictions_are_left_out_on_request():
+    events = log(("alloc", 0, 4), ("free", 6, 1), ("segv", -1, 0), ("alloc", 2, 4), ("free", 0, 9))
+    table = history(events, 8, repair=True)
+    assert table["free_pages"].tolist() == [8, 4]
+    assert history(events.assign(time=[4, 3, 2, 1, 0]), 8, repair=True)["free_pages"].min() == 4
 
 
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ([("alloc", 0, 4), ("alloc", 3, 1)], "row 1: alloc of page 3"),
-        ([("alloc", 0, 4), ("user_fault", 3, 1)], "row 1: user fault on page 3"),
-        ([("reserve", 2, 1), ("reserve", 0, 4)], "row 1: reserve of page 2"),
+        ([("alloc", 0, 4), ("alloc", 3, 1)], "row 1: alloc of 1 page\\(s\\) at page 3"),
+        ([("alloc", 0, 4), ("user_fault", 3, 1)], "row 1: user_fault on page 3"),
+        ([("reserve", 2, 1), ("reserve", 0, 4)], "row 1: reserve of 4 page\\(s\\) at page 0"),
+        ([("alloc", 0, 4), ("free", 4, 1)], "row 1: free of page 4, which is free already"),
+        ([("alloc", 6, 3)], "row 0: alloc of 3 pages at page 6, outside the arena"),
+        ([("user_fault", -1, 1)], "row 0: user_fault of 1 pages at page -1"),
     ],
 )
 def test_contradictions_are_named(events, message):
@@ -181,7 +265,9 @@ def runs(free: np.ndarray) -> list[int]:
 def test_replay_agrees_with_a_bitmap(steps):
     free, events, expected = np.ones(40, bool), [], []
     for kind, page, count in steps:
-        if kind == "take" and not (free[page : page + count].all() and page + count <= 40):
+        if page + count > 40 or not (free[page : page + count] ^ (kind == "free")).any():
+            continue  # outside, or a double free
+        if kind == "take" and not free[page : page + count].all():
             continue
         free[page : page + count] = kind == "free"
         events.append(("alloc" if kind == "take" else "free", page, count))

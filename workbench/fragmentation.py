@@ -1,14 +1,12 @@
-"""How badly free memory is broken up: three metrics, a histogram, and their course over a run.
+"""How badly memory is broken up: metrics of free extents and of memory used, and their course.
 
-Every metric takes the lengths, in pages, of the free extents: maximal runs of neighbouring free
-pages, as an arena's range allocator keeps them (`arena.free_extents[:, 1]`). Where a metric says
-nothing the answer is NaN, never 0, so that a plot shows a gap instead of good news.
+Metrics of free memory take the lengths, in pages, of the free extents: maximal runs of neighbouring
+free pages, as an arena's range allocator keeps them (`arena.free_extents[:, 1]`). Where a metric
+says nothing the answer is NaN, never 0, so that a plot shows a gap instead of good news.
 
 Symbols: F free pages in all, F_i pages of extent i, B number of extents, k pages requested.
 """
 
-from bisect import bisect_left, bisect_right
-from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +14,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import WorkbenchError
-
-REPLAYED = ("alloc", "alloc_failed", "free", "reserve", "user_fault")
-_FREE, _LIVE, _RESERVED = 0, 1, 2
 
 
 def external_fragmentation(extents: ArrayLike) -> float:
@@ -92,158 +87,176 @@ def extent_histogram(extents: ArrayLike) -> pd.DataFrame:
     )
 
 
-def history(events: pd.DataFrame, page_count: int, k: int = 8) -> pd.DataFrame:
+class JohnstoneWilson(NamedTuple):
+    """Memory used over memory requested, less 1: four ways to choose the moments (0 is best).
+
+    average: at all moments, averaged. at_peak_live: when most was requested. at_peak_used: when
+    most was used. peak_to_peak: most used over most requested, which need not be one moment.
+
+    Each misleads alone: `average` counts the quiet hours too, `at_peak_live` tends to be low
+    because full memory has few holes, `at_peak_used` is high when memory was used long before or
+    after the peak, and `peak_to_peak` says nothing of the time between.
+    Source: Johnstone and Wilson, "The memory fragmentation problem: solved?" (1998).
+    """
+
+    average: float
+    at_peak_live: float
+    at_peak_used: float
+    peak_to_peak: float
+
+
+def johnstone_wilson(requested: ArrayLike, used: ArrayLike) -> JohnstoneWilson:
+    """Compute the four measures of two curves, moment by moment in any one unit.
+
+    Moments at which nothing is requested have no ratio and are left out; with nothing ever
+    requested, all are NaN.
+    """
+    live, held = np.asarray(requested, np.float64), np.asarray(used, np.float64)
+    if live.ndim != 1 or live.shape != held.shape:
+        raise ValueError(f"two curves of one length are needed, not {live.shape} and {held.shape}")
+    if not live.any():
+        return JohnstoneWilson(*[float("nan")] * 4)
+    some = live > 0
+    with np.errstate(divide="ignore"):  # everything used while nothing is requested: inf
+        at_used = held[held.argmax()] / live[held.argmax()] - 1
+    return JohnstoneWilson(
+        float(np.mean(held[some] / live[some]) - 1),
+        float(held[live.argmax()] / live.max() - 1),
+        float(at_used),
+        float(held.max() / live.max() - 1),
+    )
+
+
+def blow_up(requested: ArrayLike, used: ArrayLike) -> float:
+    """Tell how many times the memory was needed that was requested: most used over most requested.
+
+    Range: from 1 (ideal) up; NaN when nothing was requested. Misleads in short runs, where the
+    peak is all there is; and a high one may last for a moment only.
+    Source: the ratio of Berger et al., "Hoard" (2000), for one thread; Robson (1974) bounds it.
+    """
+    return 1 + johnstone_wilson(requested, used).peak_to_peak
+
+
+def internal_fragmentation(requested: float, granted: float) -> float:
+    """Tell which share of the memory handed out was not asked for.
+
+    Formula `1 - requested / granted`, both in one unit. Range [0, 1): 0 no byte is wasted. NaN
+    when nothing is handed out. Misleads about where the waste is: one page with a single object
+    and a thousand objects rounded up by a little give the same number; see `occupancy_histogram`.
+    """
+    if requested > granted:
+        raise ValueError(f"{requested:,} was requested, more than the {granted:,} handed out")
+    return 1.0 - requested / granted if granted else float("nan")
+
+
+def occupancy_histogram(live_bytes: ArrayLike, page_size: int = 4096) -> pd.DataFrame:
+    """Count pages by the share of their bytes in use: ten bins, and one each for empty and full.
+
+    `live_bytes` is the bytes in use of each committed page. Columns `least` and `most` (shares;
+    a bin holds those above `least`, up to `most`, full pages apart) and `pages`. Misleads when it
+    is read as waste: half-full pages may fill again. Many nearly empty pages are what moving
+    objects would save.
+    """
+    share = np.asarray(live_bytes, np.float64) / page_size
+    if share.size and (share.min() < 0 or share.max() > 1):
+        raise ValueError(f"a page holds 0 to {page_size} bytes")
+    edges = np.array([0.0, 0.0, *np.arange(1, 11) / 10, 1.0])
+    place = np.where(share == 1, 11, np.ceil(share * 10)).astype(int)
+    pages = np.bincount(place, minlength=12)
+    return pd.DataFrame({"least": edges[:-1], "most": edges[1:], "pages": pages})
+
+
+def entropy(extents: ArrayLike) -> float:
+    """Tell over how many equal holes free memory is spread, as a power of two, in bits.
+
+    Formula `-sum(p_i log2 p_i)` with `p_i = F_i / F`. Range [0, log2 B]: 0 one hole, and n equal
+    holes give log2 n. NaN when nothing is free. Misleads about use: 64 holes of one page and 64
+    holes of a thousand both give 6 bits. Source: Shannon, for "in which hole is a free page?".
+    """
+    lengths = _lengths(extents)
+    if not lengths.size:
+        return float("nan")
+    share = lengths / lengths.sum()
+    return max(0.0, float(-(share * np.log2(share)).sum()))
+
+
+def aligned_unusable_index(extents: ArrayLike, k: int) -> float:
+    """Tell which share of the free memory is no use for an *aligned* block of k pages.
+
+    `extents` are rows (first page, pages), `arena.free_extents`; k is a power of two. Formula
+    `(F - k n) / F`, n being the blocks of k pages at multiples of k that are free. Range [0, 1]:
+    0 all of it can serve. NaN when nothing is free. Source: `unusable_free_index` in mm/vmstat.c,
+    where free memory is a buddy system's; never below `unusable_index`.
+
+    Misleads for arenas: Linux's arenas need no alignment, so what this calls lost may well serve.
+    """
+    _check_request(k)
+    if k & (k - 1):
+        raise ValueError(f"aligned blocks have 1, 2, 4, ... pages, not {k}")
+    rows = np.asarray(extents, np.int64)
+    if rows.ndim != 2 or rows.shape[1:] != (2,):
+        raise ValueError(f"expected rows of (first page, pages), not shape {rows.shape}")
+    first, pages = rows.T
+    blocks = np.maximum((first + pages) // k - -(-first // k), 0).sum()
+    free = int(pages.sum())
+    return (free - k * int(blocks)) / free if free else float("nan")
+
+
+def unusable_curve(extents: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:
+    """Return `unusable_index` for each k in `ks`: a curve that only rises."""
+    lengths = np.sort(_lengths(extents))
+    wanted = np.asarray(ks, np.int64)
+    if wanted.size:
+        _check_request(int(wanted.min()))
+    if not lengths.size:
+        return np.full(wanted.shape, np.nan)
+    below = np.concatenate([[0], np.cumsum(lengths)])[np.searchsorted(lengths, wanted)]
+    return np.asarray(below / lengths.sum(), np.float64)
+
+
+def text_histogram(extents: ArrayLike, width: int = 24) -> str:
+    """Draw `extent_histogram` with characters: a line for each size of hole, bars by pages."""
+    table = extent_histogram(extents)
+    most = max(table["pages"].max(), 1) if len(table) else 1
+    lines = []
+    for smallest, largest, number, pages, share in table.itertuples(index=False):
+        size = f"{smallest:,}" if smallest == largest else f"{smallest:,}-{largest:,}"
+        bar = "█" * round(width * pages / most) or ("▏" if pages else "")
+        lines.append(f"{size:>17} {bar:<{width}} {pages:>9,} pages {share:>4.0%} in {number:,}")
+    return "\n".join(lines) or "no page is free"
+
+
+def history(
+    events: pd.DataFrame, page_count: int, k: int = 8, repair: bool = False
+) -> pd.DataFrame:
     """Replay an arena's event log and measure its free memory after every event.
 
     `events` is the log of an arena of `page_count` pages from its creation on (`arena.events`);
     only allocations (also refused ones), frees, reservations and user faults count. The first
-    row is the empty arena. Columns: `time` (steps), `kind`, `pages` (of the event),
-    `live_pages`, `reserved_pages`, `free_pages`, `largest_extent` (pages), `extents`,
-    `external_fragmentation`, `unusable` for requests of `k` pages, `fragmentation_index`
-    (k = the pages asked for; only on rows of refused allocations) and `k`.
+    row is the empty arena. Columns: `time` (steps), `kind`, `pages` (of the event), those of
+    `allocators.replay` and `fragmentation_index` (k = the pages asked for; only on rows of refused
+    allocations).
 
     Live are the pages that have memory behind them: allocated by the program or faulted in by
-    the user. Raises WorkbenchError, with the row, for a log that contradicts itself.
+    the user. Raises WorkbenchError, with the row, for a log that contradicts itself; `repair`
+    leaves such rows out.
     """
-    _check_request(k)
-    log = _relevant(events)
-    replay = Replay(page_count, k)
-    rows = [_Row(0, "start", 0, *replay.measure(0))]
-    for row, time, kind, page, count in zip(
-        log.index, log["time"], log["kind"], log["page"], log["count"], strict=True
-    ):
-        try:
-            replay.apply(kind, int(page), int(count))
-        except ValueError as error:
-            raise WorkbenchError(f"event log, row {row}: {error}") from None
-        requested = int(count) if kind == "alloc_failed" else 0
-        rows.append(_Row(int(time), kind, int(count), *replay.measure(requested)))
-    return pd.DataFrame(rows, columns=list(_Row._fields)).assign(k=k)
+    from workbench import requests
+    from workbench.allocators.replay import replay
 
-
-class _Row(NamedTuple):
-    """One row of a history; see `history` for the meaning of the fields."""
-
-    time: int
-    kind: str
-    pages: int
-    live_pages: int
-    reserved_pages: int
-    free_pages: int
-    largest_extent: int
-    extents: int
-    external_fragmentation: float
-    unusable: float
-    fragmentation_index: float
-
-
-class Replay:
-    """The pages of an arena, followed through its event log.
-
-    The free extents are kept as a sorted list of first pages and a count of extents by length,
-    so that an event costs time logarithmic in the number of extents, apart from a list shift.
-    """
-
-    def __init__(self, page_count: int, k: int) -> None:
-        if page_count < 1:
-            raise WorkbenchError(f"an arena has at least 1 page, not {page_count}")
-        self.page_count = page_count
-        self.k = k
-        self.state = np.zeros(page_count, np.uint8)
-        self.live = self.reserved = self.free = self.usable = 0
-        self.starts: list[int] = []
-        self.length: dict[int, int] = {}
-        self.by_length: Counter[int] = Counter()
-        self._insert(0, page_count)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the lengths of the free extents in address order."""
-        return np.array([self.length[start] for start in self.starts], np.int64)
-
-    def apply(self, kind: str, page: int, count: int) -> None:
-        """Change the pages as one event did; ValueError if it cannot have happened."""
-        if kind == "alloc_failed":
-            return
-        first, end = max(page, 0), min(page + count, self.page_count)
-        if first >= end:  # a page outside the arena's own pages does not touch the free ones
-            return
-        before = self.state[first:end]
-        if kind in ("alloc", "reserve") and before.any():
-            taken = first + int(np.flatnonzero(before)[0])
-            raise ValueError(f"{kind} of page {taken}, which is not free; is the log complete?")
-        if kind == "user_fault" and (before == _LIVE).any():
-            raise ValueError(f"user fault on page {page}, which has memory already")
-        self._settle(first, end, {"free": _FREE, "reserve": _RESERVED}.get(kind, _LIVE))
-
-    def measure(self, requested: int) -> tuple[int, int, int, int, int, float, float, float]:
-        """Return the measured fields of a history row; `requested` pages just failed (0: no)."""
-        nan = float("nan")
-        largest = max(self.by_length, default=0)
-        external = 1 - largest / self.free if self.free else nan
-        unusable = 1 - self.usable / self.free if self.free else nan
-        index = fragmentation_index(self.lengths, requested) if requested else nan
-        extents = len(self.starts)
-        counts = (self.live, self.reserved, self.free, largest, extents)
-        return (*counts, external, unusable, index)
-
-    def _settle(self, first: int, end: int, state: int) -> None:
-        """Give the pages [first, end) a new state, and the free extents their new shape."""
-        span = self.state[first:end]
-        self.live += (end - first) * (state == _LIVE) - int((span == _LIVE).sum())
-        self.reserved += (end - first) * (state == _RESERVED) - int((span == _RESERVED).sum())
-        self.state[first:end] = state
-        left, right = self._carve(first, end, touching=state == _FREE)
-        if state == _FREE:
-            self._insert(left, right)
-        else:
-            self._insert(left, first)
-            self._insert(end, right)
-
-    def _carve(self, first: int, end: int, touching: bool) -> tuple[int, int]:
-        """Take out all extents that overlap (or touch) [first, end); return their hull with it."""
-        low = max(bisect_right(self.starts, first) - 1, 0)
-        high = (bisect_right if touching else bisect_left)(self.starts, end)
-        if low < high and self.starts[low] + self.length[self.starts[low]] < first + (not touching):
-            low += 1
-        removed = self.starts[low:high]
-        del self.starts[low:high]
-        ends = [start + self._forget(start) for start in removed]
-        return min([first, *removed]), max([end, *ends])
-
-    def _forget(self, start: int) -> int:
-        """Drop the extent at `start` from the counts and return its length."""
-        length = self.length.pop(start)
-        self.by_length[length] -= 1
-        if not self.by_length[length]:
-            del self.by_length[length]
-        self.free -= length
-        self.usable -= length * (length >= self.k)
-        return length
-
-    def _insert(self, start: int, end: int) -> None:
-        """Add the extent [start, end) unless it is empty."""
-        length = end - start
-        if length <= 0:
-            return
-        self.starts.insert(bisect_left(self.starts, start), start)
-        self.length[start] = length
-        self.by_length[length] += 1
-        self.free += length
-        self.usable += length * (length >= self.k)
-
-
-def _relevant(events: pd.DataFrame) -> pd.DataFrame:
-    """Select the events that change free memory; WorkbenchError for a frame that is no log."""
-    missing = {"time", "kind", "page", "count"} - set(events.columns)
-    if missing:
-        raise WorkbenchError(f"the event log lacks the column(s) {', '.join(sorted(missing))}")
-    log = events[events["kind"].isin(REPLAYED)]
-    time = log["time"].to_numpy().astype(np.int64)
-    back = np.flatnonzero(np.diff(time) < 0)
-    if back.size:
-        raise WorkbenchError(f"event log, row {log.index[back[0] + 1]}: time runs backwards")
-    return log
+    if page_count < 1:
+        raise WorkbenchError(f"an arena has at least 1 page, not {page_count}")
+    log = requests.recorded(events, page_count, repair)
+    samples = replay(log, pages=page_count, k=k, every=1, fixed=True).samples
+    kinds, pages = log["kind"].astype(str).to_numpy(), log["count"].to_numpy(np.int64)
+    table = samples.drop(columns=["row", "refused"])
+    table.insert(1, "kind", ["start", *kinds])
+    table.insert(2, "pages", np.concatenate([[0], pages]))
+    failed = table["kind"] == "alloc_failed"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        index = 1 - (1 + table["free_pages"] / table["pages"]) / table["extents"]
+    told = failed & (table["pages"] > table["largest_extent"]) & (table["extents"] > 0)
+    return table.assign(fragmentation_index=index.where(told))
 
 
 def _lengths(extents: ArrayLike) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from workbench import events
 from workbench.arena import state as core
-from workbench.arena.ranges import FREE_PAGES, extents
+from workbench.arena.ranges import FREE_PAGES, extents, take
 from workbench.arena.rules import (
     GUARD,
     PAGE_SIZE,
@@ -17,6 +17,7 @@ from workbench.arena.rules import (
 )
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
+from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,25 @@ class Arena:
     def snapshot(self) -> Snapshot:
         """Copy the present pages; nothing is faulted in."""
         present = np.nonzero(self.present)[0]
-        return Snapshot(present.astype(np.uint32), self.bytes.reshape(-1, PAGE_SIZE)[present])
+        content = self.bytes.reshape(-1, PAGE_SIZE)[present]
+        return Snapshot(present.astype(np.uint32), content, self.free_extents)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Make a fresh arena hold what another one held; its log stays empty.
+
+        Without `snapshot.free` every absent page is free. Raises WorkbenchError for an arena that
+        is in use, or too small.
+        """
+        if self.live_pages or self.free_pages != self.page_count:
+            raise WorkbenchError("only a fresh arena can be restored; make a new one")
+        if len(snapshot.pages) and int(snapshot.pages[-1]) >= self.page_count:
+            raise WorkbenchError(f"the snapshot has pages beyond {self.page_count}")
+        for first, count in _gaps(self.page_count, snapshot):
+            take(self.state.ranges, first, count)
+        pages = snapshot.pages.astype(np.int64)
+        self.bytes.reshape(-1, PAGE_SIZE)[pages] = snapshot.bytes
+        self.page_bits[pages] = core.PRESENT | core.DIRTY
+        self.state.meta[core.LIVE] = len(pages)
 
     def close(self) -> None:
         """Do nothing: memory goes with the last reference. For symmetry with KernelArena."""
@@ -139,12 +158,29 @@ class Arena:
         self.close()
 
     def __repr__(self) -> str:
+        from workbench.fragmentation import text_histogram
+
         flags = self.flags & ~ArenaFlags.MMAPABLE
         named = f" {flags.name}" if flags else ""
+        lengths = self.free_extents[:, 1]
         return (
             f"<Arena {self.page_count} pages at {self.user_start:#x}{named}: "
-            f"{self.live_pages} present, {self.free_pages} free in {len(self.free_extents)} ranges>"
+            f"{self.live_pages} present, {self.free_pages} free in {len(lengths)} ranges>"
+            + (f"\n{text_histogram(lengths)}" if len(lengths) > 1 else "")
         )
+
+
+def _gaps(page_count: int, snapshot: Snapshot) -> list[tuple[int, int]]:
+    """What is not free in a snapshot: (first page, pages)."""
+    taken = np.zeros(page_count + 2, np.int8)
+    if snapshot.free is None:
+        taken[snapshot.pages.astype(np.int64) + 1] = 1
+    else:
+        taken[1:-1] = 1
+        for first, count in snapshot.free.tolist():
+            taken[first + 1 : first + count + 1] = 0
+    edges = np.flatnonzero(np.diff(taken))
+    return [(int(first), int(end - first)) for first, end in edges.reshape(-1, 2)]
 
 
 def _u64(value: int) -> np.uint64:

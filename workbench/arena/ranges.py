@@ -23,17 +23,20 @@ CAPACITY = 1 << 20
 _LEVEL1 = CAPACITY >> 6
 _LEVEL2 = _LEVEL1 + (CAPACITY >> 12)
 _LEVEL3 = _LEVEL2 + (CAPACITY >> 18)
-_WORDS = _LEVEL3 + 1
+WORDS = _LEVEL3 + 1
 _OFFSETS = (0, _LEVEL1, _LEVEL2, _LEVEL3)
 
-# One int64 array holds every table: compiled code then passes one array, not seven.
+# One int64 array holds every table: compiled code then passes one array, not eight. What belongs to
+# one page lies together, at ROW * page + column, and fills half a cache line.
+ROW = 4
 LENGTH = 0  # [first page] -> pages in the range, 0 where none starts
-NEWEST = CAPACITY  # [pages - 1] -> first page + 1 of the newest range of that size, 0 if none
-OLDER = 2 * CAPACITY  # [first page] -> first page + 1 of the next older range of its size
-NEWER = 3 * CAPACITY  # [first page] -> the same towards newer
-STARTS = 4 * CAPACITY  # bitmap of first pages
-SIZES = STARTS + _WORDS  # bitmap of pages - 1
-FREE_PAGES = SIZES + _WORDS
+OLDER = 1  # [first page] -> first page + 1 of the next older range of its size
+NEWER = 2  # [first page] -> the same towards newer
+NEWEST = ROW * CAPACITY  # [pages - 1] -> first page + 1 of the newest range of that size, 0 if none
+POPULATION = NEWEST + CAPACITY  # [pages - 1] -> how many ranges have that size
+STARTS = POPULATION + CAPACITY  # bitmap of first pages
+SIZES = STARTS + WORDS  # bitmap of pages - 1
+FREE_PAGES = SIZES + WORDS
 RANGE_COUNT = FREE_PAGES + 1
 
 
@@ -45,14 +48,16 @@ def free_ranges(pages: int) -> np.ndarray:
 
 
 @njit(inline=True)
-def _set_bit(ranges, bitmap, index):
+def set_bit(ranges, bitmap, index):
+    """Set a bit, and those above it that say so."""
     for offset in _OFFSETS:
         ranges[bitmap + offset + (index >> 6)] |= np.int64(1) << (index & 63)
         index >>= 6
 
 
 @njit(inline=True)
-def _clear_bit(ranges, bitmap, index):
+def clear_bit(ranges, bitmap, index):
+    """Clear a bit, and those above it whose words have become 0."""
     for offset in _OFFSETS:
         word = bitmap + offset + (index >> 6)
         ranges[word] &= ~(np.int64(1) << (index & 63))
@@ -73,7 +78,7 @@ def _descend(ranges, bitmap, level, index, lowest):
 
 
 @njit(inline=True)
-def _next_set(ranges, bitmap, index):
+def next_set(ranges, bitmap, index):
     """The smallest set index >= `index`, else -1."""
     for level in range(4):
         at = index >> 6
@@ -89,7 +94,7 @@ def _next_set(ranges, bitmap, index):
 
 
 @njit(inline=True)
-def _last_set(ranges, bitmap, index):
+def last_set(ranges, bitmap, index):
     """The largest set index <= `index`, else -1."""
     for level in range(4):
         if index < 0:
@@ -108,16 +113,17 @@ def _last_set(ranges, bitmap, index):
 def insert(ranges, first, count):
     """Add a range that touches no other; it becomes the newest of its size."""
     size = count - 1
-    ranges[LENGTH + first] = count
+    ranges[LENGTH + ROW * first] = count
     head = ranges[NEWEST + size]
-    ranges[OLDER + first] = head
-    ranges[NEWER + first] = 0
+    ranges[OLDER + ROW * first] = head
+    ranges[NEWER + ROW * first] = 0
     if head:
-        ranges[NEWER + head - 1] = first + 1
+        ranges[NEWER + ROW * (head - 1)] = first + 1
     else:
-        _set_bit(ranges, SIZES, size)
+        set_bit(ranges, SIZES, size)
     ranges[NEWEST + size] = first + 1
-    _set_bit(ranges, STARTS, first)
+    ranges[POPULATION + size] += 1
+    set_bit(ranges, STARTS, first)
     ranges[FREE_PAGES] += count
     ranges[RANGE_COUNT] += 1
 
@@ -125,19 +131,20 @@ def insert(ranges, first, count):
 @njit
 def remove(ranges, first):
     """Take out the range that starts at `first`; returns its page count."""
-    count = ranges[LENGTH + first]
+    count = ranges[LENGTH + ROW * first]
     size = count - 1
-    older, newer = ranges[OLDER + first], ranges[NEWER + first]
+    older, newer = ranges[OLDER + ROW * first], ranges[NEWER + ROW * first]
     if older:
-        ranges[NEWER + older - 1] = newer
+        ranges[NEWER + ROW * (older - 1)] = newer
     if newer:
-        ranges[OLDER + newer - 1] = older
+        ranges[OLDER + ROW * (newer - 1)] = older
     else:
         ranges[NEWEST + size] = older
         if not older:
-            _clear_bit(ranges, SIZES, size)
-    ranges[LENGTH + first] = 0
-    _clear_bit(ranges, STARTS, first)
+            clear_bit(ranges, SIZES, size)
+    ranges[POPULATION + size] -= 1
+    ranges[LENGTH + ROW * first] = 0
+    clear_bit(ranges, STARTS, first)
     ranges[FREE_PAGES] -= count
     ranges[RANGE_COUNT] -= 1
     return count
@@ -148,24 +155,24 @@ def find(ranges, count):
     """First page of the range that an allocation of `count` pages takes, else -1."""
     if count > CAPACITY:
         return np.int64(-1)
-    size = _next_set(ranges, SIZES, count - 1)
+    size = next_set(ranges, SIZES, count - 1)
     return np.int64(-1) if size < 0 else ranges[NEWEST + size] - 1
 
 
 @njit(inline=True)
 def is_free(ranges, first, count):
     """Whether all of [first, first + count) lies in one free range."""
-    at = _last_set(ranges, STARTS, first)
-    return at >= 0 and at + ranges[LENGTH + at] >= first + count
+    at = last_set(ranges, STARTS, first)
+    return at >= 0 and at + ranges[LENGTH + ROW * at] >= first + count
 
 
 @njit
 def take(ranges, first, count):
     """Make [first, first + count) not free; pages that were not free stay so (range_tree_clear)."""
     end = first + count
-    at = _last_set(ranges, STARTS, first)
-    if at < 0 or at + ranges[LENGTH + at] <= first:
-        at = _next_set(ranges, STARTS, first)
+    at = last_set(ranges, STARTS, first)
+    if at < 0 or at + ranges[LENGTH + ROW * at] <= first:
+        at = next_set(ranges, STARTS, first)
     while 0 <= at < end:
         stop = at + remove(ranges, at)
         if at < first:
@@ -173,7 +180,7 @@ def take(ranges, first, count):
         if stop > end:
             insert(ranges, end, stop - end)
             return
-        at = np.int64(-1) if stop >= CAPACITY else _next_set(ranges, STARTS, stop)
+        at = np.int64(-1) if stop >= CAPACITY else next_set(ranges, STARTS, stop)
 
 
 @njit
@@ -183,11 +190,11 @@ def give(ranges, first, count):
         return
     take(ranges, first, count)
     end = first + count
-    if end < CAPACITY and ranges[LENGTH + end]:
+    if end < CAPACITY and ranges[LENGTH + ROW * end]:
         end += remove(ranges, end)
     if first > 0:
-        left = _last_set(ranges, STARTS, first - 1)
-        if left >= 0 and left + ranges[LENGTH + left] == first:
+        left = last_set(ranges, STARTS, first - 1)
+        if left >= 0 and left + ranges[LENGTH + ROW * left] == first:
             remove(ranges, left)
             first = left
     insert(ranges, first, end - first)
@@ -199,8 +206,8 @@ def extents(ranges):
     out = np.empty((ranges[RANGE_COUNT], 2), np.int64)
     at = np.int64(0)
     for row in range(out.shape[0]):
-        at = _next_set(ranges, STARTS, at)
+        at = next_set(ranges, STARTS, at)
         out[row, 0] = at
-        out[row, 1] = ranges[LENGTH + at]
-        at += ranges[LENGTH + at]
+        out[row, 1] = ranges[LENGTH + ROW * at]
+        at += ranges[LENGTH + ROW * at]
     return out

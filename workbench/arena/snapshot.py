@@ -9,11 +9,13 @@ import numpy as np
 class Snapshot:
     """The present pages of an arena.
 
-    pages: uint32[n], relative to the arena's start, ascending. bytes: uint8[n, 4096].
+    pages: uint32[n], relative to the arena's start, ascending. bytes: uint8[n, 4096]. free: the
+    free ranges as int64[n, 2] rows (first page, pages), None where nobody knows them.
     """
 
     pages: np.ndarray
     bytes: np.ndarray
+    free: np.ndarray | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and not self.difference(other)

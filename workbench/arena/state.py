@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.arena.ranges import find, free_ranges, give, is_free, take
 from workbench.arena.rules import GUARD, MAX_PAGES, PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.compiled import clear_bytes, njit
+from workbench.compiled import clear_bytes, give_way, njit, swap64
 from workbench.events import Actor, Kind, Ring, push, ring
 from workbench.memory import lazy_bytes, lazy_zeros
 
@@ -24,6 +24,8 @@ PAGE_SLOTS = MAX_PAGES + 2 * GUARD_PAGES + 1
 
 PRESENT, USER, DIRTY = 1, 2, 4  # page bits: the program has it; so has the user; was once used
 HOST, START, END, VMA_START, VMA_END, WRITABLE, FLAGS, CLOCK, LIVE = range(9)  # meta indices
+LOCK = 9  # 1 while a thread changes pages or writes events
+META = 10
 
 EVENT_CAPACITY = 1 << 20
 _LOW = np.uint64(WINDOW - 1)
@@ -49,7 +51,7 @@ class ArenaState(NamedTuple):
 def arena_state(pages: int, flags: int, start: int, end: int) -> ArenaState:
     """A fresh arena of `pages` free pages at user addresses [start, end), not yet mapped."""
     window = lazy_bytes(WINDOW + 2 * GUARD)
-    meta = np.zeros(LIVE + 1, np.uint64)
+    meta = np.zeros(META, np.uint64)
     meta[HOST] = window.ctypes.data + GUARD
     meta[START], meta[END], meta[FLAGS] = start, end, flags
     return ArenaState(
@@ -73,6 +75,29 @@ def address_of(state, page):
 @njit(inline=True)
 def _slot(address):
     return np.int64((address & _LOW) >> np.uint64(12)) + GUARD_PAGES
+
+
+@njit(inline=True)
+def lock(state):
+    """Wait until no other thread changes the arena's pages or writes its events."""
+    word = np.uint64(state.meta.ctypes.data) + np.uint64(8 * LOCK)
+    while swap64(word, np.uint64(1)) != np.uint64(0):
+        give_way()
+
+
+@njit(inline=True)
+def unlock(state):
+    """Let other threads change it."""
+    swap64(np.uint64(state.meta.ctypes.data) + np.uint64(8 * LOCK), np.uint64(0))
+
+
+@njit
+def log_access(state, kind, pc, address, size, clock):
+    """Log a program's access to an absent page."""
+    lock(state)
+    state.meta[CLOCK] = clock
+    record(state, kind, Actor.PROGRAM, pc, address, size)
+    unlock(state)
 
 
 @njit
@@ -116,8 +141,8 @@ def _place(state, address, count):
 
 
 @njit
-def alloc_pages(state, address, count, node, flags, pc):
-    """bpf_arena_alloc_pages: the user address of the first new page, or 0."""
+def _alloc_pages(state, address, count, node, flags, pc):
+    """Allocate, with the arena locked."""
     count = np.int64(np.uint32(count))
     node = np.int32(node)
     page = np.int64(-1)
@@ -134,11 +159,17 @@ def alloc_pages(state, address, count, node, flags, pc):
 
 
 @njit
-def free_pages(state, address, count, pc):
-    """bpf_arena_free_pages: silent on every input; clamped at the arena's end.
+def alloc_pages(state, address, count, node, flags, pc):
+    """bpf_arena_alloc_pages: the user address of the first new page, or 0."""
+    lock(state)
+    result = _alloc_pages(state, address, count, node, flags, pc)
+    unlock(state)
+    return result
 
-    An address below the arena's start is ignored, as in 7.3; 6.18 corrupts the arena instead.
-    """
+
+@njit
+def _free_pages(state, address, count, pc):
+    """Free, with the arena locked."""
     meta = state.meta
     count = np.uint64(np.uint32(count))
     first = (meta[START] & ~_LOW) | (address & _LOW & ~_PAGE_MASK)
@@ -157,8 +188,19 @@ def free_pages(state, address, count, pc):
 
 
 @njit
-def reserve_pages(state, address, count, pc):
-    """bpf_arena_reserve_pages: 0, or a negative errno."""
+def free_pages(state, address, count, pc):
+    """bpf_arena_free_pages: silent on every input; clamped at the arena's end.
+
+    An address below the arena's start is ignored, as in 7.3; 6.18 corrupts the arena instead.
+    """
+    lock(state)
+    _free_pages(state, address, count, pc)
+    unlock(state)
+
+
+@njit
+def _reserve_pages(state, address, count, pc):
+    """Reserve, with the arena locked."""
     count = np.int64(np.uint32(count))
     if count == 0 or address & _PAGE_MASK:
         return np.int64(0)
@@ -173,11 +215,17 @@ def reserve_pages(state, address, count, pc):
 
 
 @njit
-def user_touch(state, address, size, store):
-    """Let user space touch [address, address + size): fault pages in, or refuse.
+def reserve_pages(state, address, count, pc):
+    """bpf_arena_reserve_pages: 0, or a negative errno."""
+    lock(state)
+    result = _reserve_pages(state, address, count, pc)
+    unlock(state)
+    return result
 
-    Returns (whether it was refused, the address that SIGSEGV would report); see arena_vm_fault.
-    """
+
+@njit
+def _user_touch(state, address, size, store):
+    """Touch, with the arena locked."""
     meta = state.meta
     at = address
     while at < address + size:
@@ -199,3 +247,15 @@ def user_touch(state, address, size, store):
         state.pages[slot] |= USER
         at = base + np.uint64(PAGE_SIZE)
     return False, at
+
+
+@njit
+def user_touch(state, address, size, store):
+    """Let user space touch [address, address + size): fault pages in, or refuse.
+
+    Returns (whether it was refused, the address that SIGSEGV would report); see arena_vm_fault.
+    """
+    lock(state)
+    result = _user_touch(state, address, size, store)
+    unlock(state)
+    return result
