@@ -1,0 +1,274 @@
+"""Views of a fault frame (workbench.faults): each draws one table of workbench.faults.tables.
+
+Up to DOTS faults are drawn one by one; more are counted in cells, a panel for each cause, so that
+ten million take as long as a few.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+from workbench.faults import CAUSES, NAMES, tables
+from workbench.plots.figure import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Figure,
+    plural,
+    say_empty,
+    styled,
+)
+
+DOTS = 20_000
+MEANING = {cause.name: cause.meaning for cause in CAUSES}
+
+
+class Look(NamedTuple):
+    """How a cause is drawn: marker, dashes and hatch tell it apart as well as the colour."""
+
+    colour: str
+    marker: str
+    dashes: object
+    hatch: str
+
+
+LOOKS = {
+    "fill": Look(BLUE, "o", "-", ""),
+    "map": Look(SKY, ".", "--", "///"),
+    "refused": Look(VERMILION, "X", (0, (1, 1)), "xxx"),
+    "absent_read": Look(ORANGE, "v", "-.", "..."),
+    "dropped_write": Look(PURPLE, "^", (0, (5, 1)), "\\\\\\"),
+}
+
+
+def _occurring(faults: pd.DataFrame) -> list[str]:
+    counts = np.bincount(faults["cause"].cat.codes.to_numpy(), minlength=len(NAMES))
+    return [name for name, count in zip(NAMES, counts, strict=True) if count]
+
+
+@styled
+def address_time(faults: pd.DataFrame, clock: str = "time") -> Figure:
+    """Draw each fault at its moment and page; beyond DOTS faults, how many lie in each cell.
+
+    `clock` is one of tables.CLOCKS. Faults outside the arena are at page -1.
+    """
+    names = _occurring(faults)
+    if len(faults) <= DOTS:
+        figure = Figure(figsize=(7.0, 3.6))
+        axes = figure.subplots()
+        _dots(axes, faults, clock, names)
+        axes.set(title="Page faults by address and time", ylabel="page of the arena")
+        if names:
+            figure.legend(loc="outside lower center", ncols=2)
+    else:
+        figure = Figure(figsize=(7.0, 1.2 + 1.15 * len(names)))
+        rows = figure.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        _density(figure, list(rows), faults, clock, names)
+        axes = rows[-1]
+    _time_axis(axes, clock)
+    figure.workbench_alt = describe(faults)
+    return figure
+
+
+def describe(faults: pd.DataFrame) -> str:
+    """Say in one sentence what faults there are."""
+    if faults.empty:
+        return "Page faults: empty, nothing faulted."
+    table = tables.by_cause(faults)
+    parts = [
+        f"{MEANING[row.cause]}, {row.faults:,}× on {plural(row.pages, 'page')}"
+        for row in table.itertuples()
+    ]
+    return f"{plural(len(faults), 'page fault')}: {'; '.join(parts)}."
+
+
+def _dots(axes: Axes, faults: pd.DataFrame, clock: str, names: Sequence[str]) -> None:
+    """Draw each fault as a marker of its cause; those after a free have a black edge."""
+    moment, page = tables.moments(faults, clock), faults["page"].to_numpy()
+    cause, freed = faults["cause"].to_numpy(), faults["after_free"].to_numpy(bool)
+    for name in names:
+        look, own = LOOKS[name], cause == name
+        label = f"{MEANING[name]} ({own.sum():,})"
+        axes.plot(moment[own], page[own], look.marker, color=look.colour, markersize=5,
+                  markeredgewidth=0.3, label=label, clip_on=False)  # fmt: skip
+    if freed.any():
+        axes.plot(
+            moment[freed], page[freed], "s", color="none", markeredgecolor="black",
+            markersize=8, markeredgewidth=0.8, label=f"after a free ({freed.sum():,})",
+        )  # fmt: skip
+    axes.margins(x=0.02)
+    if not names:
+        say_empty(axes, "nothing faulted")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _density(
+    figure: Figure, rows: Sequence[Axes], faults: pd.DataFrame, clock: str, names: Sequence[str]
+) -> None:
+    """Draw a panel of counts for each cause, all on one scale."""
+    counts, limits = tables.density(faults, clock)
+    norm = LogNorm(1, max(2, counts.max()))
+    for axes, name in zip(rows, names, strict=True):
+        own = counts[NAMES.index(name)]
+        image = axes.imshow(
+            np.where(own > 0, own, np.nan), cmap="cividis_r", norm=norm, origin="lower",
+            aspect="auto", interpolation="nearest", extent=limits,
+        )  # fmt: skip
+        axes.set_title(f"{MEANING[name]} ({own.sum():,})", fontsize=9, fontweight="normal")
+        axes.grid(False)
+        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.colorbar(image, ax=list(rows), label="faults in a cell", pad=0.01)
+    figure.supylabel("page of the arena", fontsize=9)
+
+
+def _time_axis(axes: Axes, clock: str) -> None:
+    axes.set_xlabel(tables.CLOCKS[clock])
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _panel(
+    title: str, ylabel: str, draw: Callable[[Axes, pd.DataFrame, str], None]
+) -> Callable[..., Figure]:
+    """Make a view out of a function that draws faults into an axes."""
+
+    @styled
+    def view(faults: pd.DataFrame, clock: str = "time") -> Figure:
+        figure = Figure(figsize=(7.0, 2.8))
+        axes = figure.subplots()
+        axes.set(title=title, ylabel=ylabel, xlabel="faults")
+        if faults.empty:
+            say_empty(axes, "nothing faulted")
+        else:
+            draw(axes, faults, clock)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.workbench_alt = f"{title}. {describe(faults)}"
+        return figure
+
+    view.__doc__ = draw.__doc__
+    return view
+
+
+def draw_cumulative(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw how many faults there were so far, a line for each cause."""
+    table = tables.cumulative(faults, clock)
+    for name in _occurring(faults):
+        look = LOOKS[name]
+        axes.step(table["time"], table[name], linestyle=look.dashes, where="post",
+                  color=look.colour, label=name.replace("_", " "))  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    _time_axis(axes, clock)
+
+
+def draw_rate(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw how many faults lie in each window of time, stacked by cause."""
+    table = tables.rate(faults, clock, 60)
+    low = np.zeros(len(table))
+    width = table["end"] - table["start"]
+    for name in _occurring(faults):
+        look = LOOKS[name]
+        axes.bar(
+            table["start"], table[name], width, low, align="edge", color=look.colour,
+            hatch=look.hatch, edgecolor="white", linewidth=0, label=name.replace("_", " "),
+        )  # fmt: skip
+        low = low + table[name]
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    _time_axis(axes, clock)
+
+
+def draw_latency(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw the distribution of ns from one fault to the next: an upper bound of its own cost."""
+    table = tables.gaps(faults)
+    axes.set_xlabel("ns to the next fault (log scale, measured)")
+    if table.empty:
+        say_empty(axes, "nothing was measured: emulated faults have no ns")
+        return
+    for name, own in table.groupby("cause", observed=True, sort=False):
+        ns = np.maximum(own["ns"].to_numpy(np.float64), 1)
+        share = np.arange(1, len(ns) + 1) / len(ns)
+        if len(ns) > 2000:
+            picked = np.linspace(0, len(ns) - 1, 2000).astype(int)
+            ns, share = ns[picked], share[picked]
+        look = LOOKS[str(name)]
+        axes.step(ns, share, linestyle=look.dashes, color=look.colour, where="post",
+                  label=f"{str(name).replace('_', ' ')} ({len(own):,})")  # fmt: skip
+    axes.set_xscale("log")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def draw_first(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw how many faults of each cause were a page's first, repeats, or after a free."""
+    table = tables.first_and_repeat(faults)
+    table = table[table[["first", "repeat", "after_free"]].sum(axis=1) > 0].reset_index()
+    left = np.zeros(len(table))
+    for part, colour, hatch in (("first", BLUE, ""), ("repeat", ORANGE, "///"),
+                                ("after_free", VERMILION, "xxx")):  # fmt: skip
+        axes.barh(table.index, table[part], left=left, color=colour, hatch=hatch,
+                  edgecolor="white", linewidth=0, label=part.replace("_", " "))  # fmt: skip
+        left = left + table[part]
+    axes.set_yticks(table.index, [name.replace("_", " ") for name in table["cause"]])
+    axes.invert_yaxis()
+    axes.set(xlabel="faults", ylabel="")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(False, axis="y")
+
+
+def draw_causes(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw how many faults each cause has."""
+    table = tables.by_cause(faults).reset_index(drop=True)
+    for row in table.itertuples():
+        look = LOOKS[row.cause]
+        axes.barh(row.Index, row.faults, color=look.colour, hatch=look.hatch, edgecolor="white",
+                  linewidth=0)  # fmt: skip
+        axes.annotate(f" {row.faults:,} on {plural(row.pages, 'page')}", (row.faults, row.Index),
+                      va="center", fontsize=8)  # fmt: skip
+    axes.set_yticks(table.index, [MEANING[name] for name in table["cause"]])
+    axes.invert_yaxis()
+    axes.margins(x=0.35)
+    axes.set(xlabel="faults", ylabel="")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(False, axis="y")
+
+
+def draw_pages(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
+    """Draw how many pages had so many faults: a page touched once, again, and again."""
+    total = tables.by_page(faults)["total"]
+    counts = np.bincount(total)
+    shown = np.flatnonzero(counts)
+    axes.vlines(shown, 0, counts[shown], color=GREY, linewidth=1)
+    axes.plot(shown, counts[shown], "o", color=BLUE, markersize=4)
+    axes.set(xlabel="faults on the page", ylabel="pages")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+cumulative = _panel("Faults so far", "faults", draw_cumulative)
+rate = _panel("Faults per window", "faults", draw_rate)
+latency = _panel("Time to the next fault", "share of faults", draw_latency)
+first_and_repeat = _panel("First touch or repeat", "", draw_first)
+by_cause = _panel("Faults by cause", "", draw_causes)
+by_page = _panel("Pages by their number of faults", "pages", draw_pages)
+
+VIEWS: dict[str, tuple[Callable[..., Figure], Callable[..., pd.DataFrame]]] = {
+    "address_time": (address_time, lambda faults, clock: faults),
+    "cumulative": (cumulative, tables.cumulative),
+    "rate": (rate, tables.rate),
+    "latency": (latency, lambda faults, clock: tables.gaps(faults)),
+    "first_and_repeat": (first_and_repeat, lambda faults, clock: tables.first_and_repeat(faults)),
+    "by_cause": (by_cause, lambda faults, clock: tables.by_cause(faults)),
+    "by_page": (by_page, lambda faults, clock: tables.by_page(faults)),
+}
+"""Each view with the table behind it: `table(faults, clock)`."""

@@ -1,0 +1,269 @@
+"""Allocation policies side by side: memory over time, unusable(k), the arena page by page."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from workbench.plots.figure import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Figure,
+    plural,
+    say_empty,
+    styled,
+)
+
+
+class Line(NamedTuple):
+    """How a policy's curve is drawn: colour, dashes and marker all tell it apart."""
+
+    colour: str
+    dashes: str
+    marker: str
+
+
+LINES = {
+    "range_tree": Line(BLUE, "-", "o"),
+    "maple": Line(ORANGE, "--", "s"),
+    "first_fit": Line(ORANGE, "--", "s"),
+    "next_fit": Line(PURPLE, "-.", "^"),
+    "best_fit": Line(SKY, ":", "v"),
+    "worst_fit": Line(VERMILION, (0, (5, 1, 1, 1, 1, 1)), "D"),  # type: ignore[arg-type]
+    "buddy": Line(GREEN, (0, (3, 2)), "P"),  # type: ignore[arg-type]
+}
+OTHER = Line(BLACK, "-", "x")
+MEANINGS = {
+    "unusable": "share of free pages unusable for {k} pages",
+    "external_fragmentation": "share of free pages outside the largest extent",
+    "extents": "free extents",
+    "span_pages": "pages up to the last one in use",
+    "refused": "requests refused so far",
+    "entropy": "entropy of the free extents (bits)",
+    "free_pages": "free pages",
+    "largest_extent": "largest free extent (pages)",
+}
+
+
+@styled
+def small_multiples(samples: pd.DataFrame, column: str = "unusable") -> Figure:
+    """Draw one measure over the run, a panel for each policy, the others in grey behind it.
+
+    `samples` is `allocators.samples(replays)`: the samples of each replay with a column `policy`.
+    `column` is one of MEANINGS.
+    """
+    names = list(dict.fromkeys(samples["policy"])) if len(samples) else []
+    across = min(3, max(1, len(names)))
+    down = max(1, -(-len(names) // across))
+    figure = Figure(figsize=(7.0, 1.1 + 1.45 * down))
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        for other in names:
+            own = samples[samples["policy"] == other]
+            line = LINES.get(other, OTHER)
+            front = other == name
+            axes.plot(
+                own["row"] + 1, own[column], "-", color=line.colour if front else "#C8C8C8",
+                linewidth=1.3 if front else 0.6, zorder=3 if front else 1,
+            )  # fmt: skip
+        axes.set_title(name.replace("_", " "))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.set_ylim(bottom=0)
+    for axes in list(grid.flat)[len(names) :]:
+        axes.set_visible(False)
+    if not names:
+        grid[0, 0].set_visible(True)
+        grid[0, 0].set_title("Policies")
+        say_empty(grid[0, 0], "no replays")
+    for axes in grid[-1]:
+        axes.set_xlabel("requests")
+    meaning = MEANINGS[column].format(k=samples["k"].iloc[0] if len(samples) else "k")
+    figure.suptitle(f"Over the run: {meaning}", fontsize=9)
+    figure.workbench_alt = describe(samples, column)
+    return figure
+
+
+def describe(samples: pd.DataFrame, column: str) -> str:
+    """Say in words how a measure came out under each policy."""
+    meaning = MEANINGS[column].format(k=samples["k"].iloc[0] if len(samples) else "k")
+    if samples.empty:
+        return f"{meaning}, by policy: empty, no replays."
+    means = samples.groupby("policy", sort=False)[column].mean()
+    parts = [f"{name} {value:.3g}" for name, value in means.items()]
+    return f"Mean over the run of the {meaning}: {', '.join(parts)}."
+
+
+@styled
+def unusable_curves(curves: pd.DataFrame) -> Figure:
+    """Draw the share of free memory that is no use for k pages, over k, a line for each policy.
+
+    `curves` is `allocators.curves(replays)`: columns policy, k and unusable. Undefined is a gap.
+    """
+    figure = Figure(figsize=(7.0, 3.0))
+    axes = figure.subplots()
+    axes.set(xlabel="k, pages asked for in one piece (log scale)", ylabel="share of free pages")
+    axes.set_title("Unusable for k pages, mean over the run (0 is best)")
+    draw_curves(axes, curves)
+    if curves.empty:
+        say_empty(axes, "no replays")
+    else:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.workbench_alt = describe_curves(curves)
+    return figure
+
+
+def draw_curves(axes: Axes, curves: pd.DataFrame) -> None:
+    """Draw each policy's unusable(k) into an axes."""
+    for name, own in curves.groupby("policy", sort=False):
+        line = LINES.get(str(name), OTHER)
+        axes.plot(
+            own["k"], own["unusable"], linestyle=line.dashes, marker=line.marker, markersize=4,
+            color=line.colour, label=str(name).replace("_", " "),
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(-0.03, 1.03)
+
+
+def describe_curves(curves: pd.DataFrame) -> str:
+    """Say in words what is unusable for 8 and for 64 pages."""
+    if curves.empty:
+        return "Share of free memory unusable for k pages: empty, no replays."
+    at = curves[curves["k"].isin([8, 64])].pivot(index="policy", columns="k", values="unusable")
+    parts = [f"{name} {row[8]:.0%} and {row[64]:.0%}" for name, row in at.iterrows()]
+    return f"Share of free memory unusable for 8 and for 64 pages: {'; '.join(parts)}."
+
+
+@styled
+def address_time(live: np.ndarray, page_count: int, events: int) -> Figure:
+    """Draw which pages were live when: pages upwards, events to the right, dark is live.
+
+    `live` is `allocators.live_map(...)`: shares of live pages, a row for each band of pages.
+    """
+    figure = Figure(figsize=(7.0, 3.4))
+    axes = figure.subplots()
+    axes.set_title("The arena over time: dark pages are live")
+    axes.set(xlabel="events in their order", ylabel="page of the arena")
+    axes.grid(False)
+    figure.workbench_alt = describe_map(live, page_count, events)
+    if not events:
+        say_empty(axes, "no events")
+        return figure
+    image = axes.imshow(
+        live, cmap="cividis_r", vmin=0, vmax=1, origin="lower", aspect="auto",
+        interpolation="nearest", extent=(0, events, 0, page_count),
+    )  # fmt: skip
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.colorbar(image, label="share of live pages", pad=0.01)
+    return figure
+
+
+def describe_map(live: np.ndarray, page_count: int, events: int) -> str:
+    """Say in words how full the arena was, and how far up."""
+    if not events:
+        return "The arena by address and time: empty, no events."
+    highest = int((live.max(axis=1) > 0).nonzero()[0].max(initial=-1) + 1) / len(live)
+    return (
+        f"The arena of {plural(page_count, 'page')} by address and time, {plural(events, 'event')}:"
+        f" at the end {live[:, -1].mean():.0%} of it live, at most {live.mean(axis=0).max():.0%}; "
+        f"used up to page {highest * page_count:,.0f}."
+    )
+
+
+@styled
+def memory(samples: pd.DataFrame) -> Figure:
+    """Draw pages over a run: live ones, those taken from the arena, and the span up to the last.
+
+    `samples` is `Replay.samples`. The gap between live and committed is what the policy adds.
+    """
+    figure = Figure(figsize=(7.0, 2.8))
+    axes = figure.subplots()
+    axes.set(title="Pages over the run", xlabel="requests", ylabel="pages")
+    row = samples["row"] + 1
+    axes.fill_between(row, samples["live_pages"], color=BLUE, alpha=0.35, linewidth=0, step="post")
+    for column, colour, dashes, label in (
+        ("live_pages", BLUE, "-", "live"),
+        ("committed_pages", VERMILION, ":", "committed"),
+        ("span_pages", GREY, "--", "span in use"),
+    ):
+        axes.step(row, samples[column], dashes, where="post", color=colour, label=label)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if len(samples) < 2:
+        say_empty(axes, "no requests")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    peak = int(samples["live_pages"].max()) if len(samples) else 0
+    figure.workbench_alt = (
+        f"Pages over {plural(max(len(samples) - 1, 0), 'sample')}: at most "
+        f"{plural(peak, 'live page')}."
+        if len(samples) > 1
+        else "Pages over the run: empty, no requests."
+    )
+    return figure
+
+
+@styled
+def overview(samples: pd.DataFrame) -> Figure:
+    """Draw one replay: pages, the share unusable for k pages, and free extents, one time axis.
+
+    `samples` is `Replay.samples`.
+    """
+    figure = Figure(figsize=(7.0, 4.2))
+    top, middle, bottom = figure.subplots(3, sharex=True, height_ratios=(3, 2, 2))
+    row, k = samples["row"] + 1, samples["k"].iloc[0] if len(samples) else "k"
+    for column, colour, dashes, label in (
+        ("live_pages", BLUE, "-", "live"), ("committed_pages", VERMILION, ":", "committed"),
+        ("span_pages", GREY, "--", "span in use"),
+    ):  # fmt: skip
+        top.plot(row, samples[column], dashes, color=colour, label=label, linewidth=1.1)
+    middle.plot(row, samples["unusable"], color=VERMILION, linewidth=1.1)
+    bottom.plot(row, samples["extents"], color=GREEN, linewidth=1.1)
+    top.set(title="Pages", ylim=(0, None))
+    middle.set(title=f"Share of free pages unusable for {k} pages", ylim=(-0.03, 1.03))
+    bottom.set(title="Free extents", xlabel="requests", ylim=(0, None))
+    bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if len(samples) < 2:
+        say_empty(top, "no requests")
+    top.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.workbench_alt = (
+        f"One replay: {describe(samples.assign(policy='this policy'), 'unusable')}"
+    )
+    return figure
+
+
+@styled
+def occupancy(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how full pages are, a panel for each allocator inside pages.
+
+    `tables` has an occupancy_histogram for each name, such as `HeapRun.occupancy`.
+    """
+    figure = Figure(figsize=(7.0, 2.6))
+    panels = figure.subplots(1, max(1, len(tables)), sharey=True, squeeze=False)[0]
+    labels = ["0", *[f"{low}-{low + 10}" for low in range(0, 100, 10)], "100"]
+    for axes, (name, table) in zip(panels, tables.items(), strict=False):
+        axes.bar(range(12), table["pages"], color=GREEN, edgecolor="black", linewidth=0.5)
+        axes.set(title=f"{name}: {plural(int(table['pages'].sum()), 'page')}")
+        axes.set_xlabel("bytes in use (% of the page)")
+        axes.set_xticks(range(12), labels, rotation=90, fontsize=7)
+        axes.grid(False, axis="x")
+    panels[0].set_ylabel("pages")
+    if not tables:
+        panels[0].set(title="Occupancy of pages", xlabel="bytes in use (% of the page)")
+        say_empty(panels[0], "no pages")
+    parts = [
+        f"{name}: {int(table['pages'].sum()):,} pages, "
+        f"{int(table['pages'][table['most'] <= 0.5].sum()):,} of them at most half full"
+        for name, table in tables.items()
+    ]
+    figure.workbench_alt = f"Pages by bytes in use. {'; '.join(parts) or 'Empty, no pages'}."
+    return figure
