@@ -6,7 +6,8 @@ import re
 import pytest
 
 from workbench import bench
-from workbench.bench import micro, pages, startup
+from workbench.bench import compiling, engines, micro, pages, recordings, startup
+from workbench.bench.engines import Time, Times
 from workbench.bench.micro import Micro, Sample
 from workbench.bench.pages import Cost
 from workbench.bench.text import table
@@ -18,6 +19,16 @@ SAMPLES = tuple(
     for number, ns in enumerate(values)
 )
 FOUND = Micro(SAMPLES, "EPERM: not allowed")
+TIMES = Times(
+    tuple(
+        Time(number, program, engine, 10, ns)
+        for program, all_ns in {"a": {"jit": (1.0, 4.0, 3.0), "kernel": (2.0, 2.0, 2.0)},
+                                "b": {"jit": (2.0, 2.0, 2.0), "kernel": (4.0, 4.0, 4.0)}}.items()
+        for engine, values in all_ns.items()
+        for number, ns in enumerate(values)
+    ),
+    "",
+)  # fmt: skip
 
 
 def test_medians_and_geometric_mean() -> None:
@@ -29,8 +40,8 @@ def test_medians_and_geometric_mean() -> None:
 
 
 def test_the_report_as_text_and_json() -> None:
-    report = bench.Report(FOUND, (Cost("x", "ms", 0.5, 2.0, 1.0), Cost("y", "s", None, None)),
-                          provenance())  # fmt: skip
+    costs = Cost("x", "ms", 0.5, 2.0, 1.0), Cost("y", "s", None, None)
+    report = bench.Report(TIMES, FOUND, costs, provenance())
     text = str(report)
     assert re.search(r"geometric mean +4\.00\n", text)
     assert re.search(r"of the limit +2\.00×\n", text)
@@ -41,6 +52,29 @@ def test_the_report_as_text_and_json() -> None:
     assert found["geomean"][0]["limit"] == 2.0
     assert len(found["samples"]) == len(SAMPLES)
     assert {"cpu", "kernel", "python", "packages"} <= set(found["about"])
+
+
+def test_ratios_are_medians_over_rounds() -> None:
+    assert TIMES.ratio("a", "jit", "kernel") == 1.5
+    assert TIMES.ratio("a", "interpreter", "jit") is None
+    assert TIMES.geomean("jit", "kernel") == pytest.approx((1.5 * 0.5) ** 0.5)
+    text = bench._engine_table(TIMES)
+    assert re.search(r"a +– +3\.00 +2\.00 +1\.50× +–", text)
+    assert text.endswith("more than 10 % slower than the kernel: a")
+
+
+def test_every_program_runs_on_every_engine() -> None:
+    found = engines.measure(1, True, lambda: None)
+    assert len(found.programs()) == 11
+    names = engines.ENGINES[: 2 if found.kernel else 3]
+    assert all(found.median(p, name) for p in found.programs() for name in names)
+
+
+def test_compiling() -> None:
+    cold, kept = compiling.measure(1)
+    assert cold.emulated is not None
+    assert kept.emulated is not None
+    assert kept.emulated < cold.emulated
 
 
 def test_tables_are_aligned() -> None:
@@ -80,3 +114,10 @@ def test_new_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "IMPORT", "import nothing_of_that_name")
     with pytest.raises(startup.WorkbenchError, match="nothing_of_that_name"):
         startup.measure(1, cold=False)
+
+
+def test_what_a_recording_takes() -> None:
+    found = {cost.name: cost.emulated for cost in recordings.measure(50_000)}
+    assert found["recording, compressed"] < found["recording, in memory"]
+    assert found["recording, in memory"] <= found["recording, for the browser"]
+    assert found["packing a recording"] > 0

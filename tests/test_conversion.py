@@ -99,7 +99,7 @@ def test_the_verifier_makes_moves_of_the_same_casts(program):
 
 def test_half_a_run_compares_nothing():
     endless = wb.assemble(
-        "r1 = arena ll\nr0 = 0\nloop:\nif r0 == 0 goto loop\nexit", name="endless"
+        "r1 = arena ll\nr0 = 0\nloop:\nmay_goto out\ngoto loop\nout: exit", name="endless"
     )
     with pytest.raises(WorkbenchError, match="endless did not come to its exit"):
         conversion.compare(endless, pages=1, fuel=100)

@@ -1,9 +1,13 @@
 """`workbench bench`: what this machine does, next to its own kernel and to the project's limits.
 
-    micro     ns per instruction of seven programs, in four ways of running
-    pages     allocating and freeing pages; making an arena
-    startup   new processes
-    text      tables
+    engines      interpreter, jit and kernel on eleven programs
+    micro        ns per instruction of seven programs, in four ways of running
+    pages        allocating and freeing pages; making an arena
+    replay       logs of requests under every allocation policy
+    startup      new processes
+    compiling    machine code made by the jit, and found again
+    recordings   bytes of a recorded step
+    text         tables
 
 Ratios taken side by side in one run are what counts; absolute times move from machine to machine.
 """
@@ -12,17 +16,21 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from workbench.bench import micro, pages, startup
+from workbench.bench import compiling, engines, micro, pages, recordings, replay, startup
+from workbench.bench.engines import Times
 from workbench.bench.micro import Micro, Mode
 from workbench.bench.pages import Cost
 from workbench.bench.text import headline, table
 from workbench.provenance import provenance
+
+SLOW = 1.1  # a jit's share of the kernel's time that must be explained
 
 
 @dataclass(frozen=True)
 class Report:
     """Every figure of the benchmark; `about` names machine, versions and moment."""
 
+    engines: Times
     micro: Micro
     costs: tuple[Cost, ...]
     about: dict[str, object] = field(repr=False)
@@ -32,6 +40,7 @@ class Report:
         means = [_mean(self.micro, mode) for mode in micro.MODES]
         return {
             "about": self.about,
+            "engines": [sample._asdict() for sample in self.engines.samples],
             "geomean": means,
             "samples": [sample._asdict() for sample in self.micro.samples],
             "costs": [cost._asdict() for cost in self.costs],
@@ -39,7 +48,8 @@ class Report:
         }
 
     def __str__(self) -> str:
-        parts = [headline(self.about), "", _micro_table(self.micro), "", _cost_table(self.costs)]
+        tables = _engine_table(self.engines), _micro_table(self.micro), _cost_table(self.costs)
+        parts = [headline(self.about), *(f"\n{found}" for found in tables)]
         if self.micro.kernel:
             parts += ["", f"kernel not measured: {self.micro.kernel}"]
         return "\n".join(parts)
@@ -52,10 +62,12 @@ def bench(quick: bool = False) -> Report:
     """
     rounds = 1 if quick else 7
     repeats = 3 if quick else 9
-    turns = len(micro.names()) * rounds
+    turns = len(micro.names()) * rounds + len(list(engines.cases(quick))) * rounds
     with tqdm(
-        total=turns + 3, delay=1, disable=None, leave=False, desc="bench: programs"
+        total=turns + 5, delay=1, disable=None, leave=False, desc="bench: engines"
     ) as progress:
+        times = engines.measure(rounds, quick, progress.update)
+        progress.set_description("bench: programs")
         programs = micro.measure(rounds, quick, progress.update)
         kernel = not programs.kernel
         progress.set_description("bench: pages")
@@ -63,10 +75,16 @@ def bench(quick: bool = False) -> Report:
         progress.update()
         costs += pages.measure_creation(repeats, kernel)
         progress.update()
+        costs += recordings.measure(50_000 if quick else 1_000_000)
+        progress.set_description("bench: replay")
+        costs += replay.measure(repeats, quick)
+        progress.update()
         progress.set_description("bench: new processes")
         costs += startup.measure(repeats, cold=not quick)
         progress.update()
-    return Report(programs, tuple(costs), provenance())
+        costs += compiling.measure(repeats)
+        progress.update()
+    return Report(times, programs, tuple(costs), provenance())
 
 
 def _mean(found: Micro, mode: Mode) -> dict[str, object]:
@@ -77,6 +95,29 @@ def _mean(found: Micro, mode: Mode) -> dict[str, object]:
         "limit": mode.limit,
         "spread": found.spread(mode.name),
     }
+
+
+def _engine_table(found: Times) -> str:
+    """Ns per instruction on every engine, and what share of the kernel's time the jit takes."""
+    pairs = (("jit", "kernel"), ("interpreter", "jit"))
+    rows = [
+        [
+            program,
+            *(_ns(found.median(program, engine)) for engine in engines.ENGINES),
+            *(_times(found.ratio(program, *pair)) for pair in pairs),
+        ]
+        for program in found.programs()
+    ]
+    means = [_times(found.geomean(*pair)) for pair in pairs]
+    rows.append(["geometric mean", "", "", "", *means])
+    header = ["ns per instruction", *engines.ENGINES, "jit / kernel", "interpreter / jit"]
+    slow = [p for p in found.programs() if (found.ratio(p, "jit", "kernel") or 0) > SLOW]
+    note = f"\nmore than 10 % slower than the kernel: {', '.join(slow) or 'none'}"
+    return table(header, rows) + (note if not found.kernel else "")
+
+
+def _times(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}×"
 
 
 def _micro_table(found: Micro) -> str:

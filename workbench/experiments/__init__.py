@@ -1,9 +1,26 @@
 """Measurements with a result to keep: `run() -> tidy frame`, most with `plot(frame) -> Figure`.
 
+    conversion_overhead  what conversion costs whole programs, on three engines, with intervals
+    walk_costs     what user space pays instead, and from how many walks on conversion pays
+    engine_speed   ns per instruction: our engines, the kernel's, what peers take
+    arena_creation what making an arena costs
+    batch_costs    what a page costs by how many are asked for at once
+    fragmentation_versions  how the allocators of old and new kernels fragment (model)
+    gallery        every figure, its experiment, its claims
+    explorer       pick a workload and see all of it
+    repetition     a measurement repeated in new processes
     kernel_costs   what pointer conversion costs on the real kernel, and the JIT's code for a cast
     touch_costs    what a first touch costs user space, and an absent page a program
     real_faults    one list of accesses, its page events on the real kernel and emulated
     same_program   the example programs' results and arena bytes, engine by engine
+    calibration    ns of a step and of each kind of fault: `workbench calibrate`
+    touches        access patterns of user space on pages prepared in several ways
+    kernel_allocators  Linux 6.12's page allocator against 6.13's, on five workloads
+    replay_speed   events replayed per second, and their cost among many free extents
+    sweep          a function at every point of a grid, in parallel, kept as it comes
+    verdicts       thousands of changed programs, judged by Linux's verifier and by ours
+    log_agreement  logs of both verifiers, value by value
+    seeds, mutate  what those programs start from, and how they are changed
     results        recorded results, for machines without bpf(2)
 
 `python -m workbench.experiments --record` measures on this kernel and rewrites data/results.

@@ -9,7 +9,22 @@ import pandas as pd
 
 from workbench import provenance
 from workbench.errors import WorkbenchError
-from workbench.experiments import kernel_costs, real_faults, results, same_program, touch_costs
+from workbench.experiments import (
+    arena_creation,
+    batch_costs,
+    calibration,
+    conversion_overhead,
+    engine_speed,
+    kernel_costs,
+    log_agreement,
+    real_faults,
+    results,
+    same_program,
+    touch_costs,
+    touches,
+    verdicts,
+    walk_costs,
+)
 
 RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
     "conversion_costs": kernel_costs.run,
@@ -17,6 +32,15 @@ RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
     "touch_costs": touch_costs.run,
     "page_events": real_faults.run,
     "same_program": same_program.run,
+    "conversion_overhead": conversion_overhead.run,
+    "walk_costs": walk_costs.run,
+    "engine_speed": engine_speed.run,
+    "arena_creation": arena_creation.run,
+    "batch_costs": batch_costs.run,
+    "verifier_logs": log_agreement.samples,
+    "fault_costs": calibration.run,
+    "touches": touches.run,
+    "verdicts": verdicts.run,
 }
 
 

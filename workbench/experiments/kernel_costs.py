@@ -6,13 +6,15 @@ all. Times include the case's share of the loop, which the case "empty loop" tel
 """
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench.arena.rules import ArenaFlags
 from workbench.assembler import assemble
+from workbench.conversion.workloads import CASES, SETUP, UNROLL
+from workbench.conversion.workloads import CLOCK as CLOCK
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, say_empty, styled
 
@@ -20,40 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FLAGS = {"conversion": ArenaFlags(0), "no_user_conv": ArenaFlags.NO_USER_CONV}
-UNROLL = 16  # copies of the body that `loop` makes
 ROUNDS = 1 << 14  # of the loop in one run: 0.1 to 0.4 ms
-SETUP = "r1 = arena + 0 ll\nr1 = cast_kern(r1)\nr2 = r1"
-CLOCK = "add"
-"""The case that takes one clock cycle: each addition waits for the last."""
-
-
-class Case(NamedTuple):
-    """A loop body that does `operations` operations, and what waits for what in it."""
-
-    name: str
-    body: str
-    meaning: str
-    operations: int = 1
-
-
-CASES = (
-    Case("empty loop", "", "the loop alone, a sixteenth of a round"),
-    Case(CLOCK, "r1 += 8", "each addition waits for the last: one clock cycle"),
-    Case("cast_kern", "r2 = cast_kern(r1)", "independent casts"),
-    Case("cast_user", "r2 = cast_user(r1)", "independent casts"),
-    Case("cast_user, store", "r2 = cast_user(r1)\n*(u64 *)(r1 + 0) = r2",
-         "independent casts, each result stored"),
-    Case("chain", "r2 = cast_user(r1)\nr1 = cast_kern(r2)",
-         "each cast waits for the last, over two registers"),
-    Case("chain in place", "r1 = cast_user(r1)\nr1 = cast_kern(r1)",
-         "each cast waits for the last, in one register"),
-    Case("chain, add", "r2 = cast_user(r1)\nr1 = cast_kern(r2)\nr1 += 8",
-         "the chain over two registers with one addition in it"),
-    Case("16 casts and stores", "r3 = r1\nr4 = 16\nr2 = cast_user(r3)\n*(u64 *)(r3 + 0) = r2\n"
-         "r3 += 8\nr4 -= 1\nif r4 != 0 goto -5",
-         "a loop over 16 words, its counting included; per word", 16),
-)  # fmt: skip
-
 REFERENCE = {
     "cast_user": (0.40, 0.057),
     "cast_user, store": (0.42, 0.14),

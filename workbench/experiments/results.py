@@ -44,6 +44,11 @@ def load(name: str) -> "pd.DataFrame":
     return provenance.load(directory() / f"{name}.parquet")
 
 
+def recorded(name: str) -> "pd.DataFrame":
+    """Read a recorded result and mark its rows so: column `kind` is "recorded"."""
+    return load(name).assign(kind="recorded")
+
+
 def directory() -> Path:
     """Find the recorded results: in a source checkout, else where the wheel has put them."""
     schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")

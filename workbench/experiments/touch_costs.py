@@ -16,7 +16,7 @@ import pandas as pd
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
-from workbench.plots.figure import BLUE, GREY, Figure, say_empty, styled
+from workbench.plots.figure import BLUE, GREY, Figure, legend_below, page, say_empty, styled
 
 PAGES = 1024
 UNROLL = 16
@@ -59,7 +59,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 @styled
 def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     """Draw each case's median with quartiles, on a log scale; `label` says where from."""
-    figure = Figure(figsize=(7.0, 3.4))
+    figure = Figure(figsize=page(3.4))
     axes = figure.subplots()
     figure.workbench_alt = describe(frame)
     if frame.empty:
@@ -74,20 +74,22 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
             f"{_short(values['median'])} ns",
             (values["median"], row),
             (0, 5),
-            fontsize=8,
+            fontsize="small",
             textcoords="offset points",
             ha="center",
         )
-    axes.set(xscale="log", xlabel="ns per page or load (log scale, further left is faster)")
+    axes.set(xscale="log", xlabel="ns per page or load (left is faster)")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.margins(x=0.08)
     axes.plot([], [], "o", color=BLUE, label="median, quartiles")
-    axes.plot([], [], "o", color=GREY, markerfacecolor="none", label="reference, another machine")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    axes.plot([], [], "o", color=GREY, markerfacecolor="none", label="another machine")
+    legend_below(figure, axes)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(len(table) - 0.5, -0.8)
     title = "First touches and absent pages"
-    figure.suptitle(f"{title}, {label}" if label else title, fontsize=9)
+    figure.suptitle(
+        f"{title}, {label}" if label else title,
+    )
     return figure
 
 
@@ -168,3 +170,30 @@ def _program_side(repeats: int) -> pd.DataFrame:
         "case": samples["name"], "repeat": samples["round"], "value": samples["ns_per_operation"],
         "unit": "ns per load", "kind": "measured",
     })  # fmt: skip
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """State the finding."""
+    cost = summary(frame)["median"]
+    return (
+        f"User space pays {cost['arena, absent page']:,.0f} ns for the first touch of an arena's "
+        f"page, {cost['arena, absent page'] / cost['anonymous memory']:.2f} times that of "
+        f"anonymous memory; a program's load from an absent page takes "
+        f"{cost['load, absent']:,.0f} ns, from a present one {cost['load, present']:.2f} ns."
+    )
+
+
+def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
+    """What the figure is to prove: claim, number, whether it holds."""
+    cost = summary(frame)["median"]
+    arena, anonymous = cost["arena, absent page"], cost["anonymous memory"]
+    absent, present = cost["load, absent"], cost["load, present"]
+    return [
+        ("the first touch of an arena's page costs more than of anonymous memory",
+         f"{arena:,.0f} and {anonymous:,.0f} ns", bool(arena > anonymous)),
+        ("a touch that only maps a page costs less than one that makes it",
+         f"{cost['arena, page of a program']:,.0f} and {arena:,.0f} ns",
+         bool(cost["arena, page of a program"] < arena)),
+        ("a program's load from an absent page costs over 100 times a present one's",
+         f"{absent / present:,.0f} ×", bool(absent > 100 * present)),
+    ]  # fmt: skip

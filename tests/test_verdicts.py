@@ -1,0 +1,134 @@
+"""The harness that compares verdicts: its programs, its changes, its figures, and Linux itself."""
+
+import random
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_support import KERNEL
+
+from workbench.assembler import assemble
+from workbench.experiments import log_agreement, seeds, verdicts
+from workbench.experiments.mutate import minimised, mutated
+from workbench.experiments.verdicts import COLUMNS, Start, confusion, disagreements, summary
+from workbench.program import Program
+from workbench.verifier.logs import read_verifier_log
+
+SEEDS = seeds.seeds()
+
+
+@given(st.sampled_from(sorted(SEEDS)), st.integers(0, 2**31), st.integers(1, 4))
+def test_changes_are_repeatable_and_still_programs(name: str, seed: int, changes: int) -> None:
+    one, other = (mutated(SEEDS[name], random.Random(seed), changes) for _ in range(2))
+    assert one == other
+    assert isinstance(one, Program)
+    assert len(one) == len(SEEDS[name])
+
+
+@given(st.integers(0, 2**31))
+def test_random_arithmetic_is_a_program(seed: int) -> None:
+    assert len(seeds.arithmetic(random.Random(seed))) > 20
+
+
+def test_a_start_names_its_program() -> None:
+    assert verdicts.program_of(Start("seeds/ranges", -1)) == SEEDS["ranges"]
+    start = Start("arithmetic", 7)
+    assert verdicts.program_of(start) == verdicts.program_of(start)
+
+
+def test_minimised_keeps_what_matters_and_moves_jumps() -> None:
+    program = assemble(
+        "r0 = 0\nr2 = 5\nif r1 == 0 goto out\nr3 = 7\nr4 = r9\nr5 = 1\nout:\nr0 = 0\nexit"
+    )
+
+    def reads_r9(tried: Program) -> bool:
+        return "r4 = r9" in str(tried) and "exit" in str(tried)
+
+    assert str(minimised(program, reads_r9)).split("\n")[:2] == ["    r4 = r9", "    exit"]
+
+
+def frame_of(*rows: tuple[bool, str, bool, str]) -> pd.DataFrame:
+    """Rows of (Linux accepts, its class, we accept, our class)."""
+    values = []
+    for number, (kernel_ok, kernel_class, ok, own) in enumerate(rows):
+        linux = kernel_ok, -1, "" if kernel_ok else kernel_class, kernel_class, "safety", 1
+        values.append(("seeds/x", number, 1, "tc", 1, *linux, ok, -1, "" if ok else own, own))
+    return pd.DataFrame(values, columns=COLUMNS)
+
+
+def test_figures() -> None:
+    frame = frame_of(
+        (True, "accepted", True, "accepted"),
+        (False, "lock", False, "lock"),
+        (False, "lock", False, "iterator"),
+        (False, "lock", True, "accepted"),
+        (False, "too complex", True, "left out"),
+    )
+    found = summary(frame)
+    assert (found.programs, found.agreement, found.same_reason) == (4, 75.0, 50.0)
+    assert (found.unsafe, found.too_strict, found.left_out) == (1, 0, 1)
+    assert confusion(frame).to_numpy().tolist() == [[1, 0], [1, 2]]
+    assert set(disagreements(frame)["class"]) == {"iterator", "accepted"}
+    assert "75.00 %" in str(found)
+
+
+class TestLinux:
+    pytestmark = KERNEL
+
+    @pytest.mark.parametrize("name", SEEDS)
+    def test_linux_accepts_every_seed(self, name: str) -> None:
+        from workbench.engines.kernel import verdict
+
+        answer = verdict(SEEDS[name])
+        assert answer.ok, answer.message()
+
+    def test_a_small_run(self, scale) -> None:
+        """Half of the programs are refused; the figures' own targets are in README and notebook."""
+        found = summary(verdicts.run(scale(300, 20_000), seed=2))
+        assert found.programs > scale(300, 20_000) * 0.9
+        assert 0.3 < found.refused_by_linux / found.programs < 0.7
+        assert found.agreement > 60
+
+
+LINUX_LOG = """
+0: R1=ctx() R10=fp0
+0: (79) r2 = *(u64 *)(r1 +0)          ; R1=ctx() R2=scalar()
+1: (57) r2 &= 7                       ; R2=scalar(smin=smin32=0,smax=umax=smax32=umax32=7,var_off=(0x0; 0x7))
+2: (b7) r0 = 0                        ; R0=0
+3: (95) exit
+processed 4 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""  # noqa: E501
+
+
+def test_logs_are_compared_value_by_value() -> None:
+    linux = read_verifier_log(LINUX_LOG)
+    ours = read_verifier_log(LINUX_LOG.replace("umax32=7,var_off=(0x0; 0x7)", "umax32=15"))
+    rows = pd.DataFrame(
+        [("x", *row) for row in log_agreement.compared(linux, ours)], columns=log_agreement.COLUMNS
+    )
+    wrong = rows[~rows["same"]]
+    assert list(zip(wrong["pc"], wrong["name"], wrong["printed"], strict=True)) == [
+        (1, "R2", True),
+        (2, "R2", False),
+        (3, "R2", False),
+    ]
+    assert log_agreement.by_difference(rows)["count"].tolist() == [3]
+    same = [row[-1] for row in log_agreement.compared(linux, linux)]
+    assert all(same)
+    assert len(same) == len(rows)
+
+
+class TestLogs:
+    pytestmark = KERNEL
+
+    def test_logs_of_small_programs_agree(self, scale) -> None:
+        chosen = log_agreement.programs()
+        few = ("list/walk", "list.o/walk", "seeds/ranges", "seeds/packet_tc", "seeds/iterator")
+        frame = log_agreement.run(scale({name: chosen[name] for name in few}, chosen))
+        known = frame[~frame["printed"]]
+        assert known["program"].nunique() == scale(len(few), len(set(frame["program"])))
+        assert known["same"].mean() > 0.95
+
+    def test_the_demonstration_is_accepted_and_refused(self) -> None:
+        assert log_agreement.samples()["accepted"].tolist() == [True, False]

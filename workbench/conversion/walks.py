@@ -1,0 +1,72 @@
+"""User space following pointers, compiled: as addresses, and as 32-bit offsets from a base.
+
+Native pointers are what conversion stores. Under NO_USER_CONV only the low half of what memory
+holds can be relied on, so each step loads 32 bits and adds the upper half, which `base` is. (Some
+upper halves are there even so: those of addresses that bpf_arena_alloc_pages returned.) Nothing
+here checks an address.
+"""
+
+import numpy as np
+
+from workbench.compiled import load32, load64, njit
+
+_ZERO, _ONE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
+_KEY = np.uint64(24)  # of a red-black tree's node: left, right, parent, key
+
+
+@njit
+def chain(first, rounds):
+    """Sum the values of a chain of nodes (next, value), `rounds` times, by native pointers."""
+    total = _ZERO
+    for _ in range(rounds):
+        node = first
+        while node != _ZERO:
+            total += load64(node + _EIGHT)
+            node = load64(node)
+    return total
+
+
+@njit
+def chain_from_base(base, first, rounds):
+    """The same by offsets: the low half of what memory holds, added to the base."""
+    total = _ZERO
+    for _ in range(rounds):
+        node = first
+        while node != _ZERO:
+            at = base + node
+            total += load64(at + _EIGHT)
+            node = np.uint64(load32(at))
+    return total
+
+
+@njit
+def search(root, keys, rounds):
+    """Look keys up in a search tree by native pointers: how many nodes were met in all."""
+    met = _ZERO
+    for _ in range(rounds):
+        for key in keys:
+            node = root
+            while node != _ZERO:
+                met += _ONE
+                here = load64(node + _KEY)
+                if here == key:
+                    break
+                node = load64(node if key < here else node + _EIGHT)
+    return met
+
+
+@njit
+def search_from_base(base, root, keys, rounds):
+    """The same by offsets."""
+    met = _ZERO
+    for _ in range(rounds):
+        for key in keys:
+            node = root
+            while node != _ZERO:
+                met += _ONE
+                at = base + node
+                here = load64(at + _KEY)
+                if here == key:
+                    break
+                node = np.uint64(load32(at if key < here else at + _EIGHT))
+    return met

@@ -1,0 +1,140 @@
+"""What making an arena costs: create, map and close, by size, emulated and in the kernel."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from workbench.arena import Arena
+from workbench.experiments import results
+from workbench.experiments.repetition import (
+    FULL,
+    Effort,
+    kernel_refusal,
+    label,
+    repeated,
+    with_recorded,
+)
+from workbench.measurement import collect, interval, typical
+from workbench.plots.figure import Figure, page, say_empty, styled
+
+NAME = "arena_creation"
+SIZES = (1, 1 << 10, 1 << 20)
+ENGINES = ("emulated", "kernel")
+LIMIT = 1_000_000  # ns: what an emulated arena of 4 GiB may take
+
+
+def measure(
+    engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
+) -> pd.DataFrame:
+    """One process: arenas of every size, made and closed, engines in turns."""
+    parts = []
+    for pages in SIZES:
+        subjects = {
+            name: lambda name=name, pages=pages: _maker(name, pages)  # type: ignore[misc]
+            for name in engines
+        }
+        frame = collect(subjects, instances, 3 * iterations, 3, seed % 2**32)
+        parts.append(frame.assign(pages=pages, engine=frame["subject"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+@contextmanager
+def _maker(engine: str, pages: int) -> Iterator[Callable[[], float]]:
+    """Gives a function that makes and closes an arena, and returns the ns."""
+    if engine == "kernel":
+        from workbench.engines.kernel import KernelArena as Made
+    else:
+        Made = Arena  # type: ignore[assignment, misc]
+
+    def run() -> float:
+        began = time.perf_counter_ns()
+        Made(pages).close()
+        return time.perf_counter_ns() - began
+
+    yield run
+
+
+def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> pd.DataFrame:
+    """Measure; without a usable kernel, its rows are the recorded ones.
+
+    Columns: process, pages, engine ("emulated" or "kernel"), those of `measurement.collect` (ns
+    per arena), kind, host, date.
+    """
+    refusal = kernel_refusal()
+    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
+    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
+    frame = frame.drop(columns="engines")
+    return with_recorded(frame, results.load(NAME)) if refusal else frame
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Ns per arena with intervals: engine, pages, value, low, high, kind."""
+    import numpy as np
+
+    rows = []
+    for (engine, pages), part in frame.groupby(["engine", "pages"], sort=False):
+        logs = np.log(typical(part)[0][engine].to_numpy())
+        low, high = np.exp(interval(logs))
+        rows.append((engine, pages, float(np.exp(logs.mean())), low, high, part["kind"].iloc[0]))
+    return pd.DataFrame(rows, columns=["engine", "pages", "value", "low", "high", "kind"])
+
+
+@styled
+def plot(frame: pd.DataFrame) -> Figure:
+    """Time by size for both, with intervals, on log axes."""
+    figure = Figure(figsize=page(2.6))
+    axes = figure.subplots()
+    figure.workbench_alt = describe(frame)
+    if frame.empty:
+        say_empty(axes, "nothing was measured")
+        return figure
+    for number, (engine, rows) in enumerate(summary(frame).groupby("engine", sort=False)):
+        micros = rows[["value", "low", "high"]] / 1000
+        line, colour = ("o-", "s--")[number], f"C{number}"
+        axes.plot(rows["pages"], micros["value"], line, color=colour, label=engine)
+        axes.fill_between(rows["pages"], micros["low"], micros["high"], color=colour, alpha=0.2)
+    axes.set(xscale="log", yscale="log", xlabel="pages of the arena", ylabel="µs, lower is faster")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(SIZES, ["1", "1,024", "1,048,576\n(4 GiB)"])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_title("Making and closing an arena")
+    axes.legend()
+    figure.workbench_caption = caption(frame)
+    return figure
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """State the finding."""
+    rows = summary(frame)
+    largest = rows[rows["pages"] == SIZES[-1]].set_index("engine")["value"] / 1000
+    parts = [f"{value:.0f} µs {engine}" for engine, value in largest.items()]
+    return (
+        f"An empty arena of 4 GiB is made and closed in {' and '.join(parts)}: no page is touched."
+    )
+
+
+def describe(frame: pd.DataFrame) -> str:
+    """Say in words what the figure shows."""
+    if frame.empty:
+        return "Cost of making arenas: empty, nothing was measured."
+    parts = [
+        f"{row.engine} {row.pages:,} pages {row.value / 1000:.1f} µs ({row.kind})"
+        for row in summary(frame).itertuples()
+    ]
+    return f"Time to make and close an arena, by size: {'; '.join(parts)}. {label(frame)}."
+
+
+def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
+    """What the figure is to prove: claim, number, whether it holds."""
+    rows = summary(frame).set_index(["engine", "pages"])["value"]
+    large = rows["emulated", SIZES[-1]]
+    return [
+        ("an emulated arena of 4 GiB is made within 1 ms", f"{large / 1000:.0f} µs",
+         bool(large <= LIMIT)),
+    ]  # fmt: skip

@@ -1,0 +1,175 @@
+"""What a page costs by how many are asked for at once: bpf_arena_alloc_pages and its opposite.
+
+One program allocates and frees again and again, so and so many pages per call; the kernel clears
+every page that it gives, and so does the emulated arena when it gives one again. Linux 6.18 unmaps
+a freed run page by page (arena_free_pages calls vm_area_unmap_pages in a loop).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from workbench.arena.rules import ArenaFlags
+from workbench.assembler import assemble
+from workbench.conversion.timing import opened
+from workbench.conversion.workloads import Workload
+from workbench.experiments import results
+from workbench.experiments.repetition import (
+    FULL,
+    Effort,
+    kernel_refusal,
+    label,
+    repeated,
+    with_recorded,
+)
+from workbench.measurement import collect, interval, typical
+from workbench.plots.figure import Figure, page, say_empty, styled
+
+NAME = "batch_costs"
+ENGINES = ("kernel", "jit")
+BATCHES = (1, 4, 16, 64, 256)
+PAGES = 256  # allocated and freed in one run, whatever the batch
+
+_PAIRS = """
+    r6 = *(u64 *)(r1 + 0)
+round:
+    may_goto done
+    if r6 == 0 goto done
+    r6 -= 1
+    r1 = arena ll
+    r2 = 0
+    r3 = {batch}
+    r4 = -1
+    r5 = 0
+    call bpf_arena_alloc_pages
+    if r0 == 0 goto failed
+    r2 = r0
+    r1 = arena ll
+    r3 = {batch}
+    call bpf_arena_free_pages
+    goto round
+done:
+    r0 = 1
+    exit
+failed:
+    r0 = 0
+    exit
+"""
+
+
+def workload(batch: int) -> Workload:
+    """Allocate and free PAGES pages, `batch` per call."""
+    program = assemble(_PAIRS.format(batch=batch), name=f"batch_{batch}")
+    ctx = (PAGES // batch).to_bytes(8, "little")
+    return Workload(f"{batch} pages", "batch", program, 2 * PAGES, ctx, PAGES, "page", r0=1)
+
+
+def measure(
+    engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
+) -> pd.DataFrame:
+    """One process: every batch size, engines in turns."""
+    parts = []
+    for batch in BATCHES:
+        subjects = {
+            engine: lambda batch=batch, engine=engine: opened(  # type: ignore[misc]
+                workload(batch), engine, ArenaFlags(0)
+            )
+            for engine in engines
+        }
+        frame = collect(subjects, instances, iterations, 2, seed % 2**32)
+        parts.append(frame.assign(batch=batch, engine=frame["subject"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> pd.DataFrame:
+    """Measure; without a usable kernel, its rows are the recorded ones.
+
+    Columns: process, batch (pages per call), engine, those of `measurement.collect` (ns per page,
+    allocated and freed), kind, host, date.
+    """
+    refusal = kernel_refusal()
+    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
+    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
+    frame = frame.drop(columns="engines")
+    return with_recorded(frame, results.load(NAME)) if refusal else frame
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Ns per page with intervals: engine, batch, value, low, high, kind."""
+    rows = []
+    for (engine, batch), part in frame.groupby(["engine", "batch"], sort=False):
+        logs = np.log(typical(part)[0][engine].to_numpy())
+        low, high = np.exp(interval(logs))
+        rows.append((engine, batch, float(np.exp(logs.mean())), low, high, part["kind"].iloc[0]))
+    return pd.DataFrame(rows, columns=["engine", "batch", "value", "low", "high", "kind"])
+
+
+@styled
+def plot(frame: pd.DataFrame) -> Figure:
+    """Ns per page by pages per call, with intervals, on log axes."""
+    figure = Figure(figsize=page(2.6))
+    axes = figure.subplots()
+    figure.workbench_alt = describe(frame)
+    if frame.empty:
+        say_empty(axes, "nothing was measured")
+        return figure
+    looks = {"kernel": ("o-", "C0", "Linux"), "jit": ("s--", "C1", "emulated, jit")}
+    for engine, rows in summary(frame).groupby("engine", sort=False):
+        line, colour, said = looks[str(engine)]
+        axes.plot(rows["batch"], rows["value"], line, color=colour, label=said)
+        axes.fill_between(rows["batch"], rows["low"], rows["high"], color=colour, alpha=0.2)
+    axes.set(yscale="log", xlabel="pages per call", ylabel="ns per page")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_title("A page allocated and freed")
+    axes.legend()
+    figure.workbench_caption = caption(frame)
+    return figure
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """State the finding."""
+    parts = [
+        f"{name} {single:,.0f} ns one by one and {many:,.0f} ns by {BATCHES[-1]}"
+        for name, single, many in _ends(frame)
+    ]
+    return (
+        "Batches hardly help Linux, which unmaps a run page by page when it is freed. A page "
+        f"allocated and freed: {'; '.join(parts)}."
+    )
+
+
+def _ends(frame: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """Each engine's ns per page, one by one and in the largest batch."""
+    cost = summary(frame).set_index(["engine", "batch"])["value"]
+    engines = dict.fromkeys(frame["engine"])
+    return [(name, cost[name, 1], cost[name, BATCHES[-1]]) for name in engines]
+
+
+def describe(frame: pd.DataFrame) -> str:
+    """Say in words what the figure shows."""
+    if frame.empty:
+        return "Cost of pages by batch: empty, nothing was measured."
+    parts = [
+        f"{row.engine} by {row.batch} {row.value:,.0f} ns ({row.kind})"
+        for row in summary(frame).itertuples()
+    ]
+    said = "; ".join(parts)
+    return f"Time to allocate and free a page, by pages per call: {said}. {label(frame)}."
+
+
+def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
+    """What the figure is to prove: claim, number, whether it holds."""
+    ends = {name: (single, many) for name, single, many in _ends(frame)}
+    single, many = ends["kernel"]
+    return [
+        (f"asking for {BATCHES[-1]} pages at once does not halve what Linux takes for each",
+         f"{single:,.0f} and {many:,.0f} ns", bool(many > 0.5 * single)),
+        ("a page of the emulated arena costs no more than Linux's, one by one",
+         f"{ends['jit'][0]:,.0f} and {single:,.0f} ns", bool(ends["jit"][0] <= single)),
+    ]  # fmt: skip

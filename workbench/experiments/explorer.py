@@ -1,0 +1,160 @@
+"""Pick a workload and see all of it: what it does, counts, machine code, times, who pays."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from workbench.conversion import counts, machine_code, user_side, workloads
+from workbench.conversion.workloads import Workload
+from workbench.errors import KernelError, Unsupported
+from workbench.experiments import conversion_overhead, results, walk_costs
+from workbench.experiments.repetition import label
+from workbench.measurement import outliers, warning
+from workbench.plots.figure import Figure, page_width, styled
+
+if TYPE_CHECKING:
+    from workbench.arena import Arena
+    from workbench.widgets.chooser import Chooser
+
+LOOKS = (("conversion", "C0", "o"), ("no_user_conv", "C1", "s"))
+
+
+def explore(times: pd.DataFrame | None = None, walks: pd.DataFrame | None = None) -> "Chooser":
+    """A widget: the user picks a workload and sees all of it.
+
+    `times` and `walks` come from `conversion_overhead.run` and `walk_costs.run`; None takes the
+    recorded ones.
+    """
+    from workbench.widgets.chooser import Chooser
+
+    times = results.recorded(conversion_overhead.NAME) if times is None else times
+    walks = results.recorded(walk_costs.NAME) if walks is None else walks
+    names = list(dict.fromkeys(times["workload"]))
+    return Chooser(names, lambda name: list(sheet(name, times, walks)), "Workload")
+
+
+def sheet(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[Any]:
+    """All there is to see of a workload: Markdown, tables and figures, in order."""
+    load = workloads.workload(name)
+    mine = times[times["workload"] == name]
+    yield f"### {name}\n\n{load.meaning}; {load.operations:,} × one {load.unit} per run."
+    yield f"**Counts** (model): {null_share(load)}"
+    yield counted(load)
+    yield "**Machine code**: what one `cast_user` with conversion adds."
+    yield native(name)
+    noise = [
+        f"{engine} {said}" for engine, part in mine.groupby("engine") if (said := warning(part))
+    ]
+    yield f"**Times**: {label(mine)}. {'; '.join(noise)}"
+    yield samples(mine)
+    yield opening(mine)
+    dull = ["family", "host", "share", "workload", "level"]
+    heads = {"a": "conversion, ns", "b": "NO_USER_CONV, ns"}
+    yield conversion_overhead.ratios(mine).drop(columns=dull).rename(columns=heads).round(3)
+    yield from _user_side(name, times, walks)
+
+
+def _user_side(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[Any]:
+    """What user space pays to walk the structure, if it is one."""
+    walk = next((w.name for w in user_side.WALKS.values() if w.builder == name), None)
+    if walk is None:
+        yield "**User space** has nothing to walk here."
+        return
+    yield "**User space** walks it: base and offset (under `NO_USER_CONV`) over native pointers."
+    heads = {"a": "base and offset, ns", "b": "native, ns"}
+    found = walk_costs.ratios(walks[walks["walk"] == walk]).drop(columns=["engine", "level"])
+    yield found.rename(columns=heads).round(3)
+    if walk in walk_costs.CURVES:
+        rows = walk_costs.break_evens(walks, times).set_index("structure")
+        yield f"**Rule**: {rows.loc[walk, 'verdict']}."
+
+
+def counted(load: Workload) -> pd.DataFrame:
+    """Casts in the program, and casts executed in one run, under both flags (model)."""
+
+    def prepare(arena: "Arena") -> None:
+        _prepare(load, arena)
+
+    frame = counts.compare(load.program, load.pages, load.ctx, prepare=prepare)
+    return frame.pivot(index=["metric", "unit"], columns="flag", values="value")
+
+
+def null_share(load: Workload) -> str:
+    """How many of the first million casts convert NULL, in words."""
+    from workbench.arena import Arena
+    from workbench.engines.interpreter import Interpreter
+
+    with Arena(load.pages) as arena, Interpreter(load.program, arena) as engine:
+        _prepare(load, arena)
+        events = engine.run(load.ctx, fuel=1_000_000, trace="events").events
+    assert events is not None
+    casts = events[events["kind"] == "cast_user"]
+    if casts.empty:
+        return "no `cast_user` is executed"
+    return f"{(casts['address'] == 0).mean():.0%} of the pointers converted are NULL"
+
+
+def _prepare(load: Workload, arena: "Arena") -> None:
+    from workbench.engines.interpreter import Interpreter
+
+    if load.reset is not None:
+        load.reset(arena)
+    if load.setup is not None:
+        load.setup(arena, Interpreter)
+
+
+def native(name: str) -> pd.DataFrame:
+    """Instructions and bytes of machine code, by the kernel's compiler (if it is ours) and ours."""
+    parts = []
+    for engine in ("kernel", "jit"):
+        try:
+            parts.append(machine_code.sizes([name], engine))
+        except (KernelError, Unsupported):
+            continue
+    frame = pd.concat(parts)
+    key, columns = ["engine", "cast_user"], ["instructions", "bytes"]
+    wide = frame.pivot(index=key, columns="flag", values=columns)
+    extra = machine_code.per_cast(frame)
+    if not extra.empty:
+        added = extra.set_index(key)
+        for column in columns:
+            wide[f"{column} per cast", "added"] = added[column].round(1)
+    return wide
+
+
+def opening(frame: pd.DataFrame) -> str:
+    """What it took to load, verify and compile, which no time above contains."""
+    median = frame[frame["phase"] == "open"].groupby("engine", sort=False)["value"].median()
+    times = ", ".join(f"{engine} {ns / 1e6:.2g} ms" for engine, ns in median.items())
+    return f"Making an arena and loading the program, not in these times: {times}."
+
+
+@styled
+def samples(frame: pd.DataFrame) -> Figure:
+    """Every single iteration of a workload, by engine; outliers are crosses."""
+    engines = list(dict.fromkeys(frame["engine"]))
+    figure = Figure(figsize=(page_width(), 0.9 + 0.75 * len(engines)))
+    timed = frame[frame["phase"] == "timed"].copy()
+    timed["far"] = pd.concat([outliers(part) for _, part in timed.groupby("engine")])
+    for axes, engine in zip(
+        figure.subplots(len(engines), 1, squeeze=False)[:, 0], engines, strict=True
+    ):
+        for row, (flag, colour, marker) in enumerate(LOOKS):
+            part = timed[(timed["engine"] == engine) & (timed["subject"] == flag)]
+            for far, sign in ((False, marker), (True, "x")):
+                values = part[part["far"] == far]["value"]
+                axes.plot(values, [row] * len(values), sign, color=colour, alpha=0.4, markersize=4)
+            axes.plot([part["value"].median()] * 2, [row - 0.35, row + 0.35], color="0.2")
+        axes.set_yticks((0, 1), ("conversion", "NO_USER_CONV"))
+        axes.set(ylim=(1.6, -0.6), xscale="log")
+        axes.set_title(engine)
+        axes.xaxis.set_major_formatter("{x:.4g}")
+        axes.xaxis.set_minor_formatter("{x:.4g}")
+        axes.tick_params(axis="x", which="minor", labelsize="x-small")
+    axes.set_xlabel("ns per operation (crosses: outliers, kept)")
+    figure.workbench_alt = (
+        f"Every iteration of {frame['workload'].iloc[0]} under both flags: "
+        f"{len(timed)} on {', '.join(engines)}, {int(timed['far'].sum())} of them outliers."
+    )
+    return figure

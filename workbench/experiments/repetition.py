@@ -1,0 +1,109 @@
+"""A measurement repeated in new processes, one after another, as a sweep: kept, and resumable."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from workbench import provenance
+from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.experiments.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRAME_COLUMNS = ("seed", "status", "error", "seconds")
+
+
+class Effort(NamedTuple):
+    """How often to repeat: processes, engine instances in each, iterations of each."""
+
+    processes: int
+    instances: int
+    iterations: int
+
+
+QUICK = Effort(6, 1, 5)
+FULL = Effort(20, 1, 25)
+TOUCH = Effort(1, 1, 2)  # a look whether it runs
+
+
+def repeated(
+    measure: Callable[..., Any],
+    grid: Mapping[str, Sequence[Any]],
+    effort: Effort,
+    seed: int = 0,
+    directory: Path | str | None = None,
+) -> "pd.DataFrame":
+    """Call `measure(process=, instances=, iterations=, seed=, **point)` at each point of a grid.
+
+    Every call has a process of its own, and no two run at the same time. Columns: the grid's,
+    process, what `measure` returns, kind ("measured"), host and date. What an earlier call of the
+    same code on this machine has kept in `directory` is used again; without one nothing is. Raises
+    WorkbenchError with the first failure.
+    """
+    if directory is None:
+        with TemporaryDirectory() as temporary:
+            return repeated(measure, grid, effort, seed, temporary)
+    host = _host()
+    repeats: dict[str, Sequence[Any]] = {
+        "process": range(effort.processes), "instances": [effort.instances],
+        "iterations": [effort.iterations], "host": [host],
+    }  # fmt: skip
+    # processes change fastest, so that what drifts over the day disturbs all points
+    sweep = Sweep(measure, {**repeats, **grid}, seed, directory)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
+        frame = sweep.run(pool)
+    if (frame["status"] == "interrupted").any():
+        raise KeyboardInterrupt
+    if (frame["status"] != "ok").any():
+        failed = frame[frame["status"] != "ok"].iloc[0]
+        where = ", ".join(f"{name} {failed[name]}" for name in grid)
+        raise WorkbenchError(f"measuring failed ({where}): {failed['error']}")
+    about = provenance.provenance()
+    kept = frame.drop(columns=["instances", "iterations", *FRAME_COLUMNS])
+    kept["kind"], kept["date"] = "measured", str(about["date"])[:10]
+    parameters = {"grid": {name: list(values) for name, values in grid.items()}, **effort._asdict()}
+    kept.attrs = {provenance.KEY: about, "parameters": parameters, "seed": seed}
+    return kept
+
+
+def kernel_refusal() -> str:
+    """Why programs cannot run in this machine's kernel; "" if they can."""
+    from workbench.engines.kernel import KernelArena
+
+    try:
+        KernelArena(1).close()
+    except (KernelError, Unsupported, OSError) as error:
+        return str(error)
+    return ""
+
+
+def with_recorded(
+    measured: "pd.DataFrame", recorded: "pd.DataFrame", column: str = "engine"
+) -> "pd.DataFrame":
+    """Add the recorded kernel rows to a frame measured without a kernel, marked as recorded."""
+    import pandas as pd
+
+    kernel = recorded[recorded[column] == "kernel"].assign(kind="recorded")
+    frame = pd.concat([kernel, measured], ignore_index=True)
+    frame.attrs = measured.attrs
+    return frame
+
+
+def label(frame: "pd.DataFrame") -> str:
+    """Say of a frame which engines were measured where, and which recorded where and when."""
+    parts = []
+    for (kind, host), rows in frame.groupby(["kind", "host"], sort=False):
+        engines = ", ".join(dict.fromkeys(rows["engine"])) if "engine" in rows else ""
+        when = f", {rows['date'].iloc[0]}" if kind == "recorded" else ""
+        parts.append(f"{engines} {kind} ({host}{when})".strip())
+    return "; ".join(parts)
+
+
+def _host() -> str:
+    about = provenance.provenance()
+    return f"{about['kernel']}, {about['cpu']}"
