@@ -1,0 +1,143 @@
+"""The C examples, as they come and from each compiler: one result on every engine."""
+
+import struct
+from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from bpf_probe import refusal
+from conftest import ZIG
+from kernel_support import KERNEL
+
+import workbench as wb
+from workbench import c_examples, corpus
+from workbench.compiler import compile_c
+from workbench.errors import WorkbenchError
+from workbench.objects import Object
+
+BASE = 0x7E0_0000_0000  # its low half is 0, so that the largest arena fits
+
+# After each step: the low half of r0, and the context.
+RESULTS = {
+    "list": [(30, (30,)), (30, (3865,)), (0, (1,)), (29, (3621,))],
+    "hash": [(200, (200,)), (1, (30, 900)), (0, (31, 0)), (0, (30, 5)), (1, (31, 6)), (1, (30, 5))],
+    "atomics": [(5, (2, 0, 77)), (1, (500,)), (1, (0,)), (1, (0,))],
+    "sparse": [(60, (60,)), (0, (70270,))],
+    "search": [(2, ())],
+    "lock": [(1, (150,)), (1, ()), (0, (1,))],
+    "tree": [(500, (500, 1)), (1, (1,)), (0, (0,)), (0, (20, 1))],
+}  # fmt: skip
+
+
+def outcome(obj: Object, name: str, engine: type, make: Callable[..., object]) -> tuple:  # type: ignore[type-arg]
+    """Results of all steps and the arena after them, once the user side has looked at it."""
+    example = c_examples.example(name)
+    with obj.arena(make, user_base=BASE) as arena:  # type: ignore[type-var]
+        results = example.run(obj, arena, engine)
+        snapshot = arena.snapshot()
+        assert example.walk(obj, arena) == example.model()
+    assert all(result.stop == "exit" for result in results)
+    return [(r.r0 & 0xFFFFFFFF, r.ctx) for r in results], snapshot
+
+
+def compare(obj: Object, name: str) -> None:
+    """Interpreter, jit and, where it can be used, the kernel: equal results, equal bytes."""
+    expected = [(r0, struct.pack(f"<{len(ctx)}Q", *ctx)) for r0, ctx in RESULTS[name]]
+    engines = [(wb.Interpreter, wb.Arena), (wb.Jit, wb.Arena)]
+    if not refusal():
+        engines.append((wb.Kernel, wb.KernelArena))
+    first = None
+    for engine, make in engines:
+        results, snapshot = outcome(obj, name, engine, make)
+        assert results == expected, engine
+        first = first or snapshot
+        assert snapshot.pages.tolist() == first.pages.tolist(), engine
+        assert np.array_equal(snapshot.bytes, first.bytes), engine
+
+
+@pytest.mark.parametrize("name", c_examples.names())
+def test_the_prebuilt_objects_agree_everywhere(name: str) -> None:
+    compare(c_examples.example(name).load(), name)
+
+
+@pytest.mark.parametrize("name", c_examples.names())
+def test_both_compilers_agree_everywhere(each_compiler: str, name: str) -> None:
+    compare(compile_c(c_examples.example(name).source), name)
+
+
+@pytest.mark.parametrize("name", [pytest.param("helpers", marks=KERNEL)])
+def test_the_helpers_of_arena_h(each_compiler: str, name: str) -> None:
+    obj = compile_c(corpus.directory().parents[1] / "tests" / "objects" / f"{name}.c")
+    found = []
+    for engine, make in (
+        (wb.Interpreter, wb.Arena),
+        (wb.Jit, wb.Arena),
+        (wb.Kernel, wb.KernelArena),
+    ):
+        with obj.arena(make, user_base=BASE) as arena:  # type: ignore[type-var]
+            for program, ctx in (("visits", (300, 40)), ("forget", (0, 0)), ("forget", (0, 0))):
+                with engine(obj.programs[program], arena) as started:
+                    result = started.run(struct.pack("<2Q", *ctx))
+            head = obj.globals_in(arena)["recent"]["first"]  # type: ignore[index,call-overload]
+            users = obj.walk(arena, head, "user", "recent.next")
+            found.append((result.r0, result.ctx, users["visits"].tolist()))
+    assert (found[0][0], struct.unpack("<2Q", found[0][1]), sum(found[0][2])) == (38, (292, 0), 283)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("name", ["search", "hash"])
+def test_programs_of_an_object_are_compared_with_its_variables(name: str) -> None:
+    example = c_examples.example(name)
+    obj, step = example.load(), example.steps[0]
+    context = struct.pack(f"<{len(step.context)}Q", *step.context)
+    engines = ["interpreter", "jit", *([] if refusal() else ["kernel"])]
+    found = wb.compare(obj.programs[step.program], engines, context, obj=obj)
+    assert found.equal, str(found)
+    assert {result.r0 for result in found.results.values()} == {RESULTS[name][0][0]}
+
+
+def test_the_notebook_comes_with_its_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("ziglang") is None or metadata.version("ziglang") != "0.17.1":
+        pytest.skip("the object is that of ziglang 0.17.1 (the extra cc)")
+    path = Path(__file__).resolve().parents[1] / "notebooks" / "10_bring_your_own_c.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    [source] = [cell.source for cell in cells if cell.source.startswith("%%bpf visitors ")]
+    monkeypatch.setenv("WORKBENCH_CC", ZIG)
+    built = compile_c("\n" + source.partition("\n")[2], name="visitors.c")
+    prebuilt = wb.load_object(path.with_suffix(".o"))
+    assert prebuilt.programs == built.programs
+    assert prebuilt.contents == built.contents
+    for program in prebuilt.programs.values():
+        assert [(s.pc, s.line) for s in program.lines] == [
+            (s.pc, s.line) for s in built.programs[program.name].lines
+        ]
+
+
+def test_every_source_is_an_example() -> None:
+    folder = corpus.directory() / "c"
+    sources = sorted(path.stem for path in folder.glob("*.c"))
+    assert sources == sorted(c_examples.names()) == sorted(RESULTS)
+    assert sources == sorted(path.stem for path in folder.glob("*.o"))
+    readme = (folder / "README.md").read_text()
+    for example in c_examples.EXAMPLES:
+        assert f"| {example.name} | {example.summary} |" in readme
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(WorkbenchError, match="no C example 'heap'; there are list, hash, tree, "):
+        c_examples.example("heap")
+
+
+def test_a_broken_tree_is_noticed() -> None:
+    example = c_examples.example("tree")
+    obj = example.load()
+    with obj.arena() as arena:
+        example.run(obj, arena, wb.Interpreter)
+        root = obj.globals_in(arena)["root"]
+        arena.user.store(int(root) + 16, "u64", root)  # type: ignore[arg-type,call-overload]
+        with pytest.raises(WorkbenchError, match="the tree is broken at 0x"):
+            example.walk(obj, arena)
