@@ -1,0 +1,65 @@
+"""workbench labs: list, build and check the labs of the course."""
+
+from pathlib import Path
+
+import click
+
+from workbench.labs.source import FORMATS
+
+
+@click.group()
+def labs() -> None:
+    """A course on arenas: build its labs for students and graders, check a student's notebook."""
+
+
+@labs.command("list")
+def list_labs() -> None:
+    """List the labs with their time and points."""
+    from workbench.labs import source
+
+    for lab in source.labs():
+        click.echo(f"{lab.name:32} {lab.minutes} minutes  {lab.points:2} points  {lab.title}")
+
+
+@labs.command()
+@click.argument("names", nargs=-1)
+@click.option("--format", type=click.Choice(FORMATS), default="plain", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="[default: output/labs/FORMAT]",
+)
+def build(names: tuple[str, ...], format: str, output: Path | None) -> None:
+    """Write the notebooks of all labs, or of those NAMED (by name or number)."""
+    from workbench.labs import source
+    from workbench.labs.build import build as write
+
+    chosen = [source.lab(name) for name in names] or source.labs()
+    for lab in chosen:
+        for path in write(lab, format, output or Path("output/labs") / format):
+            click.echo(path)
+
+
+@labs.command()
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--seconds", default=60, show_default=True, help="What one cell may take.")
+def check(notebook: Path, seconds: int) -> None:
+    """Run a student's NOTEBOOK and tell which of its checks hold; status 1 if one does not."""
+    from workbench.labs.check import check_notebook
+
+    marks = check_notebook(notebook, seconds)
+    for mark in marks:
+        click.echo(f"{'ok   ' if mark.passed else 'not yet'} {mark.task}".ljust(28) + mark.message)
+    done = sum(mark.passed for mark in marks)
+    click.echo(f"{done} of {len(marks)} checks hold")
+    if done < len(marks):
+        raise SystemExit(1)
+
+
+@labs.command()
+def guide() -> None:
+    """Print the instructor's page: times, goals, rubrics, common mistakes, how to grade."""
+    from workbench.labs import source
+    from workbench.labs.guide import guide as page
+
+    click.echo(page(source.labs()), nl=False)
