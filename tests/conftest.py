@@ -3,13 +3,18 @@
 import functools
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 from bpf_probe import refusal
 from hypothesis import settings
 
+ZIG = f"{sys.executable} -m ziglang cc"
+NO_SYSTEM = "no clang 19 or newer with the BPF target (Debian: apt-get install clang-19)"
+NO_ZIG = "the extra cc is not installed (pip install 'bpf-arena-workbench[cc]')"
 DEEP = os.environ.get("WORKBENCH_DEEP") == "1"
 REQUIRE_KERNEL = os.environ.get("WORKBENCH_REQUIRE_KERNEL") == "auto"
 
@@ -35,6 +40,22 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(params=["system", "zig"])
+def each_compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The system's clang, then zig's; skips the one that is not there."""
+    from workbench import compiler
+
+    if request.param == "zig":
+        if find_spec("ziglang") is None:
+            pytest.skip(NO_ZIG)
+        monkeypatch.setenv("WORKBENCH_CC", ZIG)
+    else:
+        monkeypatch.delenv("WORKBENCH_CC", raising=False)
+        if compiler._system_clang() is None:
+            pytest.skip(NO_SYSTEM)
+    return str(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

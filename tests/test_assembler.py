@@ -258,7 +258,7 @@ MISTAKES = [
     (".function f\nexit\n.function f\nexit", 3, "function 'f' is defined twice"),
     (".function f\nexit", 1, "no instructions; a program needs at least 'exit'"),
     (".section foo", 1, "cannot read '.section foo'; directives are .equ NAME, VALUE  "
-     ".program NAME [TYPE]  .function NAME  .license NAME"),
+     ".program NAME [TYPE]  .function NAME  .license NAME  .map NAME TYPE ..."),
     (".program a\nexit\n.program b\nexit", 0, "the text holds 2 programs; use assemble_all"),
     ("exit\n" + "r" * (LINE_LIMIT + 1), 2, "a line has at most 1000 characters"),
 ]  # fmt: skip

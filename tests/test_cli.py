@@ -19,6 +19,7 @@ from workbench.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = str(ROOT / "data" / "programs" / "list.bpf")
+LOGS = Path(__file__).parent / "verifier_logs"
 KERNEL = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal() or "bpf works")]
 
 FILES = {
@@ -61,7 +62,12 @@ ROWS = [
     Row("run raw.bpf --type raw", 1, "fault", r"Error: raw: instruction 0 .* in no memory"),
     Row("run beyond.bpf --ctx 00", 1, "fault", r"beyond: instruction 0 \(.* has 1 bytes"),
     Row("run beyond.bpf --ctx 00 --no-verify", 1, "fault", r"instruction 0 \(r0 = "),
-    Row("run endless.bpf --fuel 1000", 1, "fuel, .* 1,000 steps", "out of fuel after 1,000 steps"),
+    Row(
+        "run endless.bpf --fuel 1000 --no-verify",
+        1,
+        "fuel, .* 1,000 steps",
+        "out of fuel after 1,000 steps",
+    ),
     Row("run ok.bpf --user-base 0x200000000000 --pages 2 --flag SEGV_ON_FAULT", 0, "exit"),
     # Bad text and bytes.
     Row("run typo.bpf", 1, "", "typo.bpf: line 2: unknown instruction 'r1 =.* 2'; did you mean"),
@@ -107,6 +113,21 @@ ROWS = [
     Row(f"asm {LIST} --program walk", 0, "9500000000000000\n$", "Note: .* arena"),
     Row("verify ok.bpf", 0, "^ok: accepted: 2 instructions"),
     Row("verify unread.bpf", 1, "^$", r"^Error: unread.bpf:2: unread: refused at instruction 1"),
+    Row("verify unread.bpf --explain", 1, "r3 is read, but(.|\n)*What to change", "refused"),
+    Row("verify", 2, "", "give a FILE with programs"),
+    Row("verify ok.bpf --kernel-log ok.bpf", 2, "", "not both"),
+    Row("verify --kernel-log ok.bpf", 1, "", "holds no verifier log"),
+    Row("verify --kernel-log missing.log", 1, "", "missing.log"),
+    Row(
+        f"verify --kernel-log {LOGS}/linux_5_4.log",
+        1,
+        "packet's end(.|\n)*What to change",
+        "refused",
+    ),
+    Row(
+        f"verify --kernel-log {LOGS}/linux_7_3.log", 1, "list.c:14(.|\n)*Linux explains", "refused"
+    ),
+    Row(f"verify --kernel-log {LOGS}/linux_7_3.log --json", 1, '"pc": 2,', "refused"),
     Row("verify unread.bpf --log", 1, r"1: \(0f\) r0 \+= r3\nR3 !read_ok", "refused"),
     Row(f"verify {LIST}", 0, "list: accepted(.|\n)*walk: accepted"),
     Row("isa cast kern", 0, r"^0xbf  alu64   CAST_KERN +r\{dst\} = cast_kern"),
@@ -261,7 +282,7 @@ def test_a_closed_pipe_is_no_news() -> None:
 
 def test_ctrl_c_ends_an_endless_program(files: Path) -> None:
     code = "from workbench.cli import main; print('ready', flush=True); main()"
-    arguments = ["run", "endless.bpf", "--fuel", "1000000000000", "--json"]
+    arguments = ["run", "endless.bpf", "--no-verify", "--fuel", "1000000000000", "--json"]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=files, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:  # fmt: skip
@@ -300,6 +321,9 @@ KERNEL_ROWS = [
     Row("run unread.bpf --engine kernel", 1, "", "unread.bpf:2: instruction 1: R3 !read_ok"),
     Row("run ok.bpf --engine kernel", 0, r"r0 = 0x2a \(its low 32 bits\), steps not counted"),
     Row("run ok.bpf --engine kernel --pages 0", 1, "", "EINVAL: an arena has at least 1 page"),
+    Row("agreement --help", 0, "Judge thousands of programs"),
+    Row("verify unread.bpf --kernel", 1, "R3 !read_ok", "refused by the kernel"),
+    Row("verify ok.bpf --kernel --log-level 2", 0, "Live regs(.|\n)*accepted by the kernel"),
     Row("verify ok.bpf --engine kernel", 0, "ok: accepted by the kernel"),
 ]
 

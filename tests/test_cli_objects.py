@@ -8,8 +8,10 @@ import pytest
 from kernel_support import KERNEL
 
 from workbench import compiler
+from workbench.assembler import assemble_all
 from workbench.cli import main
 from workbench.errors import Unsupported
+from workbench.objects import load_object
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
 LIST = str(FOLDER / "list.o")
@@ -52,7 +54,7 @@ def test_variables_as_text(capsys: pytest.CaptureFixture[str]) -> None:
         (("run", LIST, "--program", "nope"), "no program 'nope' in .*; it has add, walk, delete"),
         (("run", LIST, "--set-global", "nope=1"), "no global variable 'nope'; there is seed, "),
         (("run", LIST, "--dump-global", "nope"), "no global variable 'nope'; there is seed, "),
-        (("run", LIST, "--set-global", "seed"), "--set-global seed: expected NAME=NUMBER"),
+        (("run", LIST, "--set-global", "seed"), "--set-global seed: expected NAME=NUMBER, or a"),
         (("run", str(FOLDER.parent / "list.bpf"), "--dump-global", "x"), "has no variables"),
         (("run", "missing.o"), "cannot read missing.o: No such file"),
         (("run", LIST, "--pages", "0"), "EINVAL: an arena has at least 1 page"),
@@ -71,7 +73,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "info", LIST)
     assert status == 0
     assert "map       arena  arena  64 entries  flags 0x400\n" in out
-    assert "variable  seed  at 0  = 7\n" in out
+    assert "variable  seed  __u64  at .addr_space.1+0  = 7\n" in out
 
 
 def test_text_and_verdict(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,3 +96,54 @@ def test_cc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 1
     assert err.startswith("Error: bad.c:5: returning '__arena int *' from a function")
     assert err.splitlines()[2].strip() == "^"
+
+
+def test_disassembly_with_lines_assembles(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "disasm", LIST)
+    assert "; list_add()\n; list.c:16: static __noinline int list_add(__u64 value)\n" in out
+    programs, again = load_object(LIST).programs, assemble_all(out)
+    assert list(again) == list(programs)
+    for name, program in programs.items():
+        assert again[name].bytecode == program.bytecode
+        assert again[name].type == program.type
+    _, one, _ = call(capsys, "disasm", LIST, "--program", "walk")
+    assert one.startswith(".program walk syscall\n")
+    assert one.count(".program") == 1
+
+
+def test_warnings_do_not_stop_the_compiler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not _has_compiler():
+        pytest.skip("no C compiler")
+    source = tmp_path / "warned.c"
+    source.write_text(
+        '#define SEC(name) __attribute__((section(name), used))\nSEC("syscall") int f(void *c)\n'
+        '{\n\tint lost;\n\treturn 4;\n}\nSEC("kprobe/x") int g(void *c) { return 0; }\n'
+        'SEC("?tc") int h(void *c) { return 0; }\nint n = 7;\n'
+    )
+    output = str(tmp_path / "warned.o")
+    status, _, err = call(capsys, "cc", str(source), "-o", output)
+    assert status == 0
+    assert err.startswith("warned.c:4: warning: unused variable 'lost'\n    \tint lost;\n")
+    _, out, _ = call(capsys, "info", output)
+    assert "program   g  cannot be loaded: section 'kprobe/x' is not supported" in out
+    assert "program   h  tc  2 instructions  (not loaded unless asked)" in out
+    assert "variable  n  int  at .data+0  = 7" in out
+    assert "map       .data  array  1 entries  key 4 bytes  value 4 bytes  flags 0x400" in out
+    _, out, _ = call(capsys, "verify", output)
+    assert out.startswith("f: ")
+    assert "h: " not in out
+    status, _, err = call(capsys, "run", output, "--program", "g")
+    assert status == 1
+    assert "warned.o: program 'g': section 'kprobe/x' is not supported" in err
+    status, _, err = call(capsys, "cc", str(source), "-o", str(tmp_path / "no" / "where.o"))
+    assert "cannot write" in err
+
+
+def _has_compiler() -> bool:
+    try:
+        compiler.find_compiler()
+    except Unsupported:
+        return False
+    return True

@@ -9,7 +9,7 @@ import pytest
 from bpf_probe import refusal
 
 import workbench as wb
-from workbench import corpus, demo
+from workbench import c_examples, corpus, demo
 from workbench.errors import KernelError
 
 FIGURES = {"page_events", "fragmentation", "holes", "conversion"}
@@ -30,6 +30,8 @@ def test_every_example_agrees_on_every_engine(report: demo.Report) -> None:
     assert report.ok, str(report)
     engines = ["interpreter"] if report.kernel else ["interpreter", "kernel"]
     pairs = [(name, engine) for name in demo.EXAMPLES for engine in engines]
+    engines.insert(1, "jit")
+    pairs += [(f"{name}.c", engine) for name in c_examples.names() for engine in engines]
     assert [(row.program, row.engine) for row in report.rows] == pairs
     assert bool(report.kernel) == bool(refusal())
 
@@ -40,7 +42,7 @@ def test_the_rows_count(report: demo.Report) -> None:
         assert row.pages > 0
         assert row.faults > 0
         assert row.seconds > 0
-    r0 = {row.program: row.r0 for row in report.rows}
+    r0 = {row.program: row.r0 for row in report.rows if not row.program.endswith(".c")}
     assert r0 == {"list": sum(demo.list_model()), "hash": len(demo.hash_model()), "allocator": 2}
 
 
@@ -55,7 +57,8 @@ def test_every_file_is_there(report: demo.Report) -> None:
 def test_the_tables_are_tidy(report: demo.Report) -> None:
     tables = {name: pd.read_parquet(path) for name, path in written(report, ".parquet").items()}
     steps = tables["steps"].groupby("program").size()
-    assert {row.program: row.steps for row in report.rows if row.steps} == steps.to_dict()
+    emulated = [row for row in report.rows if row.program in demo.EXAMPLES and row.steps]
+    assert {row.program: row.steps for row in emulated} == steps.to_dict()
     assert {"alloc", "free", "user_fault", "user_minor", "segv"} <= set(tables["events"]["kind"])
     assert set(tables["conversion"]["program"]) == set(demo.EXAMPLES)
     assert tables["free_extents"]["pages"].sum() == tables["fragmentation"]["free_pages"].iloc[-1]
@@ -94,7 +97,7 @@ def test_without_bpf_the_rest_is_done(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(demo, "_real", refuse)
     report = demo.demo(tmp_path)
     assert report.ok
-    assert {row.engine for row in report.rows} == {"interpreter"}
+    assert {row.engine for row in report.rows} == {"interpreter", "jit"}
     assert "kernel engine not run: EPERM: bpf(2) is not allowed" in str(report)
 
 

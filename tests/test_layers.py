@@ -14,21 +14,44 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 # From the bottom up: a module imports from its own layer and from the layers listed before it.
 LAYERS = (
-    {"errors", "compiled", "isa", "functions", "memory", "addresses", "provenance"},
+    {
+        "errors",
+        "compiled",
+        "isa",
+        "functions",
+        "contexts",
+        "memory",
+        "addresses",
+        "provenance",
+        "measurement",
+        "declarations",
+    },
     {"program", "assembler", "disassembler"},
     {"events", "trace", "trace_file", "arena", "maps", "objects", "compiler"},
     {"verifier", "engines"},
-    {"fragmentation", "workloads", "conversion", "corpus"},
+    {
+        "fragmentation",
+        "faults",
+        "requests",
+        "allocators",
+        "workloads",
+        "conversion",
+        "corpus",
+        "c_examples",
+        "debugger",
+    },
     {"plots", "widgets", "styles"},
-    {"experiments", "labs"},
-    {"cli", "doctor", "demo", "bench", "__main__"},
+    {"experiments", "labs", "studies"},
+    {"cli", "doctor", "demo", "demo_rows", "bench", "magics", "reproduce", "__main__"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TOP = len(LAYERS)  # notebooks, and whoever uses the package by its public names
 
 # An upward import that a person at the notebook is glad of; only inside a function.
 CONVENIENCES = {
+    ("workbench.arena.arena", "fragmentation"): "an Arena shows its holes",
     ("workbench.trace", "widgets"): "a Trace draws itself",
+    ("workbench.trace", "debugger"): "a Trace answers questions about itself",
     ("workbench.trace", "engines"): "record() runs a program for whoever only wants its trace",
 }
 

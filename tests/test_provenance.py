@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -80,3 +81,29 @@ def test_a_result_without_provenance(tmp_path: Path) -> None:
     FRAME.to_parquet(tmp_path / "frame.parquet")
     with pytest.raises(WorkbenchError, match="where it comes from"):
         provenance.load(tmp_path / "frame.parquet")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[1, None], [1.5, float("nan")], ["a", None], [True, False], [np.float32(0.1), 1]],
+)
+def test_the_hash_survives_the_file(column: list, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"value": pd.Series(column, dtype=object)})
+    found = provenance.load(provenance.save(frame, tmp_path / "frame.parquet"))
+    assert provenance.content_hash(found) == provenance.content_hash(frame)
+
+
+def test_a_changed_result_is_found_out(tmp_path: Path) -> None:
+    path = provenance.save(FRAME, tmp_path / "frame.parquet")
+    forged = provenance.load(path)
+    forged["ns"] *= 2
+    forged.to_parquet(path)
+    with pytest.raises(WorkbenchError, match="its hash does not fit"):
+        provenance.load(path)
+
+
+def test_a_result_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = provenance.save(FRAME, tmp_path / "frame.parquet")
+    monkeypatch.setattr(provenance, "SCHEMA", 2)
+    with pytest.raises(WorkbenchError, match="form 1; this version reads form 2: measure anew"):
+        provenance.load(path)

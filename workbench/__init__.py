@@ -17,14 +17,22 @@ _PUBLIC = {
     "Arena": "workbench.arena",
     "ArenaFlags": "workbench.arena",
     "verify": "workbench.verifier",
+    "read_verifier_log": "workbench.verifier.logs",
     "Interpreter": "workbench.engines.interpreter",
     "Jit": "workbench.engines.jit",
+    "Auto": "workbench.engines.auto",
     "Kernel": "workbench.engines.kernel",
     "KernelArena": "workbench.engines.kernel",
+    "Map": "workbench.maps",
+    "MapDefinition": "workbench.declarations",
+    "kernel_map": "workbench.engines.kernel",
     "compare": "workbench.engines.compare",
     "record": "workbench.trace",
     "Trace": "workbench.trace",
     "load_trace": "workbench.trace",
+    "record_cpus": "workbench.debugger.cpus",
+    "find_schedule": "workbench.debugger.cpus",
+    "Sweep": "workbench.experiments.sweep",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
@@ -37,6 +45,11 @@ def __getattr__(name: str) -> object:
     value = getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Add %%bpf and %%bpfasm to a notebook: `%load_ext workbench`."""
+    import_module("workbench.magics").register(shell)
 
 
 def __dir__() -> list[str]:

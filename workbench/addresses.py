@@ -3,8 +3,28 @@
 FRAME_BYTES = 512
 MAX_FRAMES = 8
 STACK_BYTES = MAX_FRAMES * FRAME_BYTES
+CPU_BYTES = 1 << 20  # from one CPU's stack and context to the next one's
 STACK_START = 0xFFFFC90000000000  # the frame of depth d ends at STACK_START + STACK_BYTES - 512 * d
 CTX_START = 0xFFFF888000000000
 MEMORY_START = 0xFFFF888100000000
-MAP_HANDLE = 0xFFFF888300000000
+MAP_HANDLE = 0xFFFF888300000000  # of the arena; the handle of map n is MAP_HANDLE + n * HANDLE_STEP
+HANDLE_STEP = 0x400
+PART_BITS = 33
+MAPS_START = 0xFFFF888400000000  # map n has two parts of 1 << PART_BITS: its values, then its keys
+PACKET_START = 0x10000000  # below 4 GiB, so that a u32 field of a context holds a packet pointer
 CODE_START = 0xFFFFFFFFC0000000
+
+
+def map_handle(number: int) -> int:
+    """What a program gets for a map that it names; the arena is number 0."""
+    return MAP_HANDLE + number * HANDLE_STEP
+
+
+def map_values(number: int) -> int:
+    """Address of the first value of map `number`, from 1 on."""
+    return MAPS_START + ((number - 1) << (PART_BITS + 1))
+
+
+def map_keys(number: int) -> int:
+    """Address of the first key of map `number`."""
+    return map_values(number) + (1 << PART_BITS)

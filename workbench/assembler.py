@@ -10,6 +10,7 @@ shape is looked up among the shapes of the instruction table, so the table is th
     .equ SIZE, 4096                   ; a named constant
     .program add syscall              ; begins another program in the same file
     .function hash                    ; joined to every program that says `call hash`
+    .map counts hash key=4 value=8 entries=16    ; declared by every program that names it
 """
 
 import difflib
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench import isa
+from workbench.declarations import MapDefinition, read_map
 from workbench.errors import AssemblyError
 from workbench.functions import BY_NAME
 from workbench.isa import Op
@@ -151,13 +153,14 @@ def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[s
     functions in `.text`; its labels are its own.
     """
     constants: dict[str, int] = {}
+    maps: dict[str, MapDefinition] = {}
     sections = [_Section(name, type)]
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > LINE_LIMIT:
             raise AssemblyError(number, f"a line has at most {LINE_LIMIT} characters")
         statement = _COMMENT.sub("", _PASTED.sub("", line)).strip()
         if statement.startswith("."):
-            statement = _directive(statement, number, sections, constants)
+            statement = _directive(statement, number, sections, constants, maps)
         while match := _LABEL.match(statement):
             _define_label(sections[-1], match[1], number)
             statement = statement[match.end() :].strip()
@@ -169,7 +172,7 @@ def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[s
         raise AssemblyError(1, "no instructions; a program needs at least 'exit'")
     for section in kept:
         _link(section, functions)
-    return {section.name: _finish(section) for section in kept}
+    return {section.name: _finish(section, maps) for section in kept}
 
 
 def _link(section: _Section, functions: dict[str, _Section]) -> None:
@@ -189,7 +192,13 @@ def _link(section: _Section, functions: dict[str, _Section]) -> None:
         ]
 
 
-def _directive(text: str, number: int, sections: list[_Section], constants: dict[str, int]) -> str:
+def _directive(
+    text: str,
+    number: int,
+    sections: list[_Section],
+    constants: dict[str, int],
+    maps: dict[str, MapDefinition],
+) -> str:
     """Carry out a directive; anything else may be a label such as `.L1:`."""
     words = text.replace(",", " ").split()
     if words[0] == ".equ" and len(words) == 3:
@@ -206,6 +215,14 @@ def _directive(text: str, number: int, sections: list[_Section], constants: dict
         if any(s.name == words[1] and s.type == FUNCTION for s in sections):
             raise AssemblyError(number, f"function '{words[1]}' is defined twice")
         sections.append(_Section(words[1], FUNCTION))
+    elif words[0] == ".map" and len(words) > 1:
+        try:
+            definition = read_map(words[1:])
+        except ValueError as error:
+            raise AssemblyError(number, str(error)) from None
+        if definition.name in maps:
+            raise AssemblyError(number, f"map '{definition.name}' is declared twice")
+        maps[definition.name] = definition
     elif words[0] == ".license" and len(words) == 2:
         sections[-1].license = words[1].strip('"')
     elif _LABEL.match(text):
@@ -214,7 +231,7 @@ def _directive(text: str, number: int, sections: list[_Section], constants: dict
         raise AssemblyError(
             number,
             f"cannot read '{text}'; directives are .equ NAME, VALUE  .program NAME [TYPE]  "
-            ".function NAME  .license NAME",
+            ".function NAME  .license NAME  .map NAME TYPE ...",
         )
     return ""
 
@@ -392,10 +409,10 @@ def _targets(section: _Section) -> Iterator[tuple[int, int]]:
         yield pc, offset
 
 
-def _finish(section: _Section) -> Program:
+def _finish(section: _Section, maps: dict[str, MapDefinition]) -> Program:
     """Close a section: resolve its jumps and names, and make the value."""
-    maps = [ref for ref in section.references if ref.kind == "map"]
-    functions = [ref for ref in maps if ref.name in section.labels]
+    loads = [ref for ref in section.references if ref.kind == "map"]
+    functions = [ref for ref in loads if ref.name in section.labels]
     for ref in functions:
         section.records[ref.pc] = (int(Op.LD_FUNC), *section.records[ref.pc][1:])
         section.jumps.append((ref.pc, 0, ref.name))
@@ -404,4 +421,8 @@ def _finish(section: _Section) -> Program:
         records[pc]["off"] = offset
     references = tuple(ref for ref in section.references if ref not in functions)
     bytecode, lines = isa.encode(records), tuple(section.lines)
-    return Program(section.name, section.type, bytecode, references, lines, section.license)
+    named = {reference.name for reference in references}
+    declared = tuple(definition for name, definition in maps.items() if name in named)
+    return Program(
+        section.name, section.type, bytecode, references, lines, section.license, declared
+    )

@@ -23,9 +23,15 @@ _COMPILED_SOURCES = (
     "addresses.py",
     "memory.py",
     "events.py",
+    "requests",
+    "allocators",
+    "faults",
     "arena",
+    "maps",
     "engines",
     "engines/jit",
+    "debugger/shadow.py",
+    "conversion/walks.py",
 )
 _KEPT_CACHES = 6
 
@@ -99,17 +105,22 @@ def njit(
         config.CACHE_DIR = before
 
 
-def callback(signature: str) -> Any:
+COMPILE_ERRORS: tuple[type[Exception], ...] = (numba.core.errors.NumbaError,)
+"""What numba raises for a function that it cannot compile."""
+
+
+def callback(signature: str, cached: bool = True) -> Any:
     """Compile a function that machine code from elsewhere may call: `.address` is its C entry.
 
-    `signature` is numba's text, such as "int64(uint64)"; cached as by `njit`. Calls need no GIL.
+    `signature` is numba's text, such as "int64(uint64)"; `cached` as by `njit`, which a function
+    of a notebook cannot be. Calls need no GIL.
     """
 
     def compile_function(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
         try:
-            return numba.cfunc(signature, cache=_CACHED)(function)
+            return numba.cfunc(signature, cache=cached and _CACHED)(function)
         finally:
             config.CACHE_DIR = before
 
@@ -152,6 +163,31 @@ def _storer(bits: int) -> Any:
 
 load8, load16, load32, load64 = (_loader(bits) for bits in (8, 16, 32, 64))
 store8, store16, store32, store64 = (_storer(bits) for bits in (8, 16, 32, 64))
+
+
+@_builtin
+def swap64(typingctx, address, value):  # type: ignore[no-untyped-def]
+    """Exchange the aligned 64-bit word at a host address, atomically; returns what it was."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("xchg", pointer, args[1], "seq_cst")
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@_builtin
+def give_way(typingctx):  # type: ignore[no-untyped-def]
+    """Let another thread have the processor (sched_yield(2))."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(ir.IntType(32), [])
+        module, name = builder.module, "sched_yield"
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @_builtin

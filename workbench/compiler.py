@@ -35,10 +35,17 @@ _MISSING = (
     "'bpf-arena-workbench[cc]'), clang 19 or newer (Debian: apt-get install clang-19), or set "
     "WORKBENCH_CC. The .o files in data/programs/c need none"
 )
-_HINT = (
-    "a pointer into the arena is declared with __arena; cast_user(p) makes a plain pointer one, "
-    "cast_kern(p) the reverse"
-)
+_HINTS = {
+    r"address space": "a pointer into the arena is declared with __arena; cast_user(p) makes a "
+    "plain pointer one, cast_kern(p) the reverse",
+    r"undeclared .*'(?:__arena|SEC|ARENA|can_loop|cast_\w+|bpf_arena_\w+)'": '#include "arena.h"',
+    r"undeclared function": "there is no C library; declare a helper by its number, as "
+    "static long (*bpf_ktime_get_ns)(void) = (void *)5, a kfunc as extern in section .ksyms",
+    r"[Ss]tack": "the BPF stack has 512 bytes; put large variables in the arena (__arena)",
+    r"file not found": "arena.h comes with the workbench; other headers are looked for beside the "
+    "source",
+}
+"""What to try, by what the compiler says."""
 
 
 class Compiler(NamedTuple):
@@ -59,6 +66,13 @@ class Diagnostic(NamedTuple):
     column: int = 0
 
 
+class Translation(NamedTuple):
+    """An object file's bytes, and the warnings, each of a few lines with a caret."""
+
+    content: bytes
+    warnings: tuple[str, ...]
+
+
 def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> Object:
     """Compile C to an Object: a string is the source itself, a Path a file that holds it.
 
@@ -68,15 +82,22 @@ def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> 
     """
     path = source if isinstance(source, Path) else None
     text = read_source(path) if path else str(source)
-    shown = name or (path.name if path else "source.c")
-    content = compile_bytes(text, mcpu, shown, path.parent if path else None)
-    return read_object(content, Path(shown).with_suffix(".o").name)
+    called = name or (path.name if path else "source.c")
+    content = compile_bytes(text, mcpu, called, path.parent if path else None)
+    return read_object(content, Path(called).with_suffix(".o").name)
 
 
 def compile_bytes(
     text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
 ) -> bytes:
     """Compile C to the bytes of an object file; `directory` is searched for its own headers."""
+    return translate(text, mcpu, name, directory).content
+
+
+def translate(
+    text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
+) -> Translation:
+    """The same, with what the compiler warns about."""
     if mcpu not in PROCESSORS:
         raise Unsupported(f"mcpu '{mcpu}' has no arena; choose from {', '.join(PROCESSORS)}")
     compiler = find_compiler()
@@ -87,7 +108,9 @@ def compile_bytes(
         done = _run(compiler, _arguments(compiler, mcpu, source, output, directory), folder)
         if done.returncode or not output.exists():
             raise _complaint(done, text, name)
-        return output.read_bytes()
+        found = diagnostics(done.stdout + "\n" + done.stderr)
+        warnings = (shown(d, text, name) for d in found if d.level == "warning")
+        return Translation(output.read_bytes(), tuple(warnings))
 
 
 @cache
@@ -167,15 +190,28 @@ def _complaint(done: subprocess.CompletedProcess[str], text: str, name: str) -> 
     errors = [diagnostic for diagnostic in found if diagnostic.level == "error"]
     if not errors:
         return CompilationError(0, f"{name}: {_last_words(done.stderr)}")
-    first = errors[0]
-    own = not first.file or Path(first.file).name == Path(name).name
-    place = f"{name if own else Path(first.file).name}:{first.line}"
-    lines = [f"{place}: {first.message}", *(_excerpt(first, text) if own else ())]
-    if "address space" in first.message:
-        lines.append(f"hint: {_HINT}")
+    message = shown(errors[0], text, name)
     if len(errors) > 1:
-        lines.append(f"({len(errors) - 1} more error{'s' if len(errors) > 2 else ''})")
-    return CompilationError(first.line if own else 0, "\n".join(lines))
+        message += f"\n({len(errors) - 1} more error{'s' if len(errors) > 2 else ''})"
+    return CompilationError(errors[0].line if _is_own(errors[0], name) else 0, message)
+
+
+def _is_own(diagnostic: Diagnostic, name: str) -> bool:
+    """Whether a complaint is about the source itself, not about a header."""
+    return not diagnostic.file or Path(diagnostic.file).name == Path(name).name
+
+
+def shown(diagnostic: Diagnostic, text: str, name: str) -> str:
+    """A complaint in a few lines: place and message, the source with a caret, what to try."""
+    own = _is_own(diagnostic, name)
+    place = f"{name if own else Path(diagnostic.file).name}:{diagnostic.line}"
+    level = "" if diagnostic.level == "error" else f"{diagnostic.level}: "
+    lines = [f"{place}: {level}{diagnostic.message}", *(_excerpt(diagnostic, text) if own else ())]
+    for pattern, hint in _HINTS.items():
+        if re.search(pattern, diagnostic.message):
+            lines.append(f"hint: {hint}")
+            break
+    return "\n".join(lines)
 
 
 def _last_words(said: str) -> str:

@@ -1,13 +1,13 @@
 """The main job without a browser: real arena programs, run, checked, recorded and drawn.
 
-Every example of data/programs runs on each engine; the user side follows the pointers that the
-program left in the arena and compares what it finds with a model in plain Python.
+Every example of data/programs, in assembly and in C, runs on each engine; the user side follows the
+pointers that the program left in the arena and compares what it finds with a model in plain Python.
 """
 
 import html
 import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import pandas as pd
 from tqdm import tqdm
 
-from workbench import conversion, corpus, fragmentation
+from workbench import c_examples, conversion, corpus, fragmentation
 from workbench.arena import Arena
 from workbench.bench.text import headline, table
+from workbench.demo_rows import HEADER, Row, c_rows, cells, user_faults, verdict
 from workbench.engines.compare import compare
 from workbench.engines.interpreter import Interpreter
 from workbench.errors import KernelError, SegmentationFault, Unsupported
@@ -38,27 +39,6 @@ PAGES = 64
 EXAMPLES = ("list", "hash", "allocator")
 KEYS = (30, 60, 90, 120, 150)  # in the hash table after each act of the fault timeline
 ROUNDS, SEED = 365, 1  # of the allocator's churn; these leave seven holes
-
-
-class Row(NamedTuple):
-    """One program on one engine.
-
-    steps, casts, allocations: None where the engine does not count. faults: page faults of the
-    user side. agrees: the user side found what the model says. difference: from the interpreter,
-    in words. seconds: one run without recording.
-    """
-
-    program: str
-    engine: str
-    steps: int | None
-    casts: int | None
-    faults: int
-    allocations: int | None
-    pages: int
-    r0: int
-    agrees: bool
-    difference: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -93,28 +73,14 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            table(HEADER, [_cells(row) for row in self.rows], left=2),
+            table(HEADER, [cells(row) for row in self.rows], left=2),
             "",
-            _verdict(self.rows, self.kernel),
+            verdict(self.rows, self.kernel),
             headline(self.about),
             "",
         ]
         lines += [f"wrote {path}" for path in self.files]
         return "\n".join([*lines, f"{self.seconds:.1f} s"])
-
-
-HEADER = (
-    "program",
-    "engine",
-    "steps",
-    "casts",
-    "user faults",
-    "allocations",
-    "pages",
-    "r0",
-    "user side",
-    "time",
-)
 
 
 def demo(output: Path | str = "output") -> Report:
@@ -127,7 +93,11 @@ def demo(output: Path | str = "output") -> Report:
     for part in ("figures", "tables"):
         (directory / part).mkdir(parents=True, exist_ok=True)
     with tqdm(
-        total=2 * len(EXAMPLES) + 2, delay=1, disable=None, leave=False, desc="demo"
+        total=2 * len(EXAMPLES) + len(c_examples.names()) + 2,
+        delay=1,
+        disable=None,
+        leave=False,
+        desc="demo",
     ) as progress:
         rows, traces, kernel = _run_examples(progress)
         progress.set_description("demo: figures")
@@ -159,6 +129,10 @@ def _run_examples(progress: "tqdm[NoReturn]") -> tuple[list[Row], dict[str, Trac
             rows.append(_real(name))
         except (KernelError, Unsupported) as error:
             kernel = str(error)
+        progress.update()
+    for name in c_examples.names():
+        progress.set_description(f"demo: {name}.c")
+        rows += c_rows(name, kernel=not kernel)
         progress.update()
     return rows, traces, kernel
 
@@ -244,11 +218,6 @@ def _agrees(name: str, arena: "AnyArena") -> bool:
     return check.walk(arena) == check.model()
 
 
-def _user_faults(events: pd.DataFrame) -> int:
-    """How many touches of the user side were page faults."""
-    return int(events["kind"].isin(["user_fault", "user_minor", "segv"]).sum())
-
-
 # The engines.
 
 
@@ -262,7 +231,7 @@ def _emulated(name: str) -> tuple[Row, Trace]:
         result = engine.run(trace="steps")
         agrees = _agrees(name, arena)
         kinds = arena.events["kind"].value_counts()
-        faults, pages = _user_faults(arena.events), arena.live_pages
+        faults, pages = user_faults(arena.events), arena.live_pages
     trace = result.trace
     assert trace is not None
     casts = int(trace.events["kind"].isin(["cast_kern", "cast_user"]).sum())
@@ -291,7 +260,7 @@ def _real(name: str) -> Row:
         result = engine.run()
         pages = arena.live_pages
         agrees = _agrees(name, arena)
-        faults = _user_faults(arena.events)
+        faults = user_faults(arena.events)
     difference = compare(program, pages=PAGES).difference
     return Row(
         name,
@@ -407,7 +376,7 @@ def _section(
     """The summary and the figures as HTML, to stand below the stepper."""
     head = "".join(f"<th scope='col'>{name}</th>" for name in HEADER)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>"
         for row in rows
     )
     pictures = "".join(
@@ -418,28 +387,6 @@ def _section(
     return (
         f"{_STYLE}<section class='report'><h2>Every example on every engine</h2>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p>{html.escape(_verdict(rows, kernel))}<br>{html.escape(headline(about))}</p>"
+        f"<p>{html.escape(verdict(rows, kernel))}<br>{html.escape(headline(about))}</p>"
         f"<h2>Figures</h2><div class='figures'>{pictures}</div></section>"
     )
-
-
-def _verdict(rows: Sequence[Row], kernel: str) -> str:
-    """Say in a sentence whether the engines agree, or where they do not."""
-    if differences := [f"{row.program}: {row.difference}" for row in rows if row.difference]:
-        return f"DIFFERENT: {'; '.join(differences)}"
-    if kernel:
-        return f"kernel engine not run: {kernel}"
-    return "Interpreter and kernel agree on r0 and on every byte of the arena."
-
-
-def _cells(row: Row) -> list[str]:
-    """A row as text; a dash is what the engine does not count."""
-    counts = (row.steps, row.casts, row.faults, row.allocations, row.pages)
-    return [
-        row.program,
-        row.engine,
-        *("–" if n is None else f"{n:,}" for n in counts),
-        f"{row.r0:#x}",
-        "agrees" if row.agrees else "DIFFERS",
-        f"{row.seconds * 1e6:,.0f} µs",
-    ]

@@ -12,18 +12,38 @@ from workbench.program import Program
 _JUMPS = frozenset(row.op for row in isa.TABLE if "{target}" in row.syntax)
 
 
-def disassemble(program: Program) -> str:
-    """Write a program as assembly text; assembling it gives back the same bytes and references."""
+def disassemble(program: Program, source: bool = False) -> str:
+    """Write a program as assembly text; assembling it gives back the same bytes and references.
+
+    With `source`, the lines that instructions come from stand above them as comments.
+    """
     records = program.instructions
     labels = _labels(records)
     names = {reference.pc: reference.name for reference in program.references}
+    comments = _comments(program) if source else {}
     lines: list[str] = []
     for pc in range(len(records)):
         if pc in labels:
             lines.append(f"{labels[pc]}:")
+        if pc in comments:
+            lines.append(comments[pc])
         if records[pc]["op"] != Op.INVALID:
             lines.append("    " + instruction_text(records[pc], pc, labels, names.get(pc)))
     return "\n".join(lines) + "\n"
+
+
+def _comments(program: Program) -> dict[int, str]:
+    """Where the source changes: file, line and text, and at a function's beginning its name."""
+    found, last = {}, ("", 0)
+    starts = {function.pc: function.name for function in program.subprograms}
+    for line in program.lines:
+        head = f"; {starts[line.pc]}()\n" if line.pc in starts else ""
+        if head or (line.file, line.line) != last:
+            place = f"{line.file}:{line.line}" if line.file else f"line {line.line}"
+            text = " ".join(line.text.split())
+            found[line.pc] = f"{head}; {place}: {text}".removesuffix(": ")
+        last = line.file, line.line
+    return found
 
 
 def listing(program: Program) -> list[str]:

@@ -6,6 +6,7 @@ WorkbenchError
 ├── DecodeError          bytes that are not a program        (pc)
 ├── VerificationError    a program that was refused          (pc, reason, log)
 ├── ArenaError           an arena call that Linux refuses    (errno name)
+├── MapError             a map call that Linux refuses       (errno name)
 ├── SegmentationFault    a user touch that Linux kills for   (address, access)
 ├── TraceError           a trace file that cannot be read
 ├── KernelError          bpf(2) said no                      (errno name)
@@ -58,6 +59,14 @@ class VerificationError(WorkbenchError):
 
 class ArenaError(WorkbenchError):
     """An arena was asked for something that Linux refuses, with the errno's name."""
+
+    def __init__(self, errno_name: str, message: str) -> None:
+        super().__init__(f"{errno_name}: {message}")
+        self.errno_name = errno_name
+
+
+class MapError(WorkbenchError):
+    """A map was asked for something that Linux refuses, with the errno's name."""
 
     def __init__(self, errno_name: str, message: str) -> None:
         super().__init__(f"{errno_name}: {message}")

@@ -1,11 +1,17 @@
-"""Memory that costs nothing until it is touched."""
+"""Memory that costs nothing until it is touched, and memory at an address of our choice."""
 
+import ctypes
 import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
 _MAP_NORESERVE = 0x4000
+_MAP_FIXED_NOREPLACE = 0x100000
+_FAILED = ctypes.c_void_p(-1).value
 
 
 def lazy_bytes(size: int) -> np.ndarray:
@@ -29,3 +35,26 @@ def lazy_bytes(size: int) -> np.ndarray:
 def lazy_zeros(count: int, dtype: npt.DTypeLike) -> np.ndarray:
     """A zeroed one-dimensional array of lazily committed memory."""
     return lazy_bytes(count * np.dtype(dtype).itemsize).view(dtype)
+
+
+@contextmanager
+def bytes_at(address: int, size: int) -> Iterator[np.ndarray]:
+    """Zero bytes at this very address of the process, for the length of a `with` block.
+
+    Raises MemoryError when the range is in use. The array must not be used afterwards.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED_NOREPLACE
+    found = libc.mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    if found != address:  # before Linux 4.17, and elsewhere, the address is only a hint
+        reason = os.strerror(ctypes.get_errno()) if found == _FAILED else "it is taken"
+        if found != _FAILED:
+            libc.munmap(found, size)
+        raise MemoryError(f"cannot map {size} bytes at {address:#x}: {reason}")
+    try:
+        yield np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+    finally:
+        libc.munmap(address, size)

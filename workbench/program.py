@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench import isa
+from workbench.declarations import Field, Layout, MapDefinition, Subprogram
 from workbench.errors import DecodeError, WorkbenchError
 
 TYPES = ("syscall", "raw", "socket_filter", "tc", "xdp", "raw_tp")
@@ -39,8 +40,10 @@ class Program:
     """BPF instructions with a name, a type and unresolved references; owns no resources.
 
     `bytecode` is the wire form (RFC 9669), 8 bytes a slot, with map references as file
-    descriptor 0 and kfunc calls as number -1. `type` is one of TYPES. Raises DecodeError for
-    bytes that are not a program.
+    descriptor 0 and kfunc calls as number -1. `type` is one of TYPES. `maps` defines the maps,
+    other than the arena, that the references name. `btf` is a .BTF section in which the
+    subprograms have their types, b"" without. `structures` and `variables` (at offsets of the
+    arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program.
     """
 
     name: str
@@ -49,6 +52,11 @@ class Program:
     references: tuple[Reference, ...] = ()
     lines: tuple[SourceLine, ...] = field(default=(), repr=False)
     license: str = "GPL"
+    maps: tuple[MapDefinition, ...] = field(default=(), repr=False)
+    subprograms: tuple[Subprogram, ...] = field(default=(), repr=False)
+    btf: bytes = field(default=b"", repr=False)
+    structures: tuple[Layout, ...] = field(default=(), repr=False)
+    variables: tuple[Field, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:

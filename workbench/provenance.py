@@ -4,14 +4,19 @@ A tidy DataFrame is saved as Parquet with its provenance inside (`frame.attrs["p
 that neither can be lost without the other. Host, user and directory names are never part of it.
 """
 
+import hashlib
 import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from workbench.errors import WorkbenchError
 
@@ -19,8 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "provenance"
+SCHEMA = 1
+"""Version of the form that results are kept in; a file without one has this."""
 PACKAGES = ("bpf-arena-workbench", "numpy", "pandas", "numba", "llvmlite", "scipy", "matplotlib")
 ROOT = Path(__file__).resolve().parents[1]
+TEXT_ROWS = 100_000
 
 
 def provenance() -> dict[str, object]:
@@ -51,25 +59,40 @@ def save(frame: "pd.DataFrame", path: str | Path) -> Path:
     """Write a frame with its provenance as Parquet; readers see the old file or the new one.
 
     A frame that has no provenance yet gets that of this moment; other `attrs` must be JSON values.
+    The file also holds the version of its form, and a hash of its content, which `load` checks.
     """
     path = Path(path)
     kept = frame.copy(deep=False)
-    kept.attrs = {KEY: provenance(), **frame.attrs}
+    about = {"schema": SCHEMA, "sha256": content_hash(frame)}
+    kept.attrs = {KEY: provenance(), **frame.attrs, **about}
+    with _replacing(path) as temporary:
+        kept.to_parquet(temporary)
+    return path
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or all of the new."""
+    with _replacing(Path(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a new file beside `path`, which it replaces if the block comes to its end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".parquet")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        kept.to_parquet(temporary)
+        yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def load(path: str | Path) -> "pd.DataFrame":
-    """Read a frame that `save` wrote; raises WorkbenchError for any other file."""
+    """Read a frame that `save` wrote; raises WorkbenchError for other and for damaged files."""
     import pandas as pd
 
     try:
@@ -78,7 +101,41 @@ def load(path: str | Path) -> "pd.DataFrame":
         raise WorkbenchError(f"{path} cannot be read as a result: {error}") from None
     if KEY not in frame.attrs:
         raise WorkbenchError(f"{path} does not say where it comes from")
+    if (schema := frame.attrs.get("schema", SCHEMA)) != SCHEMA:
+        raise WorkbenchError(
+            f"{path} has a result in form {schema}; this version reads form {SCHEMA}: measure anew"
+        )
+    if frame.attrs.get("sha256") not in (None, content_hash(frame)):
+        raise WorkbenchError(f"{path} has changed since it was written: its hash does not fit")
     return frame
+
+
+def content_hash(frame: "pd.DataFrame") -> str:
+    """SHA-256 of a frame's rows and columns: of a frame saved and read, the same.
+
+    Of their text; of more than 100,000 rows, whose text takes seconds, of the columns' bytes.
+    """
+    import pyarrow
+
+    if len(frame) > TEXT_ROWS:
+        return _hash_of_bytes(frame)
+    frame = pyarrow.Table.from_pandas(frame).to_pandas()  # None and numbers become NaN and floats
+    return hashlib.sha256(frame.to_csv(lineterminator="\n").encode()).hexdigest()
+
+
+def _hash_of_bytes(frame: "pd.DataFrame") -> str:
+    """SHA-256 of a long frame: names, types and values, of categories and their codes."""
+    digest = hashlib.sha256()
+    for name, column in frame.items():
+        values = column.array
+        if hasattr(values, "codes"):
+            digest.update(" ".join(map(str, values.categories)).encode())
+            values = values.codes
+        plain = np.asarray(values)
+        words = plain if plain.dtype.kind in "iufb" else plain.astype(str)
+        digest.update(f"{name} {words.dtype}".encode())
+        digest.update(np.ascontiguousarray(words).data)
+    return digest.hexdigest()
 
 
 def cpu_model() -> str:

@@ -2,9 +2,13 @@
 
     options   what the commands share: options, programs of a file, errors with their place
     run       run
-    text      asm, disasm, verify, isa
+    text      asm, disasm, isa
+    verify    verify
     objects   cc, info
-    machine   doctor, demo, bench, lab
+    plugin    plugin
+    agreement agreement
+    machine   doctor, demo, bench, reproduce, lab
+    labs      labs list, build, check
 
 Exit status: 0 the program came to its exit (`verify`: all were accepted), 1 refused, faulted, out
 of fuel or impossible here, 2 wrong usage, 130 interrupted by Ctrl-C. Messages go to standard
@@ -17,7 +21,7 @@ from typing import NoReturn
 
 import click
 
-from workbench.cli import machine, objects, run, text
+from workbench.cli import agreement, labs, machine, objects, plugin, run, text, verify
 from workbench.cli.options import INTERRUPTED, complain
 from workbench.errors import WorkbenchError
 
@@ -37,14 +41,19 @@ for command in (
     run.run,
     text.asm,
     text.disasm,
-    text.verify,
+    verify.verify,
+    agreement.agreement,
     text.isa,
     objects.cc,
     objects.info,
     machine.demo,
     machine.lab,
+    labs.labs,
     machine.doctor,
     machine.bench,
+    machine.calibrate,
+    machine.reproduce,
+    plugin.plugin,
 ):
     cli.add_command(command)
 
@@ -59,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         status = INTERRUPTED
-    except WorkbenchError as error:
-        complain(str(error))
+    except (WorkbenchError, MemoryError) as error:
+        complain(str(error) or "out of memory")
         status = 1
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))

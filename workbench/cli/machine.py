@@ -1,4 +1,4 @@
-"""Commands about this machine: doctor, demo, bench, lab."""
+"""Commands about this machine: doctor, demo, bench, reproduce, lab."""
 
 import json
 import os
@@ -47,6 +47,31 @@ def demo(output: Path, as_json: bool) -> int:
 
 
 @click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File for the costs (Parquet); default: where views look for them.",
+)
+@json_option
+def calibrate(output: Path | None, as_json: bool) -> None:
+    """Measure what a step and each page fault cost here; keep it for modelled time axes."""
+    from workbench import provenance
+    from workbench.experiments import calibration
+
+    found = calibration.run()
+    found.attrs[provenance.KEY] = provenance.provenance()
+    path = provenance.save(found, output or calibration.kept())
+    if as_json:
+        costs = found.to_dict("records")
+        click.echo(json.dumps({"costs": costs, "about": found.attrs[provenance.KEY]}))
+    else:
+        click.echo(found.round(2).to_string(index=False))
+        click.echo(
+            f"measured on {provenance.describe(found.attrs[provenance.KEY])}; kept in {path}"
+        )
+
+
+@click.command()
 @click.option("--quick", is_flag=True, help="Fewer and shorter runs: a look, no measurement.")
 @json_option
 def bench(quick: bool, as_json: bool) -> None:
@@ -56,6 +81,31 @@ def bench(quick: bool, as_json: bool) -> None:
     announce_compilation()
     report = measure(quick)
     click.echo(json.dumps(report.to_json()) if as_json else str(report))
+
+
+@click.command()
+@click.option("--quick/--full", default=True, help="Few repetitions, minutes; or many, an hour.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("output/figures"),
+    show_default=True,
+    help="Directory for figures, tables and report.",
+)
+@click.option(
+    "--venue", default="usenix", show_default=True, help="usenix, acm, ieee, slides, dark."
+)
+@click.option("--span", type=click.IntRange(1, 2), default=2, show_default=True, help="Columns.")
+@click.option("--fresh", is_flag=True, help="Measure anew what an earlier run has kept.")
+@json_option
+def reproduce(quick: bool, output: Path, venue: str, span: int, fresh: bool, as_json: bool) -> int:
+    """Redraw every figure; say which claims hold."""
+    from workbench.reproduce import reproduce as redo
+
+    announce_compilation()
+    report = redo(output, quick, venue, span, fresh)
+    click.echo(json.dumps(report.to_json()) if as_json else str(report))
+    return int(not report.ok)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -1,6 +1,8 @@
 """Commands about object files: cc, info; and the variables that `run` sets and shows."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,11 @@ from workbench.cli.options import file_argument, read_object
 from workbench.errors import CompilationError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.objects import AnyArena, Object
+    from workbench.declarations import MapDefinition
+    from workbench.maps import Map
+    from workbench.objects import Object
+    from workbench.objects.object import AnyArena
+    from workbench.program import Program
 
 
 @click.command()
@@ -22,22 +28,27 @@ def cc(file: str, output: Path, mcpu: str) -> int:
 
     With WORKBENCH_CC, else clang 19 or newer, else the extra cc. arena.h is found without -I.
     """
-    from workbench.compiler import compile_bytes, read_source
+    from workbench.compiler import read_source, translate
 
     source = Path(file)
     try:
-        content = compile_bytes(read_source(source), mcpu, source.name, source.parent)
+        translation = translate(read_source(source), mcpu, source.name, source.parent)
     except CompilationError as error:  # keeps its lines, so that the caret points
         click.echo(f"Error: {error}", err=True)
         return 1
-    output.write_bytes(content)
+    for warning in translation.warnings:
+        click.echo(warning, err=True)
+    try:
+        output.write_bytes(translation.content)
+    except OSError as error:
+        raise WorkbenchError(f"cannot write {output}: {error.strerror}") from None
     return 0
 
 
 @click.command()
 @file_argument
 def info(file: str) -> None:
-    """Print the programs, maps and variables of FILE.o."""
+    """Print the programs, functions, maps and variables of FILE.o."""
     found = read_object(file)
     if found is None:
         raise WorkbenchError(f"{file}: not an object file (.o)")
@@ -45,15 +56,41 @@ def info(file: str) -> None:
     for name, program in found.programs.items():
         optional = "  (not loaded unless asked)" if name in found.optional else ""
         click.echo(f"program   {name}  {program.type}  {len(program)} instructions{optional}")
+        for function in program.subprograms[1:]:
+            arguments = ", ".join(function.arguments)
+            linkage = "global" if function.is_global else "static"
+            click.echo(f"          {linkage} {function.name}({arguments}) at {function.pc}")
+    for name, error in found.errors.items():
+        click.echo(f"program   {name}  cannot be loaded: {_reason(name, error)}")
     for declared in found.maps.values():
-        click.echo(
-            f"map       {declared.name}  {declared.type}  {declared.max_entries} entries  "
-            f"flags {declared.map_flags:#x}"
-        )
+        click.echo(f"map       {_map(declared)}")
     for variable in found.variables.values():
         value = found.globals[variable.name]
         shown = value if isinstance(value, int | float) else f"{variable.size} bytes"
-        click.echo(f"variable  {variable.name}  at {variable.offset}  = {shown}")
+        place = f"{variable.section}+{variable.offset}"
+        click.echo(f"variable  {variable.name}  {_type(found, variable.type)}at {place}  = {shown}")
+
+
+def _reason(name: str, error: WorkbenchError) -> str:
+    return str(error).removeprefix(f"program '{name}': ")
+
+
+def _type(found: "Object", number: int) -> str:
+    from workbench.objects.values import c_name
+
+    return f"{c_name(found.types, number)}  " if number else ""
+
+
+def _map(declared: "MapDefinition") -> str:
+    """A map in one line: type, sizes, and what its keys and values are."""
+    parts = [declared.name, declared.type, f"{declared.max_entries} entries"]
+    if declared.key_size:
+        parts.append(f"key {declared.key_type or f'{declared.key_size} bytes'}")
+    if declared.value_size:
+        parts.append(f"value {declared.value_type or f'{declared.value_size} bytes'}")
+    if declared.frozen:
+        parts.append("read-only")
+    return "  ".join([*parts, f"flags {declared.map_flags:#x}"])
 
 
 def with_globals(file: str, settings: Sequence[str], dumped: Sequence[str]) -> "Object | None":
@@ -70,24 +107,58 @@ def with_globals(file: str, settings: Sequence[str], dumped: Sequence[str]) -> "
         return None
     for setting in settings:
         name, _, value = setting.partition("=")
-        found.globals[name] = _number(setting, value)
+        found.globals[name] = _value(setting, value)
     for name in dumped:
         _ = found.globals[name]
     return found
 
 
-def _number(setting: str, text: str) -> int:
-    try:
+def _value(setting: str, text: str) -> object:
+    """A number in any base, or JSON: a list for an array, an object for a structure, text."""
+    with suppress(ValueError):
         return int(text, 0)
+    try:
+        value = json.loads(text)
     except ValueError:
-        raise WorkbenchError(f"--set-global {setting}: expected NAME=NUMBER") from None
+        raise WorkbenchError(
+            f"--set-global {setting}: expected NAME=NUMBER, or a value in JSON"
+        ) from None
+    return value.encode() if isinstance(value, str) else value
 
 
-def dump(found: "Object | None", arena: "AnyArena", names: Sequence[str]) -> dict[str, Any]:
-    """Read variables from an arena, as JSON values; bytes become hexadecimal digits."""
+@contextmanager
+def shared_maps(
+    engine: str, found: "Object | None", programs: "Sequence[Program]"
+) -> "Iterator[dict[str, Map]]":
+    """Make the maps of an object, or of a file's programs, for the time that they run."""
+    own = found.maps.values() if found else (map for one in programs for map in one.maps)
+    definitions = [definition for definition in own if definition.type != "arena"]
+    if not definitions:
+        yield {}
+        return
+    from workbench.maps import Map, create
+
+    make: Callable[[MapDefinition], Map] = Map
+    if engine == "kernel":
+        from workbench.engines import kernel
+
+        make = kernel.kernel_map
+    named = found.programs if found else {program.name: program for program in programs}
+    with ExitStack() as stack:
+
+        def kept(definition: "MapDefinition") -> "Map":
+            return stack.enter_context(make(definition))
+
+        yield create(definitions, programs=named, make=kept)
+
+
+def dump(
+    found: "Object | None", arena: "AnyArena", maps: "Mapping[str, Map]", names: Sequence[str]
+) -> dict[str, Any]:
+    """Read variables from arena and maps, as JSON values; bytes become hexadecimal digits."""
     if found is None or not names:
         return {}
-    values = found.globals_in(arena)
+    values = found.globals_in(arena if found.arena_map else None, maps)
     return {name: _plain(values[name]) for name in names}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.objects import Object
     from workbench.program import Program
 
-ENGINES = ("interpreter", "jit", "kernel")
+ENGINES = ("interpreter", "jit", "auto", "kernel")
 FLAGS = ("no_user_conv", "segv_on_fault")
 INTERRUPTED = 130  # what shells report for a process that SIGINT ended
 
@@ -91,15 +91,18 @@ def place(file: str, program: "Program | None", pc: int) -> str:
 
 
 def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
-    """Read the named programs of a file, in the order of the names; all without a name."""
+    """Read the named programs of a file, in the order of the names; all without a name.
+
+    Of an object's programs, those in sections that begin with "?" are left out.
+    """
     declared = read_object(file)
     if declared is not None:
-        found = declared.programs
-    else:
-        from workbench.program import read_programs
+        asked = names or [name for name in declared.programs if name not in declared.optional]
+        return [declared.program(name) for name in asked or declared.programs]
+    from workbench.program import read_programs
 
-        with located(file):
-            found = read_programs(file, kind or "syscall")
+    with located(file):
+        found = read_programs(file, kind or "syscall")
     for name in names:
         if name not in found:
             raise WorkbenchError(f"no program '{name}' in {file}; it has {', '.join(found)}")

@@ -1,14 +1,14 @@
 """`workbench run`: one program, or several in turn on one arena, and what came of it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from workbench.cli.objects import dump, with_globals
+from workbench.cli.objects import dump, shared_maps, with_globals
 from workbench.cli.options import (
     INTERRUPTED,
     announce_compilation,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.arena import Arena
     from workbench.engines.base import Result
     from workbench.engines.kernel import KernelArena
+    from workbench.maps import Map
     from workbench.objects import Object
     from workbench.program import Program
 
@@ -40,6 +41,13 @@ FUEL = 2_000_000_000  # some 5 seconds: more than any example needs, and an endl
 R0_BITS = {"interpreter": 64, "jit": 64, "kernel": 32}
 PAGES = 1024  # of an arena that nobody declares
 SHOWN = 256  # bytes of context in the text output
+
+
+class Shared(NamedTuple):
+    """What programs that run in turn have in common."""
+
+    arena: "AnyArena"
+    maps: "Mapping[str, Map]"
 
 
 class Request(NamedTuple):
@@ -88,7 +96,7 @@ class Request(NamedTuple):
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Initial value of a variable of FILE.o, a number; may be repeated.",
+    help="Initial value of a variable of FILE.o, a number or JSON; may be repeated.",
 )
 @click.option(
     "--dump-global",
@@ -118,9 +126,9 @@ def run(
 ) -> int:
     """Run a program of FILE: the first, or those named.
 
-    Several --program run in turn on one arena; the first that does not come to its exit is the
-    last to run, and --json prints {"runs": [...]}, with "globals" if any are dumped. Exit status 1
-    unless all came to their exit.
+    Several --program run in turn on one arena and the same maps; the first that does not come to
+    its exit is the last to run, and --json prints {"runs": [...]}, with "globals" if any are
+    dumped. Exit status 1 unless all came to their exit.
     """
     inputs = _inputs(contexts, memory, kind, len(names) or 1)
     _check_output(output, len(inputs))
@@ -131,10 +139,13 @@ def run(
     try:
         declared = with_globals(file, settings, dumped)
         programs = read(file, names, kind or ("syscall" if memory is None else "raw"))
-        with _arena(engine, pages, arena_flags(flags), user_base, declared) as arena:
+        with (
+            _arena(engine, pages, arena_flags(flags), user_base, declared) as arena,
+            shared_maps(engine, declared, programs) as maps,
+        ):
             pairs = zip(programs, inputs, strict=bool(names))
-            results.extend(_results(file, pairs, arena, request))
-            values = dump(declared, arena, dumped)
+            results.extend(_results(file, pairs, Shared(arena, maps), request))
+            values = dump(declared, arena, maps, dumped)
     except WorkbenchError as error:
         failure = str(error)
     if output and results:
@@ -184,11 +195,11 @@ def _arena(
 
 
 def _results(
-    file: str, pairs: "Iterator[tuple[Program, bytes]]", arena: "AnyArena", request: Request
+    file: str, pairs: "Iterator[tuple[Program, bytes]]", shared: Shared, request: Request
 ) -> "Iterator[Result]":
     """Run programs in turn until one does not come to its exit."""
     for program, content in pairs:
-        with located(file, program), _loaded(program, arena, request) as start:
+        with located(file, program), _loaded(program, shared, request) as start:
             result = start(content)
         yield result
         if result.stop != "exit":
@@ -196,15 +207,16 @@ def _results(
 
 
 @contextmanager
-def _loaded(program: "Program", arena: "AnyArena", request: Request) -> Iterator[Any]:
+def _loaded(program: "Program", shared: Shared, request: Request) -> Iterator[Any]:
     """Load a program into the engine asked for; gives the function that runs it."""
+    arena, maps = shared
     if request.engine == "kernel":
         from workbench.engines.kernel import Kernel, KernelArena
 
         assert isinstance(arena, KernelArena)
         if not request.verify:
             raise Unsupported("the kernel runs verified programs only; use --engine interpreter")
-        with Kernel(program, arena if _uses_arena(program) else None) as kernel:
+        with Kernel(program, arena if _uses_arena(program) else None, maps=maps) as kernel:
             yield lambda content: kernel.run(content, request.fuel, request.trace)
         return
     from workbench.arena import Arena
@@ -213,15 +225,21 @@ def _loaded(program: "Program", arena: "AnyArena", request: Request) -> Iterator
     assert isinstance(arena, Arena)
     announce_compilation()
     used = arena if _uses_arena(program) else None
+    fuel = FUEL if request.fuel is None else request.fuel
     if request.engine == "jit":
         from workbench.engines.jit import Jit
 
-        with Jit(program, used, verify=request.verify) as jit:
-            fuel = FUEL if request.fuel is None else request.fuel
+        with Jit(program, used, verify=request.verify, maps=maps) as jit:
             yield lambda content: jit.run(content, fuel, request.trace)
         return
-    with Interpreter(program, used, verify=request.verify) as engine:
-        fuel = FUEL if request.fuel is None else request.fuel
+    if request.engine == "auto":
+        from workbench.engines.auto import Auto
+
+        with Auto(program, used, verify=request.verify, maps=maps) as auto:
+            yield lambda content: auto.run(content, fuel, request.trace)
+        click.echo(f"Note: {program.name} ran on the {auto.choice}: {auto.reason}", err=True)
+        return
+    with Interpreter(program, used, verify=request.verify, maps=maps) as engine:
         engine.run(fuel=0, trace=request.trace, capacity=1)  # loads compiled code, not timed
         yield lambda content: engine.run(content, fuel, request.trace)
 

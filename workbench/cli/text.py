@@ -1,30 +1,8 @@
-"""Commands about the text of programs: asm, disasm, verify, isa."""
-
-import json
-from typing import TYPE_CHECKING
+"""Commands about the text of programs: asm, disasm, isa."""
 
 import click
 
-from workbench.cli.options import (
-    arena_flags,
-    complain,
-    engine_option,
-    file_argument,
-    flag_option,
-    json_option,
-    name_option,
-    names_option,
-    place,
-    read,
-    type_option,
-)
-
-if TYPE_CHECKING:
-    from workbench.engines.kernel import Verdict
-    from workbench.program import Program
-    from workbench.verifier import Report
-
-    AnyReport = Report | Verdict
+from workbench.cli.options import file_argument, name_option, read, type_option
 
 
 @click.command()
@@ -51,73 +29,18 @@ def asm(file: str, name: str | None, kind: str | None) -> None:
 def disasm(file: str, name: str | None, kind: str | None) -> None:
     """Print a program of FILE as assembly text.
 
-    It assembles to the same bytes.
+    It assembles to the same bytes. An object's programs come with the lines of their source, and
+    all of them without --program.
     """
-    click.echo(str(read(file, [name] if name else [], kind)[0]), nl=False)
+    from workbench.disassembler import disassemble
 
-
-@click.command()
-@file_argument
-@names_option
-@engine_option
-@flag_option
-@type_option
-@click.option("--log", "with_log", is_flag=True, help="Print all that the verifier said.")
-@json_option
-def verify(
-    file: str,
-    names: tuple[str, ...],
-    engine: str,
-    flags: tuple[str, ...],
-    kind: str | None,
-    with_log: bool,
-    as_json: bool,
-) -> int:
-    """Verify the programs of FILE without running them.
-
-    --program chooses some of them, --engine the verifier: the workbench's own (interpreter, jit) or
-    that of Linux (kernel).
-    """
-    number = arena_flags(flags)
-    judged = [(program, _judge(engine, program, number)) for program in read(file, names, kind)]
-    accepted = all(report.ok for _, report in judged)
-    if as_json:
-        rows = [_row(engine, program, report) for program, report in judged]
-        click.echo(json.dumps({"ok": accepted, "programs": rows}))
-    for program, report in judged:
-        if with_log and not as_json:
-            click.echo(report.log.rstrip())
-        if not report.ok:
-            complain(f"{place(file, program, report.pc)}: {program.name}: {report}")
-        elif not as_json:
-            click.echo(f"{program.name}: {report}")
-    return int(not accepted)
-
-
-def _judge(engine: str, program: "Program", flags: int) -> "AnyReport":
-    """Ask the workbench's verifier or Linux's."""
-    if engine != "kernel":
-        from workbench.verifier import verify as judge
-
-        return judge(program, flags)
-    from workbench.engines.kernel import KernelArena, verdict
-
-    with KernelArena(flags=flags) as arena:
-        return verdict(program, arena)
-
-
-def _row(engine: str, program: "Program", report: "AnyReport") -> dict[str, object]:
-    """Turn a verdict into JSON values; null is what does not apply."""
-    line = program.line_of(report.pc) if report.pc >= 0 else None
-    return {
-        "engine": engine,
-        "program": program.name,
-        "ok": report.ok,
-        "pc": None if report.pc < 0 else report.pc,
-        "line": line.line if line else None,
-        "reason": report.reason,
-        "log": report.log,
-    }
+    programs = read(file, [name] if name else [], kind)
+    if not file.endswith(".o"):
+        click.echo(str(programs[0]), nl=False)
+        return
+    for program in programs:
+        click.echo(f".program {program.name} {program.type}")
+        click.echo(disassemble(program, source=True), nl=False)
 
 
 @click.command()

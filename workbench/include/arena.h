@@ -52,6 +52,17 @@ typedef unsigned long long __u64;
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/* What a function that Linux verifies on its own is given: say it of its parameters. The workbench
+ * finds __arg_arena by itself; libbpf wants to be told. */
+#ifndef __arg_arena
+#define __arg_arena __attribute__((btf_decl_tag("arg:arena")))
+#endif
+#ifndef __arg_ctx
+#define __arg_ctx __attribute__((btf_decl_tag("arg:ctx")))
+#define __arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
+#define __arg_nullable __attribute__((btf_decl_tag("arg:nullable")))
+#endif
+
 /* A map's members, encoded in types, from which BTF carries them to the loader. */
 #ifndef __uint
 #define __uint(name, value) int (*name)[value]
@@ -84,6 +95,10 @@ enum { BPF_F_MMAPABLE = 1 << 10, BPF_F_SEGV_ON_FAULT = 1 << 17, BPF_F_NO_USER_CO
 #define __arena __attribute__((address_space(1)))
 #define cast_kern(pointer) ((typeof(*(pointer)) *)(pointer))
 #define cast_user(pointer) ((typeof(*(pointer)) __arena *)(pointer))
+
+/* A type that only members point to is left out of the object's type information. Say this of one
+ * that user space is to decode: KEEP_TYPE(struct user); */
+#define KEEP_TYPE(type) type *__arena_unique(__kept_type_, __COUNTER__) SEC(".kept_types")
 
 #define PAGE_SIZE 4096
 #define NUMA_NO_NODE (-1)
@@ -136,6 +151,128 @@ static __always_inline void __arena *arena_take(void *map, struct arena_pool __a
 	pool->next = piece + size;
 	pool->left -= size;
 	return piece;
+}
+
+/* The structure of a type that a member of it lies in. */
+#define arena_container(pointer, type, member) \
+	((type __arena *)((char __arena *)(pointer) - __builtin_offsetof(type, member)))
+
+/* A list: structures that have a link as a member. All zero is an empty one. A link knows the place
+ * that points to it, so that it can be taken out without looking for it.
+ *
+ *     struct task { __u64 id; struct arena_link link; };
+ *     struct arena_list __arena tasks;
+ *
+ *     arena_list_push(&tasks, &task->link);
+ *     struct task __arena *task;
+ *     arena_list_for_each(task, &tasks, link)
+ *         sum += task->id;
+ *     arena_list_remove(&task->link); */
+struct arena_link {
+	struct arena_link __arena *next;
+	struct arena_link __arena *__arena *place;
+};
+
+struct arena_list {
+	struct arena_link __arena *first;
+};
+
+static __always_inline void arena_list_push(struct arena_list __arena *list,
+					    struct arena_link __arena *link)
+{
+	struct arena_link __arena *next = list->first;
+
+	link->next = next;
+	link->place = &list->first;
+	if (next)
+		next->place = &link->next;
+	list->first = link;
+}
+
+static __always_inline void arena_list_remove(struct arena_link __arena *link)
+{
+	struct arena_link __arena *next = link->next;
+
+	*link->place = next;
+	if (next)
+		next->place = link->place;
+	link->next = NULL;
+	link->place = NULL;
+}
+
+/* `entry` is a pointer declared before; what it points to must not leave the list in the loop. */
+#define arena_list_for_each(entry, list, member)                                              \
+	for (struct arena_link __arena *link_ = (list)->first;                                \
+	     link_ && can_loop &&                                                             \
+	     ((entry) = (typeof(entry))((char __arena *)link_ -                               \
+					__builtin_offsetof(typeof(*(entry)), member)),        \
+	     1);                                                                              \
+	     link_ = link_->next)
+
+/* A hash table: structures that have an arena_entry as a member, found by a 64-bit key. Its 1 << bits
+ * buckets are pages of the arena.
+ *
+ *     struct user { struct arena_entry entry; __u64 visits; };
+ *     struct arena_hash __arena users;
+ *
+ *     arena_hash_init(&arena, &users, 9);
+ *     arena_hash_insert(&users, &user->entry, 1000);
+ *     struct arena_entry __arena *found = arena_hash_find(&users, 1000);
+ *     if (found)
+ *         arena_container(found, struct user, entry)->visits++; */
+struct arena_entry {
+	struct arena_link link;
+	__u64 key;
+};
+
+struct arena_hash {
+	struct arena_list __arena *buckets;
+	__u32 bits;
+	__u32 count;
+};
+
+/* Gives the table its buckets: 0, or -ENOMEM. */
+static __always_inline int arena_hash_init(void *map, struct arena_hash __arena *hash, __u32 bits)
+{
+	__u64 bytes = sizeof(struct arena_list) << bits;
+
+	hash->buckets = bpf_arena_alloc_pages(map, NULL, (bytes + PAGE_SIZE - 1) / PAGE_SIZE,
+					      NUMA_NO_NODE, 0);
+	hash->bits = bits;
+	return hash->buckets ? 0 : -12;
+}
+
+static __always_inline struct arena_list __arena *
+arena_hash_bucket(struct arena_hash __arena *hash, __u64 key)
+{
+	return &hash->buckets[key * 0x9e3779b97f4a7c15ULL >> (64 - hash->bits)];
+}
+
+static __always_inline struct arena_entry __arena *
+arena_hash_find(struct arena_hash __arena *hash, __u64 key)
+{
+	struct arena_entry __arena *entry;
+
+	arena_list_for_each(entry, arena_hash_bucket(hash, key), link)
+		if (entry->key == key)
+			return entry;
+	return NULL;
+}
+
+/* Puts an entry before others of its key. */
+static __always_inline void arena_hash_insert(struct arena_hash __arena *hash,
+					      struct arena_entry __arena *entry, __u64 key)
+{
+	entry->key = key;
+	arena_list_push(arena_hash_bucket(hash, key), &entry->link);
+	hash->count++;
+}
+
+static __always_inline void arena_hash_remove(struct arena_hash __arena *hash,
+					      struct arena_entry __arena *entry)
+{
+	arena_list_remove(&entry->link);
+	hash->count--;
 }
 
 #endif
