@@ -256,7 +256,7 @@ def _machine(code: np.ndarray, maps: BoundMaps, first: list[int]) -> core.Machin
         code=code,
         regs=np.zeros(addresses.MAX_FRAMES * core.REGISTERS, np.uint64),
         control=np.zeros(core.CONTROLS, np.int64),
-        returns=np.zeros(addresses.MAX_FRAMES, np.int64),
+        returns=np.zeros(addresses.MAX_FRAMES + 1, np.int64),
         regions=np.zeros((core.MAP_REGIONS + 2 * maps.room, 4), np.uint64),
         out=np.zeros(8, np.uint64),
         maps=np.zeros(1 + maps.room, np.uint64),
