@@ -26,7 +26,7 @@ from rows import PAGE, Line, Row, answers, rewritten
 import workbench as wb
 from workbench.arena.mapping import Advice, MapFlags, RemapFlags, SyncFlags
 from workbench.arena.rules import ArenaFlags
-from workbench.engines.kernel import memory, syscall
+from workbench.engines.kernel import attributes, memory, syscall
 from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import TYPES, read_log
 from workbench.engines.kernel.service import Service, bind
@@ -155,7 +155,7 @@ class KernelMachine(Machine):
             for name, value in asked.items()
         }
         usual = {"map_type": syscall.MAP_TYPE_ARENA, "max_entries": 1}
-        request = syscall.MapCreate(**{**usual, **values})
+        request = attributes.MapCreate(**{**usual, **values})
         os.close(syscall.checked(syscall.MAP_CREATE, request, "creating a map"))
 
     def operation(self, row: Row) -> None:

@@ -8,7 +8,7 @@ import pytest
 from kernel_support import KERNEL, held
 
 from workbench.assembler import assemble
-from workbench.engines.kernel import btf, loading, memory, perf, syscall
+from workbench.engines.kernel import attributes, btf, loading, memory, perf, syscall
 from workbench.engines.kernel.loading import read_log, verdict
 from workbench.engines.kernel.service import bind
 from workbench.errors import KernelError, SegmentationFault, Unsupported, VerificationError
@@ -23,14 +23,14 @@ ARENA, MMAPABLE = 33, 1 << 10
 @pytest.mark.parametrize(
     ("structure", "size"),
     [
-        (syscall.MapCreate, 72),
-        (syscall.MapFd, 4),
-        (syscall.ProgLoad, 152),
-        (syscall.TestRun, 80),
-        (syscall.ObjectInfo, 16),
-        (syscall.BtfLoad, 32),
-        (syscall.EnableStats, 4),
-        (syscall.ProgInfo, 232),
+        (attributes.MapCreate, 72),
+        (attributes.MapFd, 4),
+        (attributes.ProgLoad, 152),
+        (attributes.TestRun, 80),
+        (attributes.ObjectInfo, 16),
+        (attributes.BtfLoad, 32),
+        (attributes.EnableStats, 4),
+        (attributes.ProgInfo, 232),
     ],
 )
 def test_structures_have_the_size_of_the_kernels(structure: type, size: int) -> None:
@@ -47,13 +47,13 @@ def test_structures_have_the_size_of_the_kernels(structure: type, size: int) -> 
     ],
 )
 def test_load_members_lie_where_the_kernel_reads_them(member: str, offset: int) -> None:
-    assert getattr(syscall.ProgLoad, member).offset == offset
+    assert getattr(attributes.ProgLoad, member).offset == offset
 
 
 @pytest.mark.parametrize(
     ("structure", "name"),
     [
-        (syscall.ProgInfo, "bpf_prog_info"),
+        (attributes.ProgInfo, "bpf_prog_info"),
         (perf.Attributes, "perf_event_attr"),
     ],
 )

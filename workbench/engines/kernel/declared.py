@@ -5,10 +5,10 @@ import struct
 from contextlib import ExitStack
 
 from workbench.declarations import MAP_TYPES, MapDefinition
+from workbench.engines.kernel.attributes import MapCreate
 from workbench.engines.kernel.syscall import (
     MAP_CREATE,
     Descriptor,
-    MapCreate,
     checked,
     load_btf,
 )

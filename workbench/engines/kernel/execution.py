@@ -6,9 +6,9 @@ import time
 from ctypes import addressof
 from typing import NamedTuple
 
+from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.syscall import (
     PROG_TEST_RUN,
-    TestRun,
     bpf,
     errno_name,
     explain,

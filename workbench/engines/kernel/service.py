@@ -15,6 +15,7 @@ import numpy as np
 
 from workbench.assembler import assemble_all
 from workbench.engines.kernel import btf
+from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.memory import Mapping as MemoryMapping
 from workbench.engines.kernel.syscall import (
     F_MMAPABLE,
@@ -22,7 +23,6 @@ from workbench.engines.kernel.syscall import (
     PROG_TEST_RUN,
     Descriptor,
     Loaded,
-    TestRun,
     checked,
     create_map,
     errno_name,
