@@ -192,9 +192,12 @@ def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
     if missing:
         raise WorkbenchError(f"these are no measurements: no column '{missing[0]}'")
     timed = frame[frame["phase"] == "timed"] if "phase" in frame else frame
-    values = timed["value"].to_numpy(float)
+    try:
+        values = timed["value"].to_numpy(float)
+    except (TypeError, ValueError):
+        raise WorkbenchError("measurements must be numbers, finite and above 0") from None
     if not (np.isfinite(values) & (values > 0)).all():
-        raise WorkbenchError("measurements must be finite and above 0")
+        raise WorkbenchError("measurements must be numbers, finite and above 0")
     return timed
 
 
@@ -256,13 +259,21 @@ def spread(frame: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(table).reindex(columns=LEVELS)
 
 
-def warning(frame: "pd.DataFrame") -> str:
-    """Say that the machine was too noisy, and how noisy; "" if it was quiet enough."""
-    found = spread(frame)["iteration"]
-    if not found.max() > NOISY:
+def warning(frame: "pd.DataFrame", by: list[str] | None = None) -> str:
+    """Say that the machine was too noisy, and how noisy; "" if it was quiet enough.
+
+    `by` names the columns that tell one measurement of the frame from another.
+    """
+    parts = frame.groupby(by, sort=False, observed=True) if by else [((), frame)]
+    worst, where, share = 0.0, "", 0.0
+    for key, part in parts:
+        found = spread(part)["iteration"]
+        if found.max() > worst:
+            worst, share = float(found.max()), float(outliers(part).mean())
+            where = ", ".join(map(str, [*key, found.idxmax()]))
+    if not worst > NOISY:
         return ""
-    share = outliers(frame).mean()
     return (
-        f"noisy: iterations of '{found.idxmax()}' vary by {found.max():.0%} (above {NOISY:.0%}; "
-        f"{share:.1%} of all are outliers); close other programs, or repeat more"
+        f"noisy: iterations of '{where}' vary by {worst:.0%} (above {NOISY:.0%}; {share:.1%} of "
+        "them are outliers); close other programs, or repeat more"
     )

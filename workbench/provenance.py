@@ -55,6 +55,25 @@ def describe(about: dict[str, object]) -> str:
     return f"{about['kernel']}, {about['cpu']}, {str(about['date'])[:10]}"
 
 
+def note(frame: "pd.DataFrame") -> str:
+    """Provenance in one line, to stand below a table or figure; "" for a frame that has none."""
+    about = frame.attrs.get(KEY)
+    if not about:
+        return ""
+    commit = f"commit {str(about['commit'])[:12]}{', changed' if about['dirty'] else ''}"
+    parameters = frame.attrs.get("parameters", {})
+    settings = [f"{name} {value}" for name, value in parameters.items() if not _nested(value)]
+    settings += [f"seed {frame.attrs['seed']}"] if "seed" in frame.attrs else []
+    return "; ".join([
+        describe(about), commit, *([", ".join(settings)] if settings else []),
+        f"data sha256 {content_hash(frame)[:12]}",
+    ])  # fmt: skip
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
 def save(frame: "pd.DataFrame", path: str | Path) -> Path:
     """Write a frame with its provenance as Parquet; readers see the old file or the new one.
 

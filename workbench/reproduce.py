@@ -1,11 +1,14 @@
 """`workbench reproduce`: every figure of the gallery again, and whether what they claim holds."""
 
+import json
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import provenance
+from workbench.errors import WorkbenchError
 from workbench.experiments import gallery
 from workbench.experiments.gallery import Claim, Exhibit
 from workbench.plots import VENUES, style
@@ -23,6 +26,7 @@ class Report:
     claims: tuple[Claim, ...]
     captions: dict[str, str]
     files: tuple[Path, ...]
+    notes: tuple[str, ...]
     seconds: float
     about: dict[str, object] = field(repr=False)
 
@@ -38,6 +42,7 @@ class Report:
             "claims": [claim._asdict() for claim in self.claims],
             "captions": self.captions,
             "files": [path.name for path in self.files],
+            "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
             "about": self.about,
         }
@@ -54,8 +59,9 @@ class Report:
         where = self.files[0].parent if self.files else Path()
         said = provenance.describe(self.about)
         return "\n".join([
-            *lines, "", f"{held} of {len(self.claims)} claims hold; {len(self.files)} files in "
-            f"{where}; {self.seconds:.0f} s; {said}",
+            *lines, "", *self.notes, "",
+            f"{held} of {len(self.claims)} claims hold; {len(self.files)} files in {where}; "
+            f"{self.seconds:.0f} s; {said}",
         ])  # fmt: skip
 
 
@@ -68,33 +74,49 @@ def reproduce(
 ) -> Report:
     """Run the experiments of the gallery, or use what is kept of them; draw; judge the claims.
 
-    Figures (PDF, SVG, PNG, PGF), their frames (Parquet), captions and report go to `output`; what
-    was measured is kept there and used again, unless `fresh`. `quick` repeats less. Without a
-    usable kernel its part is the recorded one, and says so. Raises WorkbenchError for an unknown
-    venue before anything is run.
+    Figures (PDF, SVG, PNG, PGF), their frames (Parquet) and provenance (JSON), tables, captions
+    and report go to `output`; what was measured is kept there and used again, unless `fresh`.
+    `quick` repeats less. Without a usable kernel its part is the recorded one, and says so. Raises
+    WorkbenchError for an unknown venue before anything is run, and for a full disk.
     """
-    from tqdm import tqdm
-
-    output, began = Path(output), time.perf_counter()
+    output = Path(output)
     with style(venue, span):
         pass  # refuse an unknown venue at once
+    if fresh:
+        forget(output / "kept")
+    try:
+        return _reproduce(output, quick, (venue, span))
+    except OSError as error:
+        raise WorkbenchError(
+            f"{error.filename or output} cannot be written: {error.strerror or error}; what was "
+            f"measured so far is safe in {output / 'kept'}; make room there and run again"
+        ) from None
+
+
+def _reproduce(output: Path, quick: bool, place: tuple[str, int]) -> Report:
+    """Run, judge, draw and write down, one exhibit after another."""
+    from tqdm import tqdm
+
+    began = time.perf_counter()
     frames: dict[str, pd.DataFrame] = {}
     claims: list[Claim] = []
     captions: dict[str, str] = {}
     files: list[Path] = []
-    kept = output / "kept"
-    if fresh:
-        forget(kept)
+    notes: list[str] = []
     with tqdm(gallery.EXHIBITS, delay=1, disable=None, leave=False) as progress:
         for one in progress:
             progress.set_description(f"reproduce: {one.title}")
-            frame = one.run(gallery.effort(quick), kept, frames)
+            frame = one.run(gallery.effort(quick), output / "kept", frames)
             frames[one.name] = frame
             claims += gallery.claims_of(one, frame, frames)
-            captions[one.name] = _draw(one, frame, frames, output, (venue, span), files)
+            captions[one.name] = _draw(one, frame, frames, output, place, files)
+            _tabulate(one, frame, frames, output)
+            said = gallery.sources(one, frame), gallery.noise(one, frame)
+            notes += [f"{one.name}: {part}" for part in said if part]
     report = Report(
-        tuple(claims), captions, tuple(files), time.perf_counter() - began, provenance.provenance()
-    )
+        tuple(claims), captions, tuple(files), tuple(notes),
+        time.perf_counter() - began, provenance.provenance(),
+    )  # fmt: skip
     _write_down(report, output)
     return report
 
@@ -113,25 +135,48 @@ def _draw(
     place: tuple[str, int],
     files: list[Path],
 ) -> str:
-    """Save a figure in every format and its frame; returns the caption."""
-    provenance.save(frame, output / f"{one.name}.parquet")
+    """Save a figure in every format, its frame, and where both come from; returns the caption."""
+    data = provenance.save(frame, output / f"{one.name}.parquet")
     with style(*place):
         figure = one.plot(frame, frames)
-    for form in FORMATS:
-        path = output / f"{one.name}.{form}"
+    paths = [output / f"{one.name}.{form}" for form in FORMATS]
+    for path in paths:
         figure.savefig(path)
-        files.append(path)
+    files += paths
+    about = {
+        "caption": figure.workbench_caption, "alt": figure.workbench_alt,
+        "sources": gallery.sources(one, frame),
+        "parameters": frame.attrs.get("parameters"), "seed": frame.attrs.get("seed"),
+        provenance.KEY: frame.attrs.get(provenance.KEY) or provenance.provenance(),
+        "inputs": {data.name: provenance.content_hash(frame)},
+        "outputs": {path.name: sha256(path.read_bytes()).hexdigest() for path in paths},
+    }  # fmt: skip
+    _write_json(output / f"{one.name}.json", about)
     return figure.workbench_caption
+
+
+def _tabulate(
+    one: Exhibit, frame: "pd.DataFrame", frames: "dict[str, pd.DataFrame]", output: Path
+) -> None:
+    """Write the exhibit's tables as text, and as CSV; below each stands where it comes from."""
+    below = f"{gallery.sources(one, frame)}\n{provenance.note(frame)}\n"
+    for name, table in one.tables(frame, frames).items():
+        text = table if isinstance(table, str) else table.to_string()
+        provenance.write_whole(output / f"{name}.txt", f"{text}\n\n{below}".encode())
+        if not isinstance(table, str):
+            provenance.write_whole(output / f"{name}.csv", table.to_csv().encode())
 
 
 def _write_down(report: Report, output: Path) -> None:
     """Write the report as text and JSON, and the captions as LaTeX."""
-    import json
-
     provenance.write_whole(output / "report.txt", f"{report}\n".encode())
-    provenance.write_whole(output / "report.json", json.dumps(report.to_json(), indent=1).encode())
+    _write_json(output / "report.json", report.to_json())
     captions = [f"% {name}\n\\caption{{{_tex(text)}}}\n" for name, text in report.captions.items()]
     provenance.write_whole(output / "captions.tex", "\n".join(captions).encode())
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    provenance.write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def _tex(text: str) -> str:

@@ -36,56 +36,89 @@ class BreakEven(NamedTuple):
             return "conversion costs nothing here: leave it on"
         if np.isinf(self.low):
             return "conversion never pays: set NO_USER_CONV"
-        if np.isinf(self.high):
-            return f"conversion pays from {self.low:.1f} walks per build on, if at all"
+        if not self.settled:
+            return f"conversion pays from {self.low:.1f} walks on, if at all: repeat more to tell"
         return f"conversion pays from {self.low:.1f} to {self.high:.1f} walks per build on"
 
+    @property
+    def settled(self) -> bool:
+        """Whether the interval says anything: it has two ends, or is "never"."""
+        return bool(np.isinf(self.low) or np.isfinite(self.high))
 
-def break_even(build: "pd.DataFrame", walk: "pd.DataFrame", seed: int = 0) -> BreakEven:
+
+class Costs(NamedTuple):
+    """What conversion costs a build and saves a walk, in ns per operation: a value per unit."""
+
+    build: np.ndarray
+    walk: np.ndarray
+
+
+def costs(build: "pd.DataFrame", walk: "pd.DataFrame", casts: bool = True) -> Costs:
     """Compare builds and walks under both flags; frames of `measurement.collect`, in ns.
 
-    Operations of a build and of a walk must be the same things (nodes, keys). Raises
-    WorkbenchError for fewer than FEWEST_UNITS units of either.
+    Operations of a build and of a walk must be the same things (nodes, keys). A build without
+    `casts` has the same machine code under both flags: it costs nothing, whatever was measured.
+    Raises WorkbenchError for fewer than FEWEST_UNITS units of either.
     """
-    costs = extra(build, "conversion", "no_user_conv"), extra(walk, "no_user_conv", "conversion")
-    if min(map(len, costs)) < FEWEST_UNITS:
+    found = Costs(_extra(build, "conversion", "no_user_conv"),
+                  _extra(walk, "no_user_conv", "conversion"))  # fmt: skip
+    if min(map(len, found)) < FEWEST_UNITS:
         raise WorkbenchError(f"a break-even needs {FEWEST_UNITS} units of builds and of walks")
-    generator = np.random.default_rng(seed)
-    draws = _resampled(costs[0], generator), _resampled(costs[1], generator)
-    tail = (1 - confidence_level(min(map(len, costs)))) / 2
-    found = np.sort(quotient(*draws))
-    low, high = found[int(tail * len(found))], found[int((1 - tail) * len(found))]
-    middle = quotient(costs[0].mean(), costs[1].mean())
-    sides = [(float(cost.mean()), *interval(cost, seed)) for cost in costs]
-    return BreakEven(float(middle), float(low), float(high), sides[0], sides[1])
+    return found if casts else found._replace(build=np.zeros_like(found.build))
 
 
-def extra(frame: "pd.DataFrame", a: str, b: str) -> np.ndarray:
+def break_even(found: Costs, seed: int = 0) -> BreakEven:
+    """The quotient of both costs, with its interval."""
+    draws, tail = _draws(found, seed)
+    low, high = _ends(quotient(*draws), tail)
+    middle = quotient(found.build.mean(), found.walk.mean())
+    if not found.build.any():
+        low = middle = high = 0.0
+    sides = [(float(cost.mean()), *interval(cost, seed)) for cost in found]
+    return BreakEven(float(middle), low, high, sides[0], sides[1])
+
+
+def _extra(frame: "pd.DataFrame", a: str, b: str) -> np.ndarray:
     """How many ns subject `a` takes more than `b`, in each unit."""
     units, _ = typical(frame)
+    if missing := [name for name in (a, b) if name not in units]:
+        raise WorkbenchError(f"a break-even needs both flags; '{missing[0]}' was not measured")
     return (units[a] - units[b]).dropna().to_numpy()
 
 
 def quotient(build: np.ndarray, walk: np.ndarray) -> np.ndarray:
-    """Walks per build from which on conversion pays: 0 for a free build, inf for free walks."""
+    """Walks per build from which on conversion pays: inf where walks have nothing to gain."""
     build, walk = np.maximum(build, 0), np.maximum(walk, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(build == 0, 0.0, np.where(walk == 0, np.inf, build / walk))
+        return np.where(walk == 0, np.inf, build / walk)
 
 
-def curve(build: "pd.DataFrame", walk: "pd.DataFrame", walks: np.ndarray) -> "pd.DataFrame":
-    """Total ns per operation of one build and so many walks: walks, flag, value, low, high."""
+def curve(found: Costs, walks: np.ndarray, seed: int = 0) -> "pd.DataFrame":
+    """What conversion costs more, in ns per operation, over a build and so many walks of it.
+
+    Columns walks, value, low, high (95 %); where the value is below 0, conversion has paid.
+    """
     import pandas as pd
 
-    rows = []
-    for flag in ("conversion", "no_user_conv"):
-        sides = [typical(frame)[0][flag].dropna().to_numpy() for frame in (build, walk)]
-        middles = [side.mean() for side in sides]
-        bounds = [interval(side) for side in sides]
-        for count in walks:
-            ends = [bounds[0][end] + count * bounds[1][end] for end in (0, 1)]
-            rows.append((float(count), flag, middles[0] + count * middles[1], *ends))
-    return pd.DataFrame(rows, columns=["walks", "flag", "value", "low", "high"])
+    (build, walk), tail = _draws(found, seed)
+    rows = [
+        (float(n), found.build.mean() - n * found.walk.mean(), *_ends(build - n * walk, tail))
+        for n in walks
+    ]
+    return pd.DataFrame(rows, columns=["walks", "value", "low", "high"])
+
+
+def _draws(found: Costs, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+    """Bootstrap means of both costs, and the share of draws to leave out at either end."""
+    generator = np.random.default_rng(seed)
+    tail = (1 - confidence_level(min(map(len, found)))) / 2
+    return (_resampled(found.build, generator), _resampled(found.walk, generator)), tail
+
+
+def _ends(draws: np.ndarray, tail: float) -> tuple[float, float]:
+    """The interval of draws; draws may be infinite, so nothing is interpolated."""
+    draws = np.sort(draws)
+    return float(draws[int(tail * len(draws))]), float(draws[int((1 - tail) * len(draws))])
 
 
 def _resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:

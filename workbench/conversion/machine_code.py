@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from workbench.arena import Arena, ArenaFlags
 from workbench.conversion.timing import FLAGS
 from workbench.conversion.workloads import workload
-from workbench.errors import Unsupported
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.isa import Op
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def per_cast(frame: "pd.DataFrame") -> "pd.DataFrame":
 
     Columns workload, engine, cast_user, instructions, bytes; the last two per cast.
     """
+    if missing := [name for name in COLUMNS if name not in frame]:
+        raise WorkbenchError(f"these are no sizes of machine code: no column '{missing[0]}'")
     columns, key = ["instructions", "bytes"], ["workload", "engine", "cast_user"]
     with_casts = frame[frame["cast_user"] > 0]
     sides = [with_casts[with_casts["flag"] == flag].set_index(key)[columns] for flag in FLAGS]

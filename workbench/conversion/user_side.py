@@ -6,7 +6,7 @@ copy of the emulated arena at its user addresses. The bytes are the same.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,6 +51,8 @@ class Walk(NamedTuple):
 WALKS = {
     "list": Walk("list", "list build", workload("list build").operations, 12,
                  "all nodes in order, 16 bytes apart"),
+    "hash": Walk("hash", "hash insert and resize", workload("hash insert and resize").operations,
+                 2, "every key looked up, in random order"),
     "ring": Walk("ring", "pointer-chasing walk", RING, 1, "65,536 shuffled nodes of 16 bytes"),
     "tree": Walk("tree", "red-black tree", workload("red-black tree").operations, 1,
                  "every key looked up"),
@@ -127,6 +129,12 @@ def _checked_walk(walk: Walk, arena: "AnyArena") -> tuple[Callable[[int], int], 
     """The compiled walk by rounds, and what one round gives, found by a checked walk before."""
     offsets = ArenaFlags.NO_USER_CONV in arena.flags
     base = np.uint64(arena.user_start // WINDOW * WINDOW)
+    if walk.name == "hash":
+        table, mask, keys, met = _hash(arena)
+        if offsets:
+            start = table - base
+            return lambda rounds: walks.lookup_from_base(base, start, mask, keys, rounds), met
+        return lambda rounds: walks.lookup(table, mask, keys, rounds), met
     if walk.name == "tree":
         root, keys, met = _tree(arena)
         if offsets:
@@ -157,8 +165,23 @@ def _chain(walk: Walk, arena: "AnyArena") -> tuple[np.uint64, int]:
     return np.uint64(start), int(words[1::2].sum())
 
 
+def _hash(arena: "AnyArena") -> tuple[np.uint64, np.uint64, np.ndarray, int]:
+    """Bucket array and mask of the hash table, its keys in random order, entries met."""
+    load, start = arena.user.load, arena.user_start
+    table, size = corpus.user_address(arena, load(start, "u64")), load(start + 8, "u64")
+    keys: dict[int, int] = {}
+    for bucket in range(size):
+        chain = corpus.follow(arena, table + 8 * bucket)
+        keys |= {load(entry + 8, "u64"): depth for depth, entry in enumerate(chain, 1)}
+    return np.uint64(table), np.uint64(size - 1), _shuffled(keys), sum(keys.values())
+
+
+def _shuffled(keys: Iterable[int]) -> np.ndarray:
+    return np.random.default_rng(0).permutation(np.array(list(keys), np.uint64))
+
+
 def _tree(arena: "AnyArena") -> tuple[np.uint64, np.ndarray, int]:
-    """Root of the red-black tree, its keys in the order that they were put in, nodes met."""
+    """Root of the red-black tree, its keys in random order, nodes met."""
     tree = load_object(corpus.directory() / "c" / "tree.o")
     root = corpus.user_address(arena, int(tree.globals_in(arena)["root"]))  # type: ignore[arg-type]
     keys: dict[int, int] = {}
@@ -168,5 +191,4 @@ def _tree(arena: "AnyArena") -> tuple[np.uint64, np.ndarray, int]:
         left, right, _, key = arena.user.array(node, "u64", 4, write=False).tolist()
         keys[key] = depth
         todo += [(corpus.user_address(arena, n), depth + 1) for n in (left, right) if n]
-    order = np.random.default_rng(0).permutation(np.array(list(keys), np.uint64))
-    return np.uint64(root), order, sum(keys.values())
+    return np.uint64(root), _shuffled(keys), sum(keys.values())

@@ -12,6 +12,7 @@ from workbench.compiled import load32, load64, njit
 
 _ZERO, _ONE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
 _KEY = np.uint64(24)  # of a red-black tree's node: left, right, parent, key
+_GOLDEN, _HALF, _THREE = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(3)
 
 
 @njit
@@ -69,4 +70,36 @@ def search_from_base(base, root, keys, rounds):
                 if here == key:
                     break
                 node = np.uint64(load32(at if key < here else at + _EIGHT))
+    return met
+
+
+@njit
+def lookup(buckets, mask, keys, rounds):
+    """Look keys up in a chained hash table by native pointers: how many entries were met in all."""
+    met = _ZERO
+    for _ in range(rounds):
+        for key in keys:
+            entry = load64(buckets + ((((key * _GOLDEN) >> _HALF) & mask) << _THREE))
+            while entry != _ZERO:
+                met += _ONE
+                if load64(entry + _EIGHT) == key:
+                    break
+                entry = load64(entry)
+    return met
+
+
+@njit
+def lookup_from_base(base, buckets, mask, keys, rounds):
+    """The same by offsets."""
+    met = _ZERO
+    for _ in range(rounds):
+        for key in keys:
+            place = base + buckets + ((((key * _GOLDEN) >> _HALF) & mask) << _THREE)
+            entry = np.uint64(load32(place))
+            while entry != _ZERO:
+                met += _ONE
+                at = base + entry
+                if load64(at + _EIGHT) == key:
+                    break
+                entry = np.uint64(load32(at))
     return met

@@ -83,6 +83,9 @@ CASES = (
     Case("16 casts and stores", "r3 = r1\nr4 = 16\nr2 = cast_user(r3)\n*(u64 *)(r3 + 0) = r2\n"
          "r3 += 8\nr4 -= 1\nif r4 != 0 goto -5",
          "a loop over 16 words, its counting included; per word", 16),
+    Case("16 casts, may_goto", "r3 = r1\nr4 = 16\nmay_goto +5\nr2 = cast_user(r3)\n"
+         "*(u64 *)(r3 + 0) = r2\nr3 += 8\nr4 -= 1\nif r4 != 0 goto -6",
+         "the same loop, ended by may_goto, whose counter is in memory", 16),
 )  # fmt: skip
 SETUP = "r1 = arena + 0 ll\nr1 = cast_kern(r1)\nr2 = r1"
 

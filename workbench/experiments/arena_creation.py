@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench.arena import Arena
 from workbench.experiments import results
+from workbench.experiments.frames import reads
 from workbench.experiments.repetition import (
     FULL,
     Effort,
@@ -22,6 +23,7 @@ from workbench.measurement import collect, interval, typical
 from workbench.plots.figure import Figure, page, say_empty, styled
 
 NAME = "arena_creation"
+COLUMNS = ("pages", "engine", "subject", "iteration", "value", "kind", "host")
 SIZES = (1, 1 << 10, 1 << 20)
 ENGINES = ("emulated", "kernel")
 LIMIT = 1_000_000  # ns: what an emulated arena of 4 GiB may take
@@ -71,6 +73,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     return with_recorded(frame, results.load(NAME)) if refusal else frame
 
 
+@reads(*COLUMNS)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Ns per arena with intervals: engine, pages, value, low, high, kind."""
     import numpy as np
@@ -109,6 +112,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads(*COLUMNS, rows=True)
 def caption(frame: pd.DataFrame) -> str:
     """State the finding."""
     rows = summary(frame)
@@ -119,6 +123,7 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
+@reads(*COLUMNS)
 def describe(frame: pd.DataFrame) -> str:
     """Say in words what the figure shows."""
     if frame.empty:
@@ -130,6 +135,7 @@ def describe(frame: pd.DataFrame) -> str:
     return f"Time to make and close an arena, by size: {'; '.join(parts)}. {label(frame)}."
 
 
+@reads(*COLUMNS, rows=True)
 def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
     """What the figure is to prove: claim, number, whether it holds."""
     rows = summary(frame).set_index(["engine", "pages"])["value"]

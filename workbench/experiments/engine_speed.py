@@ -12,6 +12,7 @@ from workbench.conversion.timing import opened
 from workbench.conversion.workloads import Workload
 from workbench.engines.interpreter import Interpreter
 from workbench.experiments import results
+from workbench.experiments.frames import reads
 from workbench.experiments.repetition import (
     FULL,
     Effort,
@@ -24,6 +25,7 @@ from workbench.measurement import collect, interval, typical
 from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
 
 NAME = "engine_speed"
+COLUMNS = ("program", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("interpreter", "jit", "kernel")
 PROGRAMS = tuple(name for name in corpus.programs() if corpus.example(name).sizes)
 PEERS = {
@@ -87,6 +89,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     return with_recorded(frame, results.load(NAME)) if refusal else frame
 
 
+@reads(*COLUMNS)
 def means(frame: pd.DataFrame) -> pd.DataFrame:
     """Geometric means over the programs, ns per instruction with intervals, and the peers'.
 
@@ -137,6 +140,7 @@ def _named(row) -> str:  # type: ignore[no-untyped-def]
     return names.get(row.engine, row.engine)
 
 
+@reads(*COLUMNS, rows=True)
 def caption(frame: pd.DataFrame) -> str:
     """State the finding."""
     found = means(frame).set_index("engine")["value"]
@@ -150,6 +154,7 @@ def caption(frame: pd.DataFrame) -> str:
     return f"{text}, {found['jit'] / found['kernel']:.2f} times Linux's {found['kernel']:.2f}."
 
 
+@reads(*COLUMNS)
 def describe(frame: pd.DataFrame) -> str:
     """Say in words what the figure shows."""
     if frame.empty:
@@ -161,6 +166,7 @@ def describe(frame: pd.DataFrame) -> str:
     )
 
 
+@reads(*COLUMNS, rows=True)
 def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
     """What the figure is to prove: claim, number, whether it holds."""
     found = means(frame).set_index("engine")["value"]

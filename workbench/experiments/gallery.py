@@ -6,8 +6,9 @@ results, and says so.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench import measurement, provenance
 from workbench.errors import WorkbenchError
 from workbench.experiments import (
     arena_creation,
@@ -42,7 +43,9 @@ class Exhibit(NamedTuple):
     """A figure of the gallery.
 
     `run(effort, directory, earlier)` gives the frame, `plot(frame, earlier)` the figure, `claims`
-    rows of (text, number, holds); `earlier` holds the frames of exhibits before it, by name.
+    rows of (text, number, holds), `tables` frames and texts to go with it, by name; `earlier` holds
+    the frames of exhibits before it, by name. `cells` are the columns that tell one measurement
+    from another (none: no repeated times), `judged` the engine that claims are about ("": all).
     """
 
     name: str
@@ -50,6 +53,11 @@ class Exhibit(NamedTuple):
     run: "Callable[[Effort, Path, dict[str, pd.DataFrame]], pd.DataFrame]"
     plot: "Callable[[pd.DataFrame, dict[str, pd.DataFrame]], Figure]"
     claims: "Callable[[pd.DataFrame, dict[str, pd.DataFrame]], list[tuple[str, str, bool]]]"
+    cells: tuple[str, ...] = ()
+    judged: str = ""
+    tables: "Callable[[pd.DataFrame, dict[str, pd.DataFrame]], dict[str, Any]]" = (
+        lambda frame, earlier: {}
+    )
 
 
 def _fault_costs(effort: Effort) -> "pd.DataFrame":
@@ -72,12 +80,22 @@ EXHIBITS = (
         lambda effort, kept, _: conversion_overhead.run(effort, directory=kept),
         lambda frame, _: conversion_overhead.plot(frame),
         lambda frame, _: conversion_overhead.claims(frame),
+        ("engine", "workload"), "kernel",
+        lambda frame, _: {
+            "conversion": conversion_overhead.table(frame),
+            "differences": conversion_overhead.differences(frame),
+        },
     ),
     Exhibit(
         walk_costs.NAME, "what user space pays, and when conversion is worth it",
         lambda effort, kept, _: walk_costs.run(effort, directory=kept),
         lambda frame, earlier: walk_costs.plot(frame, earlier[conversion_overhead.NAME]),
         lambda frame, earlier: walk_costs.claims(frame, earlier[conversion_overhead.NAME]),
+        ("engine", "walk"), "",
+        lambda frame, earlier: {
+            "break_even": walk_costs.break_evens(frame, earlier[conversion_overhead.NAME]),
+            "rule": walk_costs.rule(frame, earlier[conversion_overhead.NAME]),
+        },
     ),
     Exhibit(
         "fault_costs", "what first touches and absent pages cost",
@@ -90,6 +108,7 @@ EXHIBITS = (
         lambda effort, kept, _: batch_costs.run(effort, directory=kept),
         lambda frame, _: batch_costs.plot(frame),
         lambda frame, _: batch_costs.claims(frame),
+        ("batch",),
     ),
     Exhibit(
         fragmentation_versions.NAME, "how the kernel's allocators fragment",
@@ -102,12 +121,14 @@ EXHIBITS = (
         lambda effort, kept, _: engine_speed.run(effort, directory=kept),
         lambda frame, _: engine_speed.plot(frame),
         lambda frame, _: engine_speed.claims(frame),
+        ("program",),
     ),
     Exhibit(
         arena_creation.NAME, "what making an arena costs",
         lambda effort, kept, _: arena_creation.run(effort, directory=kept),
         lambda frame, _: arena_creation.plot(frame),
         lambda frame, _: arena_creation.claims(frame),
+        ("pages",),
     ),
 )  # fmt: skip
 
@@ -129,5 +150,20 @@ def claims_of(
     one: Exhibit, frame: "pd.DataFrame", earlier: "dict[str, pd.DataFrame]"
 ) -> list[Claim]:
     """The exhibit's claims, judged on a frame."""
-    kinds = " and ".join(dict.fromkeys(frame["kind"]))
+    read = frame[frame["engine"] == one.judged] if one.judged else frame
+    kinds = " and ".join(dict.fromkeys(read["kind"]))
     return [Claim(one.name, *claim, kinds) for claim in one.claims(frame, earlier)]
+
+
+def noise(one: Exhibit, frame: "pd.DataFrame") -> str:
+    """Which of the exhibit's measurements was too noisy, if any; "" if none was."""
+    here = frame[frame["kind"] == "measured"]
+    return measurement.warning(here, list(one.cells)) if one.cells and len(here) else ""
+
+
+def sources(one: Exhibit, frame: "pd.DataFrame") -> str:
+    """Where the exhibit's numbers come from: model, measured or recorded, and on which machine."""
+    if "host" in frame:
+        return repetition.label(frame)
+    about = frame.attrs.get(provenance.KEY) or provenance.provenance()
+    return f"{frame['kind'].iloc[0]} ({provenance.describe(about)})"

@@ -16,11 +16,13 @@ from workbench.assembler import assemble
 from workbench.conversion.workloads import CASES, SETUP, UNROLL
 from workbench.conversion.workloads import CLOCK as CLOCK
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
+from workbench.experiments.frames import reads
 from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, say_empty, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLUMNS = ("case", "flag", "repeat", "value")
 FLAGS = {"conversion": ArenaFlags(0), "no_user_conv": ArenaFlags.NO_USER_CONV}
 ROUNDS = 1 << 14  # of the loop in one run: 0.1 to 0.4 ms
 REFERENCE = {
@@ -70,6 +72,7 @@ def _tidy(samples: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+@reads(*COLUMNS, rows=True)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Median and quartiles of every case under both flags, and their ratio, in order of CASES.
 
@@ -164,6 +167,7 @@ def _dress(axes: "Axes", cases: list[str]) -> None:
     axes.text(1.02, 1.02, "ratio", transform=axes.transAxes, fontsize=8)
 
 
+@reads(*COLUMNS)
 def describe(frame: pd.DataFrame) -> str:
     """Say in words what the figure shows."""
     if frame.empty:

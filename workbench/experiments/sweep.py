@@ -7,6 +7,7 @@ A result is found again by its content: the function's code, the point and the s
 was stopped goes on where it was, and one whose function has changed begins anew.
 """
 
+import ctypes
 import hashlib
 import inspect
 import itertools
@@ -32,6 +33,10 @@ OWN_COLUMNS = ("seed", "status", "error", "seconds")
 THREAD_LIMITS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
+)  # fmt: skip
+BLAS_SETTERS = (
+    "scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_", "openblas_set_num_threads",
 )  # fmt: skip
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -292,6 +297,20 @@ def _one_thread() -> None:
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     if "numba" in sys.modules:
         sys.modules["numba"].set_num_threads(1)
+    for library in _loaded("openblas"):  # it read its limit when NumPy was loaded
+        for setter in BLAS_SETTERS:
+            if hasattr(library, setter):
+                getattr(library, setter)(1)
+
+
+def _loaded(name: str) -> Iterator[ctypes.CDLL]:
+    """The shared libraries of this process that are called so; none where Linux does not tell."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    paths = {line.split(maxsplit=5)[-1] for line in lines if "/" in line}
+    yield from (ctypes.CDLL(path) for path in sorted(paths) if name in Path(path).name)
 
 
 def _as_frame(result: Any) -> "pd.DataFrame":

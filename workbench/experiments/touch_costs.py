@@ -16,8 +16,10 @@ import pandas as pd
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
+from workbench.experiments.frames import reads
 from workbench.plots.figure import BLUE, GREY, Figure, legend_below, page, say_empty, styled
 
+COLUMNS = ("case", "repeat", "value", "unit")
 PAGES = 1024
 UNROLL = 16
 USER = {
@@ -45,6 +47,7 @@ def run(repeats: int = 20, pages: int = PAGES) -> pd.DataFrame:
     return pd.concat([_user_side(repeats, pages), _program_side(repeats)], ignore_index=True)
 
 
+@reads(*COLUMNS, rows=True)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Median and quartiles of each case, and the reference number."""
     quartiles = frame.groupby("case")["value"].quantile([0.25, 0.5, 0.75]).unstack()
@@ -93,6 +96,7 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     return figure
 
 
+@reads(*COLUMNS)
 def describe(frame: pd.DataFrame) -> str:
     """Say in words what the figure shows."""
     if frame.empty:

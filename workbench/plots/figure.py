@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from workbench.errors import WorkbenchError
 from workbench.plots.pgf import write_pgf
 from workbench.plots.venues import Place, place
-from workbench.provenance import KEY, content_hash, provenance, write_whole
+from workbench.provenance import KEY, content_hash, note, provenance, write_whole
 
 STYLES = Path(__file__).parent.parent / "styles"
 TALLEST = 6.9  # inches: a slide's height, and less than a column's
@@ -104,6 +104,8 @@ class Figure(MatplotlibFigure):
             f'<img alt="{escape(alt)}" width="{width}" height="{height}" '
             f'src="data:image/png;base64,{image}">'
         )
+        if self._frames and (said := note(self._frames[0])):
+            tag += f"<details><summary>Where from</summary>{escape(said)}</details>"
         bundle = {"text/html": tag, "image/png": image, "text/plain": alt}
         return bundle, {"image/png": {"alt": alt, "width": width, "height": height}}
 

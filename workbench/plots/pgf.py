@@ -1,5 +1,6 @@
 """PGF files without LaTeX: text is measured in the fonts at hand, and set by the paper's LaTeX."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_pgf import RendererPgf
 from matplotlib.figure import Figure
 
 from workbench.errors import WorkbenchError
+from workbench.provenance import write_whole
 
 HEADER = r"""%% Include with \input{{{name}}}; needs \usepackage{{pgf}} (best with xelatex).
 %% {title}
@@ -52,10 +54,11 @@ def write_pgf(figure: Figure, path: Path, title: str, keywords: str) -> None:
     width, height = figure.get_size_inches()
     try:
         canvas = _Canvas(figure)
-        with path.open("w", encoding="utf-8") as canvas.file:
-            about = {"title": title.replace("\n", " "), "keywords": keywords, "name": path.name}
-            canvas.file.write(HEADER.format(**about, width=width, height=height))
-            figure.draw(canvas.get_renderer())
-            canvas.file.write(FOOTER)
+        canvas.file = StringIO()
+        about = {"title": title.replace("\n", " "), "keywords": keywords, "name": path.name}
+        canvas.file.write(HEADER.format(**about, width=width, height=height))
+        figure.draw(canvas.get_renderer())
+        canvas.file.write(FOOTER)
+        write_whole(path, canvas.file.getvalue().encode())
     finally:
         figure.set_canvas(before)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+from workbench.plots.figure import say_empty
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -50,6 +52,9 @@ def _ticks(bottom: float, top: float) -> list[float]:
 
 def draw_ratios(axes: "Axes", found: pd.DataFrame, rows: str, series: str) -> None:
     """Draw a point with its interval for each row and series of a frame of effects."""
+    if found.empty:
+        say_empty(axes, "not measured")
+        return
     names = list(dict.fromkeys(found[rows]))
     kinds = list(dict.fromkeys(found[series]))
     for number, kind in enumerate(kinds):
