@@ -155,11 +155,12 @@ def sides(conversion_ns: float, offsets_ns: float, noise: float) -> pd.DataFrame
         ((30, 20), (2, 4), 5, "conversion pays from 4."),
         ((30, 20), (4, 2), np.inf, "never pays: set NO_USER_CONV"),
         ((20, 30), (2, 4), 0, "costs nothing here: leave it on"),
-        ((30, 20), (4.0, 4.0), None, "if at all"),
+        ((30, 20), (4.0, 4.003), None, "if at all"),
     ],
 )
 def test_break_even(build, walk, walks, said):
-    found = break_even.break_even(sides(*build, 0.01), sides(*walk, 0.01))
+    costs = break_even.costs(sides(*build, 0.01), sides(*walk, 0.01))
+    found = break_even.break_even(costs)
     if walks is not None:
         assert found.low <= walks <= found.high
         assert found.walks == pytest.approx(walks, rel=0.1)
@@ -168,14 +169,30 @@ def test_break_even(build, walk, walks, said):
 
 def test_the_curves_cross_at_the_break_even():
     build, walk = sides(30, 20, 0.001), sides(2, 4, 0.001)
-    curve = break_even.curve(build, walk, np.array([0, 5, 10]))
-    wide = curve.pivot(index="walks", columns="flag", values="value")
-    difference = (wide["conversion"] - wide["no_user_conv"]).to_numpy()
-    assert difference == pytest.approx([10, 0, -10], abs=0.2)
+    curve = break_even.curve(break_even.costs(build, walk), np.array([0, 5, 10]))
+    assert curve["value"].tolist() == pytest.approx([10, 0, -10], abs=0.2)
     assert (curve["low"] <= curve["value"]).all()
+    assert (curve["value"] <= curve["high"]).all()
+
+
+def test_a_build_without_casts_costs_nothing_whatever_was_measured():
+    costs = break_even.costs(sides(30, 20, 0.01), sides(2, 4, 0.01), casts=False)
+    found = break_even.break_even(costs)
+    assert (found.walks, found.low, found.high) == (0, 0, 0)
+    assert found.verdict == "conversion costs nothing here: leave it on"
+
+
+def test_walks_that_gain_nothing_settle_it_however_noisy_the_build():
+    costs = break_even.costs(sides(20, 20, 0.3), sides(4, 2, 0.001))
+    found = break_even.break_even(costs)
+    assert found.settled
+    assert "never pays" in found.verdict
 
 
 def test_a_break_even_of_little_is_refused():
     few = sides(3, 2, 0.01).query("process < 3")
     with pytest.raises(WorkbenchError, match="needs 6 units"):
-        break_even.break_even(few, few)
+        break_even.costs(few, few)
+    half = sides(3, 2, 0.01).query("subject == 'conversion'")
+    with pytest.raises(WorkbenchError, match="'no_user_conv' was not measured"):
+        break_even.costs(half, half)

@@ -1,26 +1,31 @@
 """The gallery: recorded results are drawn everywhere, their claims hold; reproduce says so."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from repetition_probe import measured
 
+import workbench as wb
 from workbench import plots, provenance
 from workbench import reproduce as command
 from workbench.cli import cli
-from workbench.errors import WorkbenchError
+from workbench.errors import KernelError, WorkbenchError
 from workbench.experiments import (
     arena_creation,
     conversion_overhead,
+    engine_speed,
     explorer,
     fragmentation_versions,
     gallery,
     repetition,
     results,
+    together,
     touch_costs,
     walk_costs,
 )
@@ -91,6 +96,53 @@ def test_the_table_has_the_reference_beside_it():
     assert table.loc["cast_user", "reference, ns"] == "0.4 / 0.057"
     assert table.loc["16 casts and stores", "reference ratio"] == "1.54"
     assert set(table["kind"]) == {"recorded"}
+
+
+def test_differences_from_the_reference_are_told_from_the_data():
+    frame = recorded(conversion_overhead.NAME)
+    text = conversion_overhead.differences(frame)
+    assert "reference 0.4 / 0.057" in text
+    assert conversion_overhead.RENAMED in text
+    chain = (frame["workload"] == "chain") & (frame["engine"] == "kernel")
+    frame.loc[chain, "value"] *= 5  # a core that copies
+    assert conversion_overhead.COPIED in conversion_overhead.differences(frame)
+
+
+MALFORMED = {
+    "another frame": (pd.DataFrame({"nonsense": [1]}), "finds no column"),
+    "no frame": ([1, 2], "takes a DataFrame, not list"),
+}
+
+
+@pytest.mark.parametrize("read", [
+    conversion_overhead.ratios, conversion_overhead.table, conversion_overhead.claims,
+    conversion_overhead.differences, walk_costs.ratios, walk_costs.break_evens, walk_costs.rule,
+    walk_costs.claims, touch_costs.summary, touch_costs.claims, engine_speed.means,
+    engine_speed.claims, arena_creation.summary, arena_creation.caption,
+], ids=lambda read: f"{read.__module__.rpartition('.')[2]}.{read.__name__}")  # fmt: skip
+@pytest.mark.parametrize(("frame", "reason"), MALFORMED.values(), ids=MALFORMED)
+def test_frames_that_are_something_else(read, frame, reason):
+    with pytest.raises(WorkbenchError, match=reason):
+        read(frame)
+
+
+def test_frames_of_a_part():
+    times = recorded(conversion_overhead.NAME)
+    with pytest.raises(WorkbenchError, match=r"claims misses .*pointer-chasing walk.*a part"):
+        conversion_overhead.claims(times[times["workload"] == "list build"])
+    with pytest.raises(WorkbenchError, match="'kernel'; there is jit, interpreter"):
+        conversion_overhead.table(times[times["engine"] != "kernel"])
+    with pytest.raises(WorkbenchError, match="table got an empty frame"):
+        conversion_overhead.table(times.iloc[:0])
+    with pytest.raises(WorkbenchError, match="needs finite numbers in column 'value'"):
+        conversion_overhead.ratios(times.assign(value="fast"))
+    figure = conversion_overhead.plot(times[times["engine"] == "jit"])
+    assert figure.workbench_caption.startswith("What conversion costs")
+    assert "not measured" in {
+        text.get_text()
+        for axes in conversion_overhead.plot(times[times["workload"] == "list build"]).axes
+        for text in axes.texts
+    }
 
 
 def test_a_build_without_casts_costs_nothing():
@@ -171,12 +223,24 @@ def test_reproduce_writes_every_figure(small, tmp_path):
     assert small == NAMES[:2]
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {f"{name}.{form}" for name in small for form in command.FORMATS}
-    assert names >= {f"{name}.parquet" for name in small}
+    assert names >= {f"{name}.{form}" for name in small for form in ("parquet", "json")}
+    assert names >= {"conversion.txt", "conversion.csv", "break_even.txt", "rule.txt"}
+    for name in small:
+        about = json.loads((tmp_path / f"{name}.json").read_text())
+        for path, digest in about["outputs"].items():
+            assert sha256((tmp_path / path).read_bytes()).hexdigest() == digest
+        frame = provenance.load(tmp_path / f"{name}.parquet")
+        assert about["inputs"] == {f"{name}.parquet": provenance.content_hash(frame)}
+        assert about["provenance"]["commit"] == frame.attrs["provenance"]["commit"]
+    below = (tmp_path / "conversion.txt").read_text().splitlines()[-2:]
+    assert "recorded (Linux" in below[0]
+    assert "commit " in below[1]
     assert (tmp_path / "report.txt").read_text() == f"{report}\n"
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["ok"]
     assert {claim["kind"] for claim in told["claims"]} == {"recorded"}
     assert "\\caption{" in (tmp_path / "captions.tex").read_text()
+    assert any(note.startswith("walk_costs: kernel recorded (") for note in report.notes)
     lines = str(report).splitlines()
     assert all(line.startswith("pass  ") for line in lines[: len(report.claims)])
 
@@ -187,6 +251,27 @@ def test_a_claim_that_fails_is_the_exit_status(small, tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, ["reproduce", "--output", str(tmp_path)], standalone_mode=False)
     assert done.return_value == 1
     assert done.stdout.startswith("FAIL  pigs fly  conversion_overhead  0 m  (recorded)")
+
+
+def test_noise_is_told(small, tmp_path, monkeypatch):
+    def loud(*_: object) -> pd.DataFrame:
+        frame = recorded(NAMES[0]).assign(kind="measured")
+        frame["value"] *= np.random.default_rng(1).lognormal(0, 0.5, len(frame))
+        return frame
+
+    one = gallery.EXHIBITS[0]._replace(run=loud)
+    monkeypatch.setattr(gallery, "EXHIBITS", (one,))
+    report = command.reproduce(tmp_path)
+    assert any("conversion_overhead: noisy: iterations of '" in note for note in report.notes)
+
+
+def test_a_full_disk_is_told(small, tmp_path, monkeypatch):
+    def full(self: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(WorkbenchError, match=r"No space left on device; what was .*kept; make roo"):
+        command.reproduce(tmp_path)
 
 
 def test_an_unknown_venue_is_refused_before_anything_runs(small, tmp_path):
@@ -223,12 +308,50 @@ def test_the_explorer_shows_all_of_a_workload():
     for name in ("red-black tree", "pointers, 25 % NULL", "cast_kern"):
         parts = list(explorer.sheet(name, times, walks))
         text = " ".join(part for part in parts if isinstance(part, str))
-        for word in ("Counts", "Machine code", "Times", "recorded", "User space"):
+        for word in ("All together", "Times", "recorded", "User space"):
             assert word in text
         assert any(isinstance(part, plots.Figure) for part in parts)
-    assert "25% of the pointers converted are NULL" in explorer.null_share(
-        explorer.workloads.workload("pointers, 25 % NULL")
-    )
+
+
+@pytest.mark.parametrize("name", ["pointers, 25 % NULL", "red-black tree"])
+def test_all_that_is_known_of_a_workload_is_in_one_table(name):
+    table = together.together(name, recorded(conversion_overhead.NAME))
+    assert table["says"].str.match("model|measured|recorded|.* recorded").all()
+    times = table[table["what"] == "time"].set_index("engine")
+    assert set(times.index) == {"kernel", "jit", "interpreter"}
+    assert (times["low"] <= times["ratio"]).all()
+    counts = table[table["engine"] == ""].set_index("what")
+    share = counts.loc["NULL among pointers converted", "conversion"]
+    casts = counts.loc["conversions executed", "conversion"]
+    assert (share == 0.25 and casts == 32768) if "25" in name else (share != share and casts == 0)
+
+
+def test_a_program_of_ones_own_is_measured_here():
+    text = """
+        r1 = arena + 0 ll
+        r2 = cast_user(r1)
+        r1 = arena ll
+        r0 = 0
+        exit
+    """
+    table = together.together(wb.assemble(text, name="own")).set_index(["what", "engine"])
+    assert table.loc[("cast_user in the program's text", ""), "conversion"] == 1
+    assert table.loc[("time", "jit"), "no_user_conv"] > 0
+    assert table.loc[("time", "interpreter"), "says"].startswith("measured (interpreter, ")
+    with pytest.raises(WorkbenchError, match="no workload 'heap'"):
+        together.together("heap")
+
+
+def test_without_a_kernel_the_size_of_its_code_is_the_recorded_one(monkeypatch):
+    def refused(*_: object) -> None:
+        raise KernelError("EPERM", "run as root")
+
+    monkeypatch.setattr(together, "_left_by_linux", refused)
+    monkeypatch.setattr(together.machine_code, "compiled", refused)
+    table = together.together("list build", recorded(conversion_overhead.NAME))
+    code = table[table["what"] == "instructions that a cast_user adds"].set_index("engine")
+    assert code.loc["kernel", "conversion"] == 5
+    assert code.loc["kernel", "says"].startswith("recorded (kernel, Linux")
 
 
 def test_the_user_picks():

@@ -164,12 +164,22 @@ def test_noise_is_called_noise():
     assert measurement.warning(loud).startswith("noisy: iterations of '")
 
 
+def test_two_quiet_measurements_in_one_frame_are_not_noise():
+    frame = simulated(np.random.default_rng(8), 1, 2, 2, 20).assign(value=1.0, load="small")
+    frame.loc[frame.index % 2 == 0, ["value", "load"]] = 9.0, "large"
+    assert measurement.warning(frame, ["load"]) == ""
+    loud = frame["load"] == "large"
+    frame.loc[loud, "value"] *= np.random.default_rng(9).lognormal(0, 0.5, loud.sum())
+    assert measurement.warning(frame, ["load"]).startswith("noisy: iterations of 'large, ")
+
+
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
         (pd.DataFrame({"subject": ["A"]}), "no column 'iteration'"),
         (pd.DataFrame({"subject": ["A"], "iteration": [0], "value": [0.0]}), "above 0"),
         (pd.DataFrame({"subject": ["A"], "iteration": [0], "value": [np.nan]}), "finite"),
+        (pd.DataFrame({"subject": ["A"], "iteration": [0], "value": ["fast"]}), "must be numbers"),
         (pd.DataFrame({"subject": ["A"], "iteration": [0], "value": [1.0]}), "'B' was not"),
         (pd.DataFrame({"subject": [], "iteration": [], "value": []}), "no rows"),
     ],

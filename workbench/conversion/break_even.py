@@ -71,11 +71,11 @@ def break_even(found: Costs, seed: int = 0) -> BreakEven:
     """The quotient of both costs, with its interval."""
     draws, tail = _draws(found, seed)
     low, high = _ends(quotient(*draws), tail)
-    middle = quotient(found.build.mean(), found.walk.mean())
+    middle = float(quotient(found.build.mean(), found.walk.mean()))
     if not found.build.any():
         low = middle = high = 0.0
     sides = [(float(cost.mean()), *interval(cost, seed)) for cost in found]
-    return BreakEven(float(middle), low, high, sides[0], sides[1])
+    return BreakEven(middle, low, high, sides[0], sides[1])
 
 
 def _extra(frame: "pd.DataFrame", a: str, b: str) -> np.ndarray:

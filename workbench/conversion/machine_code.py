@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from workbench.arena import Arena, ArenaFlags
 from workbench.conversion.timing import FLAGS
-from workbench.conversion.workloads import workload
+from workbench.conversion.workloads import Workload, workload
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.isa import Op
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("workload", "engine", "flag", "cast_user", "instructions", "bytes", "kind")
 
 
-def sizes(names: "Sequence[str]", engine: str) -> "pd.DataFrame":
+def sizes(loads: "Sequence[str | Workload]", engine: str) -> "pd.DataFrame":
     """The machine code of workloads under both flags, by "kernel" or "jit"; see COLUMNS.
 
     `cast_user` counts the casts in the BPF text; kind is "measured": the compiler's own output.
@@ -27,12 +27,13 @@ def sizes(names: "Sequence[str]", engine: str) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name in names:
-        program, pages = workload(name).program, workload(name).pages
+    for one in loads:
+        load = workload(one) if isinstance(one, str) else one
+        program, pages = load.program, load.pages
         casts = int((program.instructions["op"] == Op.CAST_USER).sum())
         for flag, bits in FLAGS.items():
             code = compiled(program, engine, pages, bits)
-            rows.append((name, engine, flag, casts, *code, "measured"))
+            rows.append((load.name, engine, flag, casts, *code, "measured"))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

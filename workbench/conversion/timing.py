@@ -23,20 +23,21 @@ ENGINES = ("kernel", "jit", "interpreter")
 
 
 def time_workload(
-    name: str,
+    what: "str | Workload",
     engine: str,
     instances: int = 1,
     iterations: int = 9,
     warmup: int = 2,
     seed: int = 0,
 ) -> "pd.DataFrame":
-    """Time one workload with and without conversion, in turns, in this process.
+    """Time a workload, or one of `workloads` by name, with and without conversion, in turns.
 
     Returns the frame of `measurement.collect`, in ns per operation, subjects "conversion" and
     "no_user_conv". Each instance has an arena and a loaded program of its own. Raises
     WorkbenchError for a wrong result, KernelError where the kernel cannot be asked.
     """
-    subjects = {flag: partial(opened, workload(name), engine, bits) for flag, bits in FLAGS.items()}
+    load = workload(what) if isinstance(what, str) else what
+    subjects = {flag: partial(opened, load, engine, bits) for flag, bits in FLAGS.items()}
     return collect(subjects, instances, iterations, warmup, seed)
 
 

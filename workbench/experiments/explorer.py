@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.conversion import counts, machine_code, user_side, workloads
-from workbench.conversion.workloads import Workload
-from workbench.errors import KernelError, Unsupported
-from workbench.experiments import conversion_overhead, results, walk_costs
+from workbench.conversion import user_side, workloads
+from workbench.experiments import conversion_overhead, results, together, walk_costs
 from workbench.experiments.repetition import label
 from workbench.measurement import outliers, warning
 from workbench.plots.figure import Figure, page_width, styled
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
     from workbench.widgets.chooser import Chooser
 
 LOOKS = (("conversion", "C0", "o"), ("no_user_conv", "C1", "s"))
@@ -39,19 +36,14 @@ def sheet(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[Any]:
     load = workloads.workload(name)
     mine = times[times["workload"] == name]
     yield f"### {name}\n\n{load.meaning}; {load.operations:,} × one {load.unit} per run."
-    yield f"**Counts** (model): {null_share(load)}"
-    yield counted(load)
-    yield "**Machine code**: what one `cast_user` with conversion adds."
-    yield native(name)
+    yield "**All together**: counts, machine code, times; each row says where from."
+    yield together.together(load, mine).fillna("").set_index(["what", "engine"])
     noise = [
         f"{engine} {said}" for engine, part in mine.groupby("engine") if (said := warning(part))
     ]
     yield f"**Times**: {label(mine)}. {'; '.join(noise)}"
     yield samples(mine)
     yield opening(mine)
-    dull = ["family", "host", "share", "workload", "level"]
-    heads = {"a": "conversion, ns", "b": "NO_USER_CONV, ns"}
-    yield conversion_overhead.ratios(mine).drop(columns=dull).rename(columns=heads).round(3)
     yield from _user_side(name, times, walks)
 
 
@@ -68,59 +60,6 @@ def _user_side(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[
     if walk in walk_costs.CURVES:
         rows = walk_costs.break_evens(walks, times).set_index("structure")
         yield f"**Rule**: {rows.loc[walk, 'verdict']}."
-
-
-def counted(load: Workload) -> pd.DataFrame:
-    """Casts in the program, and casts executed in one run, under both flags (model)."""
-
-    def prepare(arena: "Arena") -> None:
-        _prepare(load, arena)
-
-    frame = counts.compare(load.program, load.pages, load.ctx, prepare=prepare)
-    return frame.pivot(index=["metric", "unit"], columns="flag", values="value")
-
-
-def null_share(load: Workload) -> str:
-    """How many of the first million casts convert NULL, in words."""
-    from workbench.arena import Arena
-    from workbench.engines.interpreter import Interpreter
-
-    with Arena(load.pages) as arena, Interpreter(load.program, arena) as engine:
-        _prepare(load, arena)
-        events = engine.run(load.ctx, fuel=1_000_000, trace="events").events
-    assert events is not None
-    casts = events[events["kind"] == "cast_user"]
-    if casts.empty:
-        return "no `cast_user` is executed"
-    return f"{(casts['address'] == 0).mean():.0%} of the pointers converted are NULL"
-
-
-def _prepare(load: Workload, arena: "Arena") -> None:
-    from workbench.engines.interpreter import Interpreter
-
-    if load.reset is not None:
-        load.reset(arena)
-    if load.setup is not None:
-        load.setup(arena, Interpreter)
-
-
-def native(name: str) -> pd.DataFrame:
-    """Instructions and bytes of machine code, by the kernel's compiler (if it is ours) and ours."""
-    parts = []
-    for engine in ("kernel", "jit"):
-        try:
-            parts.append(machine_code.sizes([name], engine))
-        except (KernelError, Unsupported):
-            continue
-    frame = pd.concat(parts)
-    key, columns = ["engine", "cast_user"], ["instructions", "bytes"]
-    wide = frame.pivot(index=key, columns="flag", values=columns)
-    extra = machine_code.per_cast(frame)
-    if not extra.empty:
-        added = extra.set_index(key)
-        for column in columns:
-            wide[f"{column} per cast", "added"] = added[column].round(1)
-    return wide
 
 
 def opening(frame: pd.DataFrame) -> str:

@@ -58,7 +58,9 @@ def run(repeats: int = 30, rounds: int = ROUNDS) -> pd.DataFrame:
                 program = loop(case.body, SETUP, case.name.replace(" ", "_"))
                 engines[f"{case.name}/{flag}"] = stack.enter_context(Kernel(program, arena))
         samples = time_engines(engines, rounds_ctx(rounds), UNROLL * rounds, repeats)
-    return _tidy(samples)
+    frame = _tidy(samples)
+    frame.attrs["parameters"] = {"repeats": repeats, "rounds": rounds, "unroll": UNROLL}
+    return frame
 
 
 def _tidy(samples: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,9 @@ def run(repeats: int = 20, pages: int = PAGES) -> pd.DataFrame:
     Columns case, repeat, value, unit ("ns per page" or "ns per load"), kind ("measured"). Raises
     KernelError or Unsupported where the kernel cannot be asked.
     """
-    return pd.concat([_user_side(repeats, pages), _program_side(repeats)], ignore_index=True)
+    frame = pd.concat([_user_side(repeats, pages), _program_side(repeats)], ignore_index=True)
+    frame.attrs["parameters"] = {"repeats": repeats, "pages": pages}
+    return frame
 
 
 @reads(*COLUMNS, rows=True)
@@ -90,9 +92,7 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(len(table) - 0.5, -0.8)
     title = "First touches and absent pages"
-    figure.suptitle(
-        f"{title}, {label}" if label else title,
-    )
+    axes.set_title(f"{title}, {label}" if label else title)
     return figure
 
 

@@ -116,16 +116,16 @@ def plot(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> Figure:
 
 
 def _curve(axes: "Axes", curve: pd.DataFrame) -> None:
-    """What conversion costs more, with its band; hatched where it has paid."""
+    """What conversion costs more, with its band; grey where it has paid."""
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.plot(curve["walks"], curve["value"], "o-", color="C0")
     axes.fill_between(curve["walks"], curve["low"], curve["high"], color="C0", alpha=0.25, lw=0)
     bottom, top = curve["low"].min(), curve["high"].max()
     room = 0.35 * max(top - bottom, 0.1)
     bottom, top = bottom - 0.1 * room, top + room
-    axes.fill_between(curve["walks"], min(bottom, 0), 0, color="none", edgecolor="0.8",
-                      hatch="///", lw=0, zorder=0)  # fmt: skip
-    axes.set(ylim=(min(bottom, -0.3 * room), top), xlim=(0, curve["walks"].max()))
+    bottom = min(bottom, -0.3 * room)
+    axes.axhspan(bottom, 0, color="0.5", alpha=0.15, linewidth=0, zorder=0)
+    axes.set(ylim=(bottom, top), xlim=(0, curve["walks"].max()))
     axes.set_xticks((0, 5, 10, 20))
 
 
@@ -141,8 +141,8 @@ def _crossing(row: pd.Series) -> str:
         return "never pays"
     if row["high"] == 0:
         return "pays at once"
-    high = "∞" if np.isinf(row["high"]) else f"{row['high']:.2g}"
-    return f"pays from {row['low']:.2g}\nto {high} walks on"
+    low, high = (f"{x:.0f}" if x >= 10 else f"{x:.1f}" for x in (row["low"], row["high"]))
+    return f"pays from {low}\nto {high} walks on" if row["settled"] else "undecided"
 
 
 def caption(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> str:
@@ -154,7 +154,7 @@ def caption(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> str:
     return (
         f"User space pays {most} for pointers without their upper half: a step by base and offset "
         f"takes {found['ratio'].min():.2f} to {found['ratio'].max():.2f} times as long as by a "
-        f"native pointer ({each}). {rules}; hatched: conversion has paid."
+        f"native pointer ({each}). {rules}; below 0, grey, conversion has paid."
     )
 
 
