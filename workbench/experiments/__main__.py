@@ -57,19 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.names if name not in RECORDED]:
         parser.error(f"no experiment '{unknown[0]}'; there are {', '.join(RECORDED)}")
+    code = {key: provenance.provenance()[key] for key in ("commit", "dirty")}
     try:
         for name in asked.names or RECORDED:
-            print(one(name, results.directory() if asked.record else None))
+            print(one(name, results.directory() if asked.record else None, code))
     except WorkbenchError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def one(name: str, directory: Path | None) -> str:
-    """Run one experiment, record it if there is a directory to, and say so."""
+def one(name: str, directory: Path | None, code: dict[str, object]) -> str:
+    """Run one experiment, record it if there is a directory to, and say so.
+
+    `code` is commit and dirty flag from before the first: what is recorded here changes the
+    checkout, but not what measured.
+    """
     frame = RECORDED[name]()
-    frame.attrs[provenance.KEY] = provenance.provenance()
+    frame.attrs[provenance.KEY] = {**provenance.provenance(), **code}
     done = "measured"
     if directory is not None:
         done = f"recorded as {provenance.save(frame, directory / f'{name}.parquet').name}"
