@@ -37,7 +37,8 @@ def sheet(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[Any]:
     mine = times[times["workload"] == name]
     yield f"### {name}\n\n{load.meaning}; {load.operations:,} × one {load.unit} per run."
     yield "**All together**: counts, machine code, times; each row says where from."
-    yield together.together(load, mine).fillna("").set_index(["what", "engine"])
+    table = together.together(load, mine).set_index(["what", "engine"]).round(3)
+    yield table.astype(object).where(table.notna(), "")
     noise = [
         f"{engine} {said}" for engine, part in mine.groupby("engine") if (said := warning(part))
     ]

@@ -52,9 +52,7 @@ def check(where: str, frame: pd.DataFrame, columns: tuple[str, ...], rows: bool)
     if "value" in columns and len(frame) and not _finite(frame["value"]):
         raise WorkbenchError(f"{where} needs finite numbers in column 'value'")
     if rows and frame.empty:
-        raise WorkbenchError(
-            f"{where} has nothing to say about an empty frame: nothing was measured"
-        )
+        raise WorkbenchError(f"{where} got an empty frame: nothing was measured")
 
 
 def _finite(values: pd.Series) -> bool:

@@ -102,7 +102,7 @@ def plot(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> Figure:
         return figure
     top, *panels = figure.subplot_mosaic("ab;cd" if narrow() else "abcd").values()
     found = ratios(frame).assign(series="base and offset / native")
-    draw_ratios(top, found, "walk", "series")
+    draw_ratios(top, found, "walk", "series", most=4)
     top.set(xlabel="base and offset / native", title="A step of a walk")
     rows = break_evens(frame, builds).set_index("structure")
     for axes, name in zip(panels, CURVES, strict=True):

@@ -16,8 +16,8 @@ STEPS = (1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 6, 8, 12, 16)
 MARKERS = "osD^vP"
 
 
-def ratio_axis(axis: "Axis", found: pd.DataFrame) -> None:
-    """Make an axis one of ratios: log2, ticks at round factors, a line at 1.
+def ratio_axis(axis: "Axis", found: pd.DataFrame, most: int = 7) -> None:
+    """Make an axis one of ratios: log2, ticks at `most` round factors, a line at 1.
 
     `found` has columns ratio, low and high, which are to fit.
     """
@@ -25,7 +25,7 @@ def ratio_axis(axis: "Axis", found: pd.DataFrame) -> None:
     reach = max(math.exp(max((abs(math.log(x)) for x in ends[ends > 0]), default=0)), 1.06) * 1.05
     low = min(1.0, float(ends.min())) if ends.size and ends.min() > 0 else 1.0
     bottom, top = min(low, 0.99) / 1.02, max(reach, 1.1) if ends.max() > 1 else 1.05
-    ticks = _ticks(bottom, top)
+    ticks = _ticks(bottom, top, most)
     axes, upright = axis.axes, axis is axis.axes.yaxis
     draw = axes.axhline if upright else axes.axvline
     draw(1, color="0.5", linewidth=0.8, zorder=0.5)
@@ -39,10 +39,10 @@ def ratio_axis(axis: "Axis", found: pd.DataFrame) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _ticks(bottom: float, top: float) -> list[float]:
+def _ticks(bottom: float, top: float, most: int) -> list[float]:
     """Round factors in a range, not closer than they can be read."""
     inside = [s for s in sorted({*STEPS, *(1 / s for s in STEPS)}) if bottom <= s <= top]
-    apart = math.log(top / bottom) / 7
+    apart = math.log(top / bottom) / most
     kept = [1.0]
     for step in sorted(inside, key=lambda s: abs(math.log(s))):
         if all(abs(math.log(step / other)) > apart for other in kept):
@@ -50,7 +50,7 @@ def _ticks(bottom: float, top: float) -> list[float]:
     return sorted(round(step, 2) for step in kept)
 
 
-def draw_ratios(axes: "Axes", found: pd.DataFrame, rows: str, series: str) -> None:
+def draw_ratios(axes: "Axes", found: pd.DataFrame, rows: str, series: str, most: int = 7) -> None:
     """Draw a point with its interval for each row and series of a frame of effects."""
     if found.empty:
         say_empty(axes, "not measured")
@@ -64,7 +64,7 @@ def draw_ratios(axes: "Axes", found: pd.DataFrame, rows: str, series: str) -> No
         colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
         axes.hlines(places, part["low"], part["high"], color=colour, alpha=0.6, linewidth=2)
         axes.plot(part["ratio"], places, marker, color=colour, label=kind)
-    ratio_axis(axes.xaxis, found)
+    ratio_axis(axes.xaxis, found, most)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(False, axis="y")
