@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 
 from workbench import plots
 from workbench.errors import WorkbenchError
-from workbench.experiments import kernel_costs, results
+from workbench.experiments import kernel_costs, results, walk_costs
 from workbench.plots import figure, pgf, venues
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +61,22 @@ drawn().savefig({str(paths[1])!r})
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     contents = [path.read_bytes().replace(path.name.encode(), b"") for path in paths]
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg", "png", "pgf"])
+def test_what_was_drawn_before_does_not_matter(suffix, tmp_path):
+    """Layouts depend on the one before: of a figure shown, saved as something else, saved again."""
+    times, walks = (results.load(name) for name in ("conversion_overhead", "walk_costs"))
+    with plots.style("usenix", 2):
+        figures = [walk_costs.plot(walks, times) for _ in range(2)]
+    path = tmp_path / f"figure.{suffix}"
+    figures[0].savefig(path)
+    fresh = path.read_bytes()
+    figures[1]._repr_mimebundle_()
+    figures[1].savefig(tmp_path / "other.png", dpi=50)
+    for _ in range(2):
+        figures[1].savefig(path)
+        assert path.read_bytes() == fresh
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "svg", "png", "pgf"])

@@ -92,7 +92,7 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(len(table) - 0.5, -0.8)
     title = "First touches and absent pages"
-    axes.set_title(f"{title}, {label}" if label else title)
+    figure.suptitle(f"{title}, {label}" if label else title)
     return figure
 
 

@@ -103,11 +103,11 @@ def plot(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> Figure:
     top, *panels = figure.subplot_mosaic("ab;cd" if narrow() else "abcd").values()
     found = ratios(frame).assign(series="base and offset / native")
     draw_ratios(top, found, "walk", "series", most=4)
-    top.set(xlabel="base and offset / native", title="A step of a walk")
+    top.set(xlabel="base and offset / native", title="One step")
     rows = break_evens(frame, builds).set_index("structure")
     for axes, name in zip(panels, CURVES, strict=True):
         _curve(axes, break_even.curve(_costs(name, frame, builds), COUNTS))
-        axes.set_title(f"Build, walk: {name}")
+        axes.set_title(name.capitalize())
         axes.set_xlabel("walks per build")
         _write_crossing(axes, rows.loc[name])
     panels[0].set_ylabel("conversion costs more, ns")
@@ -141,8 +141,8 @@ def _crossing(row: pd.Series) -> str:
         return "never pays"
     if row["high"] == 0:
         return "pays at once"
-    low, high = (f"{x:.0f}" if x >= 10 else f"{x:.1f}" for x in (row["low"], row["high"]))
-    return f"pays from {low}\nto {high} walks on" if row["settled"] else "undecided"
+    low, high = (f"{x:.0f}" if x >= 10 else f"{x:.1g}" for x in (row["low"], row["high"]))
+    return f"pays from\n{low} to {high} on" if row["settled"] else "undecided"
 
 
 def caption(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> str:

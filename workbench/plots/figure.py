@@ -55,6 +55,7 @@ class Figure(MatplotlibFigure):
         title, description, the commit that made the data and the data's hash. PGF needs no LaTeX.
         """
         form = _format(fname, kwargs)
+        self._forget_layout()
         with base_style(self._place):
             if form == "pgf" and isinstance(fname, str | os.PathLike):
                 write_pgf(self, Path(fname), self.workbench_alt, self._keywords())
@@ -66,6 +67,12 @@ class Figure(MatplotlibFigure):
             write_whole(Path(fname), stream.getvalue())
         else:
             fname.write(stream.getvalue())
+
+    def _forget_layout(self) -> None:
+        """Put all panels back where they were made: a layout depends on the one before it."""
+        for axes in self.axes:
+            if (cell := axes.get_subplotspec()) is not None:
+                axes.set_subplotspec(cell)
 
     def _metadata(self, form: str) -> dict[str, Any]:
         """What a file of this format says about itself; no time of day."""
