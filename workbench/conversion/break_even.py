@@ -37,8 +37,8 @@ class BreakEven(NamedTuple):
         if np.isinf(self.low):
             return "conversion never pays: set NO_USER_CONV"
         if not self.settled:
-            return f"conversion pays from {self.low:.1f} walks on, if at all: repeat more to tell"
-        return f"conversion pays from {self.low:.1f} to {self.high:.1f} walks per build on"
+            return f"conversion pays from {self.low:.3g} walks on, if at all: repeat more to tell"
+        return f"conversion pays from {self.low:.3g} to {self.high:.3g} walks per build on"
 
     @property
     def settled(self) -> bool:

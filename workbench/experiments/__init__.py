@@ -7,7 +7,9 @@
     batch_costs    what a page costs by how many are asked for at once
     fragmentation_versions  how the allocators of old and new kernels fragment (model)
     gallery        every figure, its experiment, its claims
+    together       counts, machine code and times of one program in one table
     explorer       pick a workload and see all of it
+    frames         what a frame must have before an experiment reads it
     repetition     a measurement repeated in new processes
     kernel_costs   what pointer conversion costs on the real kernel, and the JIT's code for a cast
     touch_costs    what a first touch costs user space, and an absent page a program

@@ -4,6 +4,7 @@ The ratio is time with conversion over time under NO_USER_CONV; above 1, convers
 kernel's times are its own (run_time_ns), those of interpreter and jit are spent executing.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,16 +40,17 @@ COLUMNS = ("engine", "family", "workload", "subject", "iteration", "value", "kin
 
 
 def measure(
-    engine: str, process: int, instances: int, iterations: int, host: str, seed: int
+    engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
 ) -> pd.DataFrame:
-    """One process: every workload of an engine, both flags in turns."""
+    """One process: every workload on every engine, both flags in turns."""
     parts = []
-    for family in FAMILIES:
+    for engine, family in product(engines, FAMILIES):
         times = iterations * (MORE if (engine, family) == ("kernel", "structures") else 1)
         for name in workloads.names(family):
             frame = timing.time_workload(name, engine, instances, times, seed=seed % 2**32)
             share = workloads.workload(name).share
-            parts.append(frame.assign(workload=name, family=family, share=share))
+            about = {"engine": engine, "workload": name, "family": family, "share": share}
+            parts.append(frame.assign(**about))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -59,8 +61,9 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     ns per operation), kind ("measured" or "recorded"), host, date.
     """
     refusal = kernel_refusal()
-    engines = [name for name in ENGINES if name != "kernel" or not refusal]
-    frame = repeated(measure, {"engine": engines}, effort, seed, directory)
+    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
+    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
+    frame = frame.drop(columns="engines")
     return with_recorded(frame, results.load(NAME)) if refusal else frame
 
 
