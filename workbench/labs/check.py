@@ -123,7 +123,7 @@ def culprits(book: NotebookNode, seconds: int = CELL_SECONDS) -> dict[str, str]:
 def _read(path: str | Path) -> NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
         raise WorkbenchError(f"cannot read {path} as a notebook: {error}") from None
 
 
