@@ -11,22 +11,28 @@ import pytest
 
 from workbench.labs import source
 from workbench.labs.build import build
+from workbench.labs.check import guard
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = Path(sys.executable).parent
 PATH = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"  # nbgrader looks for alembic there
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PATH": PATH}
-LAB, TASK = source.lab("2"), "fill"
-WRONG = next(task for task in LAB.tasks if task.name == TASK).wrong
-STUDENTS = {"right": {}} | {f"wrong{n}": {TASK: wrong.code} for n, wrong in enumerate(WRONG)}
-CI = ("right", "wrong0")
+LAB = source.lab("2")
+LOOP, CRASH = "while True:\n    pass\n", "import ctypes\nctypes.string_at(8)\n"
+HOSTILE = {"store": LOOP, "pages": CRASH}
+TOLD = {"store": "is there a loop without an end?", "pages": "took Python down"}
+STUDENTS = {"right": {}, "hostile": HOSTILE} | {
+    f"wrong{n}": {task.name: task.wrong[n].code for task in LAB.tasks} for n in range(3)
+}
 
 
 def expected(student: str) -> dict[str, int]:
     """Points by task."""
     points = {task.name: task.points for task in LAB.tasks}
+    if student == "hostile":
+        return points | dict.fromkeys(HOSTILE, 0)
     if student != "right":
-        points[TASK] = WRONG[int(student[-1])].points
+        points = {task.name: task.wrong[int(student[-1])].points for task in LAB.tasks}
     return points
 
 
@@ -52,8 +58,8 @@ def command(*arguments: str, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def students(scale):
-    """Two in CI, all in `make deep`."""
-    return [name for name in STUDENTS if name in scale(CI, tuple(STUDENTS))]
+    """In CI the solution and a mistake in each task, by nbgrader a loop and a crash too."""
+    return scale(("right", "wrong0"), tuple(STUDENTS))
 
 
 def test_otter_gives_the_points(students, tmp_path):
@@ -70,6 +76,8 @@ def test_otter_gives_the_points(students, tmp_path):
         fill_in(book, student, lambda cell: prompts.get(cell.source.strip()))
         submission = tmp_path / f"{student}.ipynb"
         nbformat.write(book, submission)
+        if student == "hostile":
+            assert set(guard(submission, tmp_path, seconds=10)) == set(HOSTILE)
         output = tmp_path / student
         output.mkdir()
         command(
@@ -78,9 +86,10 @@ def test_otter_gives_the_points(students, tmp_path):
         tests = json.loads((output / "results.json").read_text())["tests"]
         points = {test["name"]: test["score"] for test in tests if "score" in test}
         assert points == expected(student)
-        if student != "right":
-            shown = next(test["output"] for test in tests if test["name"] == TASK)
-            assert WRONG[int(student[-1])].message in shown
+        if student.startswith("wrong"):
+            shown = {test["name"]: test.get("output", "") for test in tests}
+            for task in LAB.tasks:
+                assert task.wrong[int(student[-1])].message in shown[task.name]
 
 
 def test_nbgrader_gives_the_points(students, tmp_path, monkeypatch):
@@ -92,12 +101,17 @@ def test_nbgrader_gives_the_points(students, tmp_path, monkeypatch):
     command("nbgrader", "generate_assignment", LAB.name, cwd=tmp_path)
     released = tmp_path / "release" / LAB.name / f"{LAB.name}.ipynb"
     assert all(task.hidden.split("\n")[0] not in released.read_text() for task in LAB.tasks)
+    students = dict.fromkeys((*students, "hostile"))
     for student in students:
         book = nbformat.read(released, as_version=4)
         fill_in(book, student, _nbgrader_task)
         place = tmp_path / "submitted" / student / LAB.name / released.name
         place.parent.mkdir(parents=True)
         nbformat.write(book, place)
+        if student == "hostile":
+            found = guard(place, place.parent, seconds=10)
+            assert all(TOLD[task] in message for task, message in found.items())
+            assert set(found) == set(HOSTILE)
     command("nbgrader", "autograde", LAB.name, cwd=tmp_path)
     from nbgrader.api import Gradebook
 

@@ -6,6 +6,8 @@ import click
 
 from workbench.labs.source import FORMATS
 
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
 
 @click.group()
 def labs() -> None:
@@ -41,7 +43,7 @@ def build(names: tuple[str, ...], format: str, output: Path | None) -> None:
 
 
 @labs.command()
-@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("notebook", type=_FILE)
 @click.option("--seconds", default=60, show_default=True, help="What one cell may take.")
 def check(notebook: Path, seconds: int) -> None:
     """Run a student's NOTEBOOK and tell which of its checks hold; status 1 if one does not."""
@@ -54,6 +56,21 @@ def check(notebook: Path, seconds: int) -> None:
     click.echo(f"{done} of {len(marks)} checks hold")
     if done < len(marks):
         raise SystemExit(1)
+
+
+@labs.command()
+@click.argument("notebooks", nargs=-1, required=True, type=_FILE)
+@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--seconds", default=60, show_default=True, help="What one cell may take.")
+def guard(notebooks: tuple[Path, ...], output: Path, seconds: int) -> None:
+    """Copy submissions to OUTPUT for a grader, without the answers that never end or crash."""
+    from workbench.labs.check import guard as copy
+
+    for notebook in notebooks:
+        found = copy(notebook, output, seconds)
+        click.echo(output / notebook.name)
+        for task, message in found.items():
+            click.echo(f"  {task}: {message}")
 
 
 @labs.command()

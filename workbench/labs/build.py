@@ -53,9 +53,10 @@ def notebook(lab: Lab, cells: Callable[[Task], Iterator[NotebookNode]]) -> Noteb
     return book
 
 
-def answered(lab: Lab, answers: dict[str, str]) -> NotebookNode:
+def answered(lab: Lab, answers: dict[str, str], hidden: bool = False) -> NotebookNode:
     """The student's notebook with some tasks answered by code; the others are as handed out."""
-    return notebook(lab, lambda task: _student(task, answers.get(task.name)))
+    form = _solved if hidden else _student
+    return notebook(lab, lambda task: form(task, answers.get(task.name)))
 
 
 def _opening(lab: Lab) -> Iterator[NotebookNode]:
@@ -83,8 +84,8 @@ def _student(task: Task, answer: str | None = None) -> Iterator[NotebookNode]:
     yield _code(f"# Check: run this cell, it tells what is missing.\n{task.check}", task, "check")
 
 
-def _solved(task: Task) -> Iterator[NotebookNode]:
-    yield from _student(task, task.solution)
+def _solved(task: Task, answer: str | None = None) -> Iterator[NotebookNode]:
+    yield from _student(task, answer or task.solution)
     yield _code(f"# Hidden test\n{task.hidden}", task, "hidden")
 
 
@@ -140,10 +141,11 @@ def _otter_cells(task: Task) -> Iterator[NotebookNode]:
     yield new_raw_cell(f"# BEGIN QUESTION\nname: {task.name}\npoints: {task.points}\n")
     yield new_raw_cell("# BEGIN SOLUTION")
     prompt = task.starter.rstrip().replace('"""', "'''")
-    yield new_code_cell(
+    text = (
         f'""" # BEGIN PROMPT\n{prompt}\n""" # END PROMPT\n'
         f"# BEGIN SOLUTION NO PROMPT\n{task.solution.rstrip()}\n# END SOLUTION"
     )
+    yield _code(text, task, "answer")
     yield new_raw_cell("# END SOLUTION")
     yield new_raw_cell("# BEGIN TESTS")
     yield new_code_cell(_otter_test(task.check, task.public_points, hidden=False))

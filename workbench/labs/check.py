@@ -12,9 +12,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from workbench.errors import WorkbenchError
-from workbench.labs.source import Lab, Task
+from workbench.labs.source import Lab, Task, labs
 
 CELL_SECONDS = 60
+OPENING_SECONDS = 300  # the first run of all may have to compile the interpreter
 
 
 class Mark(NamedTuple):
@@ -71,24 +72,59 @@ def check_notebook(path: str | Path, seconds: int = CELL_SECONDS) -> list[Mark]:
 
     `seconds` is what one cell may take. Raises WorkbenchError for a file that is no lab.
     """
-    try:
-        book = nbformat.read(path, as_version=4)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"cannot read {path}: {error}") from None
+    book = _read(path)
     tasks = dict.fromkeys(_task(cell) for cell in book.cells if _part(cell) == "check")
     if not tasks:
         raise WorkbenchError(f"{path} is no lab: it has no check cells; start from a built one")
-    marks: dict[str, Mark] = {}
-    for _ in tasks:
-        culprit, message = _run(book, seconds)
-        if culprit is None:
-            break
-        marks[culprit] = Mark(culprit, False, message)
-        book.cells = [cell for cell in book.cells if _task(cell) != culprit]
+    marks = {task: Mark(task, False, message) for task, message in culprits(book, seconds).items()}
     for cell in book.cells:
-        if _part(cell) == "check":
+        if _part(cell) == "check" and _task(cell) not in marks:
             marks[_task(cell)] = _mark(cell)
     return [marks[task] for task in tasks]
+
+
+def guard(path: str | Path, output: Path, seconds: int = CELL_SECONDS) -> dict[str, str]:
+    """Copy a submission for a grader without the answers that would hang it or take it down.
+
+    Each answer is tried under the lab's public and hidden tests; one that never ends, or takes
+    Python down, raises its message instead. Returns those messages by task.
+    """
+    from workbench.labs.build import answered
+
+    book = _read(path)
+    cells = {_task(cell): cell for cell in book.cells if _part(cell) == "answer"}
+    lab = next((lab for lab in labs() if {task.name for task in lab.tasks} == set(cells)), None)
+    if lab is None:
+        raise WorkbenchError(f"{path} is no lab's notebook: its answer cells belong to none")
+    answers = {task: cell.source for task, cell in cells.items()}
+    found = culprits(answered(lab, answers, hidden=True), seconds)
+    for task, message in found.items():
+        cells[task].source = f"raise RuntimeError({message!r})"
+    output.mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, output / Path(path).name)
+    return found
+
+
+def culprits(book: NotebookNode, seconds: int = CELL_SECONDS) -> dict[str, str]:
+    """Run a notebook; tasks that hung or took the kernel down, and how. The others' outputs stay.
+
+    It is run again without each culprit's cells.
+    """
+    found: dict[str, str] = {}
+    kept = list(book.cells)
+    while True:
+        trial = NotebookNode(book, cells=[cell for cell in kept if _task(cell) not in found])
+        culprit, message = _run(trial, seconds)
+        if culprit is None:
+            return found
+        found[culprit] = message
+
+
+def _read(path: str | Path) -> NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise WorkbenchError(f"cannot read {path} as a notebook: {error}") from None
 
 
 def _task(cell: NotebookNode) -> str:
@@ -111,6 +147,7 @@ def _run(book: NotebookNode, seconds: int) -> tuple[str | None, str]:
             for at, cell in enumerate(book.cells):
                 current = _task(cell)
                 if cell.cell_type == "code":
+                    client.timeout = seconds if current else max(seconds, OPENING_SECONDS)
                     client.execute_cell(cell, at)
     except CellTimeoutError:
         message = f"still running after {seconds} seconds; is there a loop without an end?"

@@ -26,6 +26,11 @@ No lab needs root, a BPF-capable kernel or a compiler: checks run on the interpr
   `course`: `nbgrader generate_assignment NAME`, hand out `release/NAME`, collect into
   `submitted/STUDENT/NAME/NAME.ipynb`, `nbgrader autograde NAME`.
 
+An answer that never ends would hold otter-grader up for ever, and one that takes Python down (a
+wild pointer through `ctypes`, say) costs a whole submission. `workbench labs guard
+SUBMISSION.ipynb --output DIRECTORY` copies submissions for the grader: it tries each answer under
+all tests and replaces such answers by an error that says what they did.
+
 Both graders are run on these labs by the project's tests: the solution and typical mistakes get the
 points that stand here. Solutions for your own use: `workbench labs build --format plain`.
 
