@@ -147,7 +147,7 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     axes.set_ylim(bottom=0)
     axes.legend()
     if label:
-        figure.suptitle(f"measured: {label}", fontsize=9)
+        figure.suptitle(f"measured: {label}", fontsize="medium")
     return figure
 
 

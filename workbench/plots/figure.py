@@ -142,6 +142,14 @@ def legend_below(figure: "Figure", axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
+def legend_beside(figure: "Figure", axes: Axes) -> None:
+    """Put the legend of `axes` to its right, or below all panels where the page is narrow."""
+    if narrow():
+        legend_below(figure, axes)
+    elif axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def _format(target: Any, arguments: dict[str, Any]) -> str:
     """The file format asked for, by name or by suffix; PNG without either."""
     suffix = Path(target).suffix[1:] if isinstance(target, str | os.PathLike) else ""
@@ -189,12 +197,12 @@ def time_axis(frame: pd.DataFrame, axis: str) -> tuple[NDArray[np.float64], str]
     """Place the rows of a frame on a horizontal axis; return the places and the axis's label.
 
     "steps" is the program's clock (column `time`), "order" the number of the row. User touches do
-    not advance the clock, so "auto" takes the order when no step lies between first and last row.
+    not advance the clock, so "auto" takes the order when most rows share their step with others.
     """
     if axis not in ("auto", "steps", "order"):
         raise ValueError(f"unknown axis '{axis}'; choose from auto, steps, order")
     time = frame["time"].to_numpy(np.float64)
-    if axis == "order" or (axis == "auto" and len(time) > 1 and time.min() == time.max()):
+    if axis == "order" or (axis == "auto" and 2 * len(np.unique(time)) < len(time)):
         return np.arange(len(frame), dtype=np.float64), "events in their order"
     return time, "time (steps of the program)"
 
