@@ -69,11 +69,16 @@ def test_lines_of_c_where_they_are_known():
 def test_reports_of_the_kernel():
     text = (
         "ERROR: Arena READ access at unmapped address 0x100000003008\nCPU: 1 UID: 0 PID: 7\n"
-        "Call trace:\nbpf_prog\n\nERROR: Arena WRITE access at unmapped address 0x100000000010\n"
+        "Call trace:\nbpf_stream_stage_dump_stack+0x2b/0x60\nbpf_prog_1_walk+0x1f/0x40\n"
+        "  sum += node->value; @ list.c:17\nbpf_prog_2_main+0x9/0x10\n  walk(); @ list.c:30\n\n"
+        "ERROR: Arena WRITE access at unmapped address 0x100000000010\nCall trace:\nbpf_prog\n\n"
+        "ERROR: Arena READ access at unmapped address 0x100000001000\nf\n  x @ a b.c:4\n"
     )
     found = faults.from_reports(text, 0x1000_0000_0000, pages=4)
-    assert faults.sequence(found) == [("absent_read", 3), ("dropped_write", 0)]
-    assert found["source"].tolist() == ["kernel", "kernel"]
+    told = [("absent_read", 3), ("dropped_write", 0), ("absent_read", 1)]
+    assert faults.sequence(found) == told
+    assert found["line"].tolist() == [17, 0, 4]
+    assert set(found["source"]) == {"kernel"}
     assert faults.from_reports("", 0).empty
 
 

@@ -87,17 +87,22 @@ def fault_frame(events: pd.DataFrame, program: "Program | None" = None) -> pd.Da
     }, copy=False)  # fmt: skip
 
 
-REPORT = re.compile(r"ERROR: Arena (READ|WRITE) access at unmapped address (0x[0-9a-fA-F]+)")
+REPORT = re.compile(
+    r"ERROR: Arena (READ|WRITE) access at unmapped address (0x[0-9a-fA-F]+)"
+    r"(?:(?!ERROR: Arena)[\s\S])*?(?: @ [^\n]*?:(\d+)\n|(?=ERROR: Arena)|\Z)"
+)
 
 
 def from_reports(text: str, user_start: int, pages: int = MAX_PAGES) -> pd.DataFrame:
-    """Faults of BPF programs, from the text that Linux (6.17 and later) puts into their stderr.
+    """Faults of BPF programs, from the text that Linux (6.18 and later) puts into their stderr.
 
-    `text` is what BPF_PROG_STREAM_READ_BY_FD returned for stream 2, `user_start` the arena's. The
-    reports have no times: `time` counts them. Source: kernel/bpf/arena.c, kernel/bpf/stream.c.
+    `text` is what `Kernel.read_stderr` gave, `user_start` the arena's. The reports have no times:
+    `time` counts them. The line is that of the innermost function that has one. Linux drops reports
+    for which it finds no memory. Source: kernel/bpf/arena.c, kernel/bpf/stream.c.
     """
-    found = [(verb == "WRITE", int(address, 16)) for verb, address in REPORT.findall(text)]
-    writes, address = np.array(found, np.uint64).reshape(-1, 2).T
+    found = [(v == "WRITE", int(address, 16), int(line or 0))
+             for v, address, line in REPORT.findall(text)]  # fmt: skip
+    writes, address, line = np.array(found, np.uint64).reshape(-1, 3).T
     page = (address % WINDOW - np.uint64(user_start % WINDOW)) % WINDOW // PAGE_SIZE
     kinds = [int(Kind.ABSENT_READ), int(Kind.DROPPED_WRITE)]
     names = [kind.name.lower() for kind in Kind]
@@ -112,7 +117,7 @@ def from_reports(text: str, user_start: int, pages: int = MAX_PAGES) -> pd.DataF
         "address": address, "pc": np.full(rows, -1, np.int32), "count": np.ones(rows, np.uint32),
         "source": pd.Categorical(["kernel"] * rows, ["emulated", "kernel"]),
     })  # fmt: skip
-    return fault_frame(events)
+    return fault_frame(events).assign(line=line.astype(np.int32))
 
 
 def modelled(faults: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
