@@ -8,7 +8,14 @@ import pytest
 
 import workbench as wb
 from workbench import faults, provenance
-from workbench.experiments import calibration, kernel_allocators, results, touches
+from workbench.experiments import (
+    batch_faults,
+    calibration,
+    kernel_allocators,
+    kernel_replay,
+    results,
+    touches,
+)
 from workbench.plots import fault_views
 from workbench.widgets.explorers import FaultExplorer, FragmentationExplorer
 
@@ -129,6 +136,19 @@ def test_recorded_touches_are_what_the_emulated_arena_does():
     assert "empty" in touches.plot(frame[:0]).workbench_alt
 
 
+def test_batches_save_no_fault():
+    frame = results.load("batch_faults")
+    assert frame["same"].all()
+    assert set(frame["batch"]) == set(batch_faults.BATCHES)
+    for batch in (0, 1, 512):
+        model, _ = batch_faults.emulated(batch)
+        own = frame[frame["batch"] == batch]
+        assert (own["fill"] == (model["cause"] == "fill").sum()).all()
+        assert (own["map"] == (model["cause"] == "map").sum()).all()
+    assert batch_faults.plot(frame).workbench_alt.endswith("equal.")
+    assert "empty" in batch_faults.plot(frame[:0]).workbench_alt
+
+
 def test_costs_come_from_the_recording_or_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     costs = calibration.costs()
@@ -145,3 +165,14 @@ def test_six_twelve_against_six_thirteen():
     figure = kernel_allocators.plot(frame)
     assert "fewer and larger holes" in figure.workbench_caption
     assert "empty" in kernel_allocators.plot(frame[:0]).workbench_alt
+
+
+def test_the_recorded_comparison_and_what_would_be_a_difference():
+    frame = results.load(kernel_replay.NAME)
+    assert kernel_replay.same(frame)
+    assert frame["requests"].min() == kernel_replay.ROWS
+    curve = frame["extents"].where(frame.index != len(frame) - 1, 0)
+    assert not kernel_replay.same(frame.assign(extents=curve))
+    assert not kernel_replay.same(frame.assign(elsewhere=1))
+    assert "do not agree" in kernel_replay.caption(frame.assign(elsewhere=1))
+    assert "empty" in kernel_replay.plot(frame[:0]).workbench_alt
