@@ -149,11 +149,28 @@ def test_modelled_time_by_hand():
         (lambda e: e.drop(columns=["pc", "page"]), r"lacks the column\(s\) page, pc"),
         (lambda e: e.assign(kind="teleport"), "row 0: unknown kind 'teleport'"),
         (lambda e: e.assign(time=e["time"].to_numpy()[::-1].copy()), "time runs backwards"),
+        (lambda e: e.assign(weight=1), r"has the unknown column\(s\) weight"),
+        (lambda e: e.assign(actor="martian"), "row 0: .* actor 'martian'"),
+        (lambda e: e.assign(page=1 << 20), "row 0: page is 1048576, not .* to 1,048,575"),
+        (lambda e: e.assign(count=-1), "row 0: count is -1, not a whole number from 0"),
+        (lambda e: e.assign(time=np.nan), "row 0: time is nan, not a whole number"),
+        (lambda e: [e], "is a DataFrame, not a list"),
     ],
 )
 def test_what_is_no_event_frame(change, message):
     with pytest.raises(WorkbenchError, match=message):
         faults.fault_frame(change(story()))
+
+
+def test_rows_that_cannot_be_are_left_out_on_request():
+    events = story()
+    bad = events.iloc[[0]].assign(page=1 << 40)
+    shuffled = pd.concat([events[::-1], bad], ignore_index=True).assign(weight=1)
+    mended = faults.fault_frame(shuffled, repair=True)
+    wanted = faults.fault_frame(events)
+    assert len(mended) == len(wanted)
+    assert mended["time"].is_monotonic_increasing
+    assert mended["cause"].value_counts().equals(wanted["cause"].value_counts())
 
 
 @pytest.mark.parametrize("name", fault_views.VIEWS)

@@ -160,7 +160,6 @@ def _panel(
 ) -> Callable[..., Figure]:
     """Make a view out of a function that draws faults into an axes."""
 
-    @styled
     def view(faults: pd.DataFrame, clock: str = "time") -> Figure:
         figure = Figure(figsize=page(2.6))
         axes = figure.subplots()
@@ -173,8 +172,8 @@ def _panel(
         figure.workbench_alt = f"{title}. {describe(faults)}"
         return figure
 
-    view.__doc__ = draw.__doc__
-    return view
+    view.__doc__, view.__name__ = draw.__doc__, draw.__name__.removeprefix("draw_")
+    return styled(view)
 
 
 def draw_cumulative(axes: Axes, faults: pd.DataFrame, clock: str) -> None:

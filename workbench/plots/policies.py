@@ -250,6 +250,8 @@ def overview(samples: pd.DataFrame) -> Figure:
     legend_beside(figure, top)
     figure.workbench_alt = (
         f"One replay: {describe(samples.assign(policy='this policy'), 'unusable')}"
+        if len(samples) > 1
+        else "One replay: empty, no requests."
     )
     return figure
 
