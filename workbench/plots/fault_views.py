@@ -239,7 +239,7 @@ def draw_first(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
                   edgecolor="white", linewidth=0, label=part.replace("_", " "))  # fmt: skip
         left = left + table[part]
     axes.set_yticks(table.index, [name.replace("_", " ") for name in table["cause"]])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(table), 3) - 0.5, -0.5)  # one bar alone would fill the figure
     axes.set(xlabel="faults", ylabel="")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(False, axis="y")
@@ -256,7 +256,7 @@ def draw_causes(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
                       va="center", fontsize="small")  # fmt: skip
     said = {name: name.replace("_", " ") for name in NAMES} if narrow() else MEANING
     axes.set_yticks(table.index, [said[name] for name in table["cause"]])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(table), 3) - 0.5, -0.5)
     axes.margins(x=0.5 if narrow() else 0.3)
     axes.set(xlabel="faults", ylabel="")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
