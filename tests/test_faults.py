@@ -69,11 +69,16 @@ def test_lines_of_c_where_they_are_known():
 def test_reports_of_the_kernel():
     text = (
         "ERROR: Arena READ access at unmapped address 0x100000003008\nCPU: 1 UID: 0 PID: 7\n"
-        "Call trace:\nbpf_prog\n\nERROR: Arena WRITE access at unmapped address 0x100000000010\n"
+        "Call trace:\nbpf_stream_stage_dump_stack+0x2b/0x60\nbpf_prog_1_walk+0x1f/0x40\n"
+        "  sum += node->value; @ list.c:17\nbpf_prog_2_main+0x9/0x10\n  walk(); @ list.c:30\n\n"
+        "ERROR: Arena WRITE access at unmapped address 0x100000000010\nCall trace:\nbpf_prog\n\n"
+        "ERROR: Arena READ access at unmapped address 0x100000001000\nf\n  x @ a b.c:4\n"
     )
     found = faults.from_reports(text, 0x1000_0000_0000, pages=4)
-    assert faults.sequence(found) == [("absent_read", 3), ("dropped_write", 0)]
-    assert found["source"].tolist() == ["kernel", "kernel"]
+    told = [("absent_read", 3), ("dropped_write", 0), ("absent_read", 1)]
+    assert faults.sequence(found) == told
+    assert found["line"].tolist() == [17, 0, 4]
+    assert set(found["source"]) == {"kernel"}
     assert faults.from_reports("", 0).empty
 
 
@@ -144,11 +149,28 @@ def test_modelled_time_by_hand():
         (lambda e: e.drop(columns=["pc", "page"]), r"lacks the column\(s\) page, pc"),
         (lambda e: e.assign(kind="teleport"), "row 0: unknown kind 'teleport'"),
         (lambda e: e.assign(time=e["time"].to_numpy()[::-1].copy()), "time runs backwards"),
+        (lambda e: e.assign(weight=1), r"has the unknown column\(s\) weight"),
+        (lambda e: e.assign(actor="martian"), "row 0: .* actor 'martian'"),
+        (lambda e: e.assign(page=1 << 20), "row 0: page is 1048576, not .* to 1,048,575"),
+        (lambda e: e.assign(count=-1), "row 0: count is -1, not a whole number from 0"),
+        (lambda e: e.assign(time=np.nan), "row 0: time is nan, not a whole number"),
+        (lambda e: [e], "is a DataFrame, not a list"),
     ],
 )
 def test_what_is_no_event_frame(change, message):
     with pytest.raises(WorkbenchError, match=message):
         faults.fault_frame(change(story()))
+
+
+def test_rows_that_cannot_be_are_left_out_on_request():
+    events = story()
+    bad = events.iloc[[0]].assign(page=1 << 40)
+    shuffled = pd.concat([events[::-1], bad], ignore_index=True).assign(weight=1)
+    mended = faults.fault_frame(shuffled, repair=True)
+    wanted = faults.fault_frame(events)
+    assert len(mended) == len(wanted)
+    assert mended["time"].is_monotonic_increasing
+    assert mended["cause"].value_counts().equals(wanted["cause"].value_counts())
 
 
 @pytest.mark.parametrize("name", fault_views.VIEWS)

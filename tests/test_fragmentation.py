@@ -154,7 +154,15 @@ def test_a_request_has_pages(metric):
         metric([1, 2], 0)
 
 
-@pytest.mark.parametrize("extents", [[0, 3], [-1], [[0, 4], [8, 2]]])
+@pytest.mark.parametrize("k", [1.5, float("nan")])
+def test_a_request_has_whole_pages(k):
+    with pytest.raises(ValueError, match="whole ones"):
+        unusable_index([1, 2], k)
+
+
+@pytest.mark.parametrize(
+    "extents", [[0, 3], [-1], [[0, 4], [8, 2]], [1.5, 2], [float("nan"), 2], ["a"]]
+)
 def test_impossible_extents_are_refused(extents):
     with pytest.raises(ValueError):
         external_fragmentation(extents)
@@ -252,6 +260,12 @@ def test_frames_that_are_no_log_are_refused():
         history(log(("alloc", 0, 1), ("alloc", 1, 1)).assign(time=[5, 4]), 8)
     with pytest.raises(WorkbenchError, match="at least 1 page"):
         history(log(), 0)
+    with pytest.raises(WorkbenchError, match=r"unknown column\(s\) weight"):
+        history(log(("alloc", 0, 1)).assign(weight=1), 8)
+    with pytest.raises(WorkbenchError, match="row 0: unknown kind 'map'; repair=True"):
+        history(log(("map", 0, 1)), 8)
+    with pytest.raises(WorkbenchError, match="row 0: page is q, not a whole number"):
+        history(log(("alloc", "q", 1)), 8)
 
 
 def runs(free: np.ndarray) -> list[int]:

@@ -9,7 +9,7 @@ import time
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench import doctor
+from workbench import doctor, faults
 from workbench.arena import Arena, ArenaFlags
 from workbench.assembler import assemble
 from workbench.engines.kernel import (
@@ -23,7 +23,7 @@ from workbench.engines.kernel import (
     time_engines,
 )
 from workbench.engines.kernel.perf import PageFaults
-from workbench.errors import SegmentationFault
+from workbench.errors import KernelError, SegmentationFault
 
 pytestmark = KERNEL
 
@@ -94,6 +94,19 @@ def test_what_a_program_allocates_is_seen(arena: KernelArena) -> None:
         assert arena.bytes[2 * PAGE] == 0
         assert arena.bytes[9 * PAGE] == 0
     assert story(recorder) == [("alloc", 0), ("user_minor", 2), ("user_fault", 9)]
+
+
+def test_what_linux_says_of_absent_pages_is_taken_once(arena: KernelArena) -> None:
+    text = "r1 = arena + 0x3008 ll\nr1 = cast_kern(r1)\nr0 = *(u64 *)(r1 + 0)\nr0 = 0\nexit"
+    with Kernel(assemble(text), arena) as engine:
+        engine.run()
+        try:
+            text = engine.read_stderr()
+        except KernelError:
+            pytest.skip("no streams before Linux 6.17")
+        found = faults.from_reports(text, arena.user_start, 64)
+        assert faults.sequence(found) in ([], [("absent_read", 3)])  # Linux may drop a report
+        assert engine.read_stderr() == ""
 
 
 def test_refused_touches_are_segv() -> None:

@@ -89,6 +89,11 @@ BAD = [
     (("alloc", (1 << 20) - 1, 2, 2, 0), "row 4: alloc at page 1048575; an arena's pages are 0 to"),
     (("reserve", -1, 1, 2, 0), "row 4: reserve at page -1"),
     (("mmap", -1, 1, 2, 0), "row 4: kind 'mmap' is not one of"),
+    (("alloc", -1, 1.5, 2, 0), "row 4: count is 1.5, not a whole number"),
+    (("alloc", float("nan"), 1, 2, 0), "row 4: page is nan, not a whole number"),
+    (("alloc", -1, 1 << 63, 2, 0), r"row 4: count is 9223372036854775808, not .* below 2\*\*62"),
+    (("free", -1, 1, "first", 0), "row 4: block is first, not a whole number"),
+    (("free", -1, 1, 0, None), "row 4: offset is (None|nan), not a whole number"),
 ]
 
 
@@ -120,8 +125,20 @@ def test_times_columns_and_sizes():
         requests.check(log.drop(columns=["block", "offset"]))
     with pytest.raises(WorkbenchError, match="number them from 0"):
         requests.check(log.assign(block=[10**9] * 4))
+    for time in (np.nan, -1, "noon"):
+        with pytest.raises(WorkbenchError, match=f"row 1: time is {time}, not a whole number"):
+            requests.check(log.assign(time=pd.Series([0, time, 2, 3], dtype=object)))
+    with pytest.raises(WorkbenchError, match=r"the column\(s\) page more than once"):
+        requests.check(pd.concat([log, log["page"]], axis=1))
+    with pytest.raises(WorkbenchError, match="is a DataFrame, not a list"):
+        requests.check([1, 2])
     with pytest.raises(WorkbenchError, match="1 to 1,048,576 pages"):
         replay(log, pages=1 << 21)
+    for rows, pages in ((-1, 64), (5, 0), (5, 1 << 21)):
+        with pytest.raises(WorkbenchError, match="a workload has 0 or more rows"):
+            workloads.make("bump", rows, pages)
+    with pytest.raises(WorkbenchError, match="up to a power of two; not 10 and 3"):
+        workloads.robson("maple", 10, 3, 64)
 
 
 def test_recorded_events_become_requests():

@@ -264,11 +264,14 @@ def _lengths(extents: ArrayLike) -> NDArray[np.int64]:
     lengths = np.asarray(extents)
     if lengths.ndim != 1:
         raise ValueError(f"extent lengths form one row, not shape {lengths.shape}; pass [:, 1]?")
-    if lengths.size and lengths.min() <= 0:
-        raise ValueError(f"extents have at least 1 page, not {lengths.min()}")
+    if lengths.size and lengths.dtype.kind not in "iuf":
+        raise ValueError(f"extent lengths are numbers of pages, not {lengths[0]!r}")
+    odd = ~(lengths == np.floor(lengths)) | (lengths < 1)
+    if odd.any():
+        raise ValueError(f"extents have at least 1 page, and whole ones, not {lengths[odd][0]}")
     return lengths.astype(np.int64)
 
 
 def _check_request(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"a request is for at least 1 page, not {k}")
+    if not k >= 1 or k != int(k):
+        raise ValueError(f"a request is for at least 1 page, and whole ones, not {k}")

@@ -5,6 +5,7 @@
     engine_speed   ns per instruction: our engines, the kernel's, what peers take
     arena_creation what making an arena costs
     batch_costs    what a page costs by how many are asked for at once
+    batch_faults   the same pages used: faults and time of program and user, by 1 to 512 a call
     fragmentation_versions  how the allocators of old and new kernels fragment (model)
     gallery        every figure, its experiment, its claims
     together       counts, machine code and times of one program in one table
@@ -18,6 +19,7 @@
     calibration    ns of a step and of each kind of fault: `workbench calibrate`
     touches        access patterns of user space on pages prepared in several ways
     kernel_allocators  Linux 6.12's page allocator against 6.13's, on five workloads
+    kernel_replay  a log of requests on Linux and emulated: the same pages, the same curves
     replay_speed   events replayed per second, and their cost among many free extents
     sweep          a function at every point of a grid, in parallel, kept as it comes
     verdicts       thousands of changed programs, judged by Linux's verifier and by ours

@@ -12,10 +12,12 @@ from workbench.errors import WorkbenchError
 from workbench.experiments import (
     arena_creation,
     batch_costs,
+    batch_faults,
     calibration,
     conversion_overhead,
     engine_speed,
     kernel_costs,
+    kernel_replay,
     log_agreement,
     real_faults,
     results,
@@ -45,6 +47,8 @@ RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
     "verifier_logs": log_agreement.samples,
     "fault_costs": calibration.run,
     "touches": touches.run,
+    "batch_faults": batch_faults.run,
+    "kernel_replay": kernel_replay.run,
     "verdicts": verdicts.run,
 }
 

@@ -11,7 +11,17 @@ import pandas as pd
 from workbench import workloads
 from workbench.allocators import replay
 from workbench.allocators.replay import SIZES
-from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, say_empty, styled
+from workbench.plots.figure import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Figure,
+    legend_below,
+    narrow,
+    page,
+    say_empty,
+    styled,
+)
 
 CHOSEN = ("exponential", "bimodal", "larson", "key_value", "user_faults")
 KERNELS = {"maple": "6.12 (maple)", "range_tree": "6.13 (range tree)"}
@@ -64,28 +74,40 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw unusable(k) and the number of free extents, a column for each workload.
+    """Draw unusable(k) and the number of free extents, side by side for each workload.
 
     Lines and bars are means over the seeds; bands and whiskers their full range.
     """
     names = list(dict.fromkeys(frame["workload"]))
-    figure = Figure(figsize=(7.0, 3.6))
-    grid = figure.subplots(2, max(1, len(names)), squeeze=False, sharey="row", height_ratios=(3, 2))
-    for column, name in enumerate(names):
+    grid, figure = _grid(max(1, len(names)))
+    for place, name in enumerate(names):
         own = frame[frame["workload"] == name]
-        _curves(grid[0, column], own, name)
-        _extents(grid[1, column], own)
-    grid[0, 0].set_ylabel("unusable for k pages\n(share of free, 0 is best)")
-    grid[1, 0].set_ylabel("free extents")
+        _curves(grid[0, place], own, name)
+        _extents(grid[1, place], own)
+    middle = len(names) // 2 if narrow() else 0
+    grid[0, middle].set_ylabel("unusable for k pages\n(share of free, 0 is best)")
+    grid[1, middle].set_ylabel("free extents")
+    for axes in grid[0, -1:] if narrow() else grid[0]:
+        axes.set_xlabel("k (pages)")
     figure.workbench_alt = describe(frame)
     if not names:
         grid[0, 0].set(title="No workload", xlabel="k (pages)")
         say_empty(grid[0, 0], "nothing was replayed")
         return figure
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle("The same requests under two kernels' allocators (exact models)", fontsize=9)
+    legend_below(figure, grid[0, 0])
+    figure.suptitle("Same requests, two kernels' allocators (exact models)", fontsize="medium")
     figure.workbench_caption = caption(frame)
     return figure
+
+
+def _grid(workloads: int) -> tuple[np.ndarray, Figure]:
+    """Panels[measure, workload], the workloads below each other where the page is narrow."""
+    if narrow():
+        figure = Figure(figsize=page(0.9 + 1.1 * workloads))
+        grid = figure.subplots(workloads, 2, squeeze=False, sharex="col", width_ratios=(3, 2))
+        return grid.T, figure
+    figure = Figure(figsize=page(3.6))
+    return figure.subplots(2, workloads, squeeze=False, sharey="row", height_ratios=(3, 2)), figure
 
 
 def _curves(axes, own: pd.DataFrame, name: str) -> None:  # type: ignore[no-untyped-def]
@@ -101,7 +123,7 @@ def _curves(axes, own: pd.DataFrame, name: str) -> None:  # type: ignore[no-unty
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_xticks([1, 8, 64, 512], ["1", "8", "64", "512"])
-    axes.set(title=name.replace("_", "\n"), xlabel="k (pages)", ylim=(-0.03, 1.03))
+    axes.set(title=name.replace("_", " " if narrow() else "\n"), ylim=(-0.03, 1.03))
 
 
 def _extents(axes, own: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
@@ -115,7 +137,7 @@ def _extents(axes, own: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
         )  # fmt: skip
         axes.vlines(place, low, high, color=GREY, linewidth=1.2)
         axes.annotate(f"{mean:.0f}", (place, high), (0, 2), textcoords="offset points",
-                      ha="center", fontsize=7)  # fmt: skip
+                      ha="center", fontsize="small")  # fmt: skip
     axes.set_xticks([0, 1], ["6.12", "6.13"])
     axes.margins(y=0.2)
     axes.grid(False, axis="x")

@@ -15,7 +15,7 @@ from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import FaultRecorder, KernelArena
 from workbench.plots.faults import MARKS, SPANS
-from workbench.plots.figure import Figure, say_empty, styled
+from workbench.plots.figure import Figure, legend_below, page_width, say_empty, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,16 +110,16 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
 
     `frame` holds events of one or both sources (column `source`).
     """
-    figure = Figure(figsize=(7.0, 4.2))
+    figure = Figure(figsize=(page_width(), 4.2))
     real, model = figure.subplots(1, 2, sharey=True)
     _panel(real, frame[frame["source"] == "kernel"], "ns", 1e-6)
     real.set(title="real arena", xlabel="ms since the first event", ylabel="page of the arena")
     _panel(model, frame[frame["source"] == "emulated"].reset_index(drop=True), "", 1)
     model.set(title="emulated arena", xlabel="events in their order")
     figure.suptitle(
-        f"The same accesses; real: {label}" if label else "The same accesses", fontsize=9
+        f"The same accesses; real: {label}" if label else "The same accesses", fontsize="medium"
     )
-    figure.legend(*model.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, model)
     figure.workbench_alt = describe(frame)
     return figure
 

@@ -139,7 +139,7 @@ def plot(frame: pd.DataFrame, label: str = "") -> Figure:
     if handles:
         figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
     if label:
-        figure.suptitle(label, fontsize=9)
+        figure.suptitle(label, fontsize="medium")
     figure.workbench_alt = describe(frame)
     return figure
 

@@ -29,6 +29,7 @@ from workbench.arena.rules import MAX_PAGES, PAGE_SIZE, WINDOW
 from workbench.errors import WorkbenchError
 from workbench.events import Actor, Kind
 from workbench.faults.annotate import look_back
+from workbench.requests.columns import TIME, check_names, codes, whole, why_not_whole
 
 if TYPE_CHECKING:
     from workbench.program import Program
@@ -53,14 +54,23 @@ NAMES = [cause.name for cause in CAUSES]
 COLUMNS = ("time", "ns", "cause", "actor", "page", "address", "pc", "line", "repeat",
            "after_free", "source")  # fmt: skip
 NEEDED = ("time", "kind", "actor", "page", "address", "pc", "count")
+ALSO = ("ns", "source")
+LIMITS = {"time": TIME, "page": (-1, MAX_PAGES - 1), "pc": (-1, (1 << 31) - 1),
+          "count": (0, (1 << 32) - 1)}  # fmt: skip
 
 
-def fault_frame(events: pd.DataFrame, program: "Program | None" = None) -> pd.DataFrame:
+def fault_frame(
+    events: pd.DataFrame, program: "Program | None" = None, repair: bool = False
+) -> pd.DataFrame:
     """The faults among an arena's events: `arena.events`, `result.events`, `recorder.events`.
 
     `program` gives C lines to program counters. Raises WorkbenchError for a frame that lacks a
-    column of workbench.events, has an unknown kind, or runs backwards in time.
+    column of workbench.events or has others, and, with the row, for unknown kinds and actors,
+    numbers that cannot be, and time that runs backwards; with `repair` such rows are left out, and
+    the others sorted by time.
     """
+    if repair:
+        events = _repaired(events)
     kind = _kinds(events)
     place = np.full(len(Kind) + 1, -1, np.int8)
     fault = np.zeros(len(Kind) + 1, np.uint8)
@@ -87,17 +97,22 @@ def fault_frame(events: pd.DataFrame, program: "Program | None" = None) -> pd.Da
     }, copy=False)  # fmt: skip
 
 
-REPORT = re.compile(r"ERROR: Arena (READ|WRITE) access at unmapped address (0x[0-9a-fA-F]+)")
+REPORT = re.compile(
+    r"ERROR: Arena (READ|WRITE) access at unmapped address (0x[0-9a-fA-F]+)"
+    r"(?:(?!ERROR: Arena)[\s\S])*?(?: @ [^\n]*?:(\d+)\n|(?=ERROR: Arena)|\Z)"
+)
 
 
 def from_reports(text: str, user_start: int, pages: int = MAX_PAGES) -> pd.DataFrame:
-    """Faults of BPF programs, from the text that Linux (6.17 and later) puts into their stderr.
+    """Faults of BPF programs, from the text that Linux (6.18 and later) puts into their stderr.
 
-    `text` is what BPF_PROG_STREAM_READ_BY_FD returned for stream 2, `user_start` the arena's. The
-    reports have no times: `time` counts them. Source: kernel/bpf/arena.c, kernel/bpf/stream.c.
+    `text` is what `Kernel.read_stderr` gave, `user_start` the arena's. The reports have no times:
+    `time` counts them. The line is that of the innermost function that has one. Linux drops reports
+    for which it finds no memory. Source: kernel/bpf/arena.c, kernel/bpf/stream.c.
     """
-    found = [(verb == "WRITE", int(address, 16)) for verb, address in REPORT.findall(text)]
-    writes, address = np.array(found, np.uint64).reshape(-1, 2).T
+    found = [(v == "WRITE", int(address, 16), int(line or 0))
+             for v, address, line in REPORT.findall(text)]  # fmt: skip
+    writes, address, line = np.array(found, np.uint64).reshape(-1, 3).T
     page = (address % WINDOW - np.uint64(user_start % WINDOW)) % WINDOW // PAGE_SIZE
     kinds = [int(Kind.ABSENT_READ), int(Kind.DROPPED_WRITE)]
     names = [kind.name.lower() for kind in Kind]
@@ -112,7 +127,7 @@ def from_reports(text: str, user_start: int, pages: int = MAX_PAGES) -> pd.DataF
         "address": address, "pc": np.full(rows, -1, np.int32), "count": np.ones(rows, np.uint32),
         "source": pd.Categorical(["kernel"] * rows, ["emulated", "kernel"]),
     })  # fmt: skip
-    return fault_frame(events)
+    return fault_frame(events).assign(line=line.astype(np.int32))
 
 
 def modelled(faults: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
@@ -135,26 +150,37 @@ def sequence(faults: pd.DataFrame) -> list[tuple[str, int]]:
 
 def _kinds(events: pd.DataFrame) -> np.ndarray:
     """Numbers of the events' kinds; WorkbenchError for a frame that is no event frame."""
-    lacking = [name for name in NEEDED if name not in events.columns]
-    if lacking:
-        raise WorkbenchError(f"the event frame lacks the column(s) {', '.join(sorted(lacking))}")
-    names = events["kind"]
-    if not isinstance(names.dtype, pd.CategoricalDtype):
-        names = names.astype("category")
-    known = {kind.name.lower(): int(kind) for kind in Kind}
-    table = np.array([known.get(str(name), 255) for name in names.cat.categories] + [255], np.uint8)
-    kind = table[names.cat.codes.to_numpy()]
-    strange = np.flatnonzero(kind == 255)
+    check_names(events, NEEDED, (*NEEDED, *ALSO), "the event frame")
+    kind, good = _good(events)
+    strange = np.flatnonzero(~good)
     if strange.size:
-        row = strange[0]
+        row = int(strange[0])
+        reason = why_not_whole(events, row, LIMITS) or (
+            f"unknown kind '{events['kind'].iloc[row]}' or actor '{events['actor'].iloc[row]}'"
+        )
         raise WorkbenchError(
-            f"event frame, row {events.index[row]}: unknown kind '{events['kind'].iloc[row]}'"
+            f"event frame, row {events.index[row]}: {reason}; repair=True leaves it out"
         )
     time = events["time"].to_numpy()
     back = np.flatnonzero(time[1:] < time[:-1])
     if back.size:
         raise WorkbenchError(f"event frame, row {events.index[back[0] + 1]}: time runs backwards")
     return kind
+
+
+def _good(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the kinds, and which rows can be."""
+    kind = codes(events["kind"], [kind.name.lower() for kind in Kind])
+    actor = codes(events["actor"], [actor.name.lower() for actor in Actor])
+    return kind, (kind != 255) & (actor != 255) & whole(events, LIMITS)[1]
+
+
+def _repaired(events: pd.DataFrame) -> pd.DataFrame:
+    """The rows that can be, in order of time, and the columns that are known."""
+    check_names(events, NEEDED, None, "the event frame")
+    kept = events[[name for name in events.columns if name in NEEDED or name in ALSO]]
+    kept = kept[_good(kept)[1]]
+    return kept.iloc[np.argsort(kept["time"].to_numpy(np.int64), kind="stable")]
 
 
 def _nanoseconds(events: pd.DataFrame) -> np.ndarray:

@@ -64,10 +64,19 @@ def gaps(faults: pd.DataFrame) -> pd.DataFrame:
 
     In a loop that does nothing but touch, that is the fault's own cost and a few ns; else more.
     """
-    measured = faults.dropna(subset=["ns"])
-    step = np.diff(measured["ns"].to_numpy())
-    table = pd.DataFrame({"cause": measured["cause"].array[: len(step)], "ns": step})
+    code, step = steps(faults)
+    cause = pd.Categorical.from_codes(code, NAMES)
+    table = pd.DataFrame({"cause": cause, "ns": step})
     return table.sort_values("ns", kind="stable", ignore_index=True)
+
+
+def steps(faults: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the cause of each measured fault but the last, and ns to the next one."""
+    ns, code = faults["ns"].to_numpy(np.float64), faults["cause"].cat.codes.to_numpy()
+    lacking = np.isnan(ns)
+    if lacking.any():
+        ns, code = ns[~lacking], code[~lacking]
+    return code[:-1], np.diff(ns)
 
 
 def first_and_repeat(faults: pd.DataFrame) -> pd.DataFrame:

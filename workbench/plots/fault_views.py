@@ -7,11 +7,18 @@ ten million take as long as a few.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.ticker import (
+    EngFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from workbench.faults import CAUSES, NAMES, tables
 from workbench.plots.figure import (
@@ -22,12 +29,17 @@ from workbench.plots.figure import (
     SKY,
     VERMILION,
     Figure,
+    legend_below,
+    legend_beside,
+    narrow,
+    page,
     plural,
     say_empty,
     styled,
 )
 
 DOTS = 20_000
+FEW = 40  # places that a page has room to draw one by one
 MEANING = {cause.name: cause.meaning for cause in CAUSES}
 
 
@@ -38,15 +50,20 @@ class Look(NamedTuple):
     marker: str
     dashes: object
     hatch: str
+    filled: bool = True
 
 
 LOOKS = {
     "fill": Look(BLUE, "o", "-", ""),
-    "map": Look(SKY, ".", "--", "///"),
+    "map": Look(SKY, "D", "--", "///", filled=False),
     "refused": Look(VERMILION, "X", (0, (1, 1)), "xxx"),
     "absent_read": Look(ORANGE, "v", "-.", "..."),
     "dropped_write": Look(PURPLE, "^", (0, (5, 1)), "\\\\\\"),
 }
+
+
+COUNTS = ListedColormap(matplotlib.colormaps["cividis_r"](np.linspace(0.2, 1, 256)))
+"""Without the lightest colours, which one fault on white paper would be lost in."""
 
 
 def _occurring(faults: pd.DataFrame) -> list[str]:
@@ -62,12 +79,11 @@ def address_time(faults: pd.DataFrame, clock: str = "time") -> Figure:
     """
     names = _occurring(faults)
     if len(faults) <= DOTS:
-        figure = Figure(figsize=(7.0, 3.6))
+        figure = Figure(figsize=page(3.8))
         axes = figure.subplots()
         _dots(axes, faults, clock, names)
         axes.set(title="Page faults by address and time", ylabel="page of the arena")
-        if names:
-            figure.legend(loc="outside lower center", ncols=2)
+        legend_below(figure, axes)
     else:
         figure = Figure(figsize=(7.0, 1.2 + 1.15 * len(names)))
         rows = figure.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -97,8 +113,11 @@ def _dots(axes: Axes, faults: pd.DataFrame, clock: str, names: Sequence[str]) ->
     for name in names:
         look, own = LOOKS[name], cause == name
         label = f"{MEANING[name]} ({own.sum():,})"
-        axes.plot(moment[own], page[own], look.marker, color=look.colour, markersize=5,
-                  markeredgewidth=0.3, label=label, clip_on=False)  # fmt: skip
+        axes.plot(
+            moment[own], page[own], look.marker, color=look.colour, label=label, clip_on=False,
+            markersize=5 if look.filled else 3.5, markeredgewidth=0.3 if look.filled else 1,
+            markerfacecolor=look.colour if look.filled else "none",
+        )  # fmt: skip
     if freed.any():
         axes.plot(
             moment[freed], page[freed], "s", color="none", markeredgecolor="black",
@@ -120,15 +139,15 @@ def _density(
     for axes, name in zip(rows, names, strict=True):
         own = counts[NAMES.index(name)]
         image = axes.imshow(
-            np.where(own > 0, own, np.nan), cmap="cividis_r", norm=norm, origin="lower",
+            np.where(own > 0, own, np.nan), cmap=COUNTS, norm=norm, origin="lower",
             aspect="auto", interpolation="nearest", extent=limits,
         )  # fmt: skip
-        axes.set_title(f"{MEANING[name]} ({own.sum():,})", fontsize=9, fontweight="normal")
+        axes.set_title(f"{MEANING[name]} ({own.sum():,})", fontsize="medium", fontweight="normal")
         axes.grid(False)
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     figure.colorbar(image, ax=list(rows), label="faults in a cell", pad=0.01)
-    figure.supylabel("page of the arena", fontsize=9)
+    figure.supylabel("page of the arena", fontsize="medium")
 
 
 def _time_axis(axes: Axes, clock: str) -> None:
@@ -141,22 +160,20 @@ def _panel(
 ) -> Callable[..., Figure]:
     """Make a view out of a function that draws faults into an axes."""
 
-    @styled
     def view(faults: pd.DataFrame, clock: str = "time") -> Figure:
-        figure = Figure(figsize=(7.0, 2.8))
+        figure = Figure(figsize=page(2.6))
         axes = figure.subplots()
         axes.set(title=title, ylabel=ylabel, xlabel="faults")
         if faults.empty:
             say_empty(axes, "nothing faulted")
         else:
             draw(axes, faults, clock)
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+            legend_beside(figure, axes)
         figure.workbench_alt = f"{title}. {describe(faults)}"
         return figure
 
-    view.__doc__ = draw.__doc__
-    return view
+    view.__doc__, view.__name__ = draw.__doc__, draw.__name__.removeprefix("draw_")
+    return styled(view)
 
 
 def draw_cumulative(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
@@ -173,7 +190,7 @@ def draw_cumulative(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
 
 def draw_rate(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
     """Draw how many faults lie in each window of time, stacked by cause."""
-    table = tables.rate(faults, clock, 60)
+    table = tables.rate(faults, clock, max(1, min(60, len(faults) // 10)))
     low = np.zeros(len(table))
     width = table["end"] - table["start"]
     for name in _occurring(faults):
@@ -183,27 +200,31 @@ def draw_rate(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
             hatch=look.hatch, edgecolor="white", linewidth=0, label=name.replace("_", " "),
         )  # fmt: skip
         low = low + table[name]
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     _time_axis(axes, clock)
 
 
 def draw_latency(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
     """Draw the distribution of ns from one fault to the next: an upper bound of its own cost."""
-    table = tables.gaps(faults)
+    code, step = tables.steps(faults)
     axes.set_xlabel("ns to the next fault (log scale, measured)")
-    if table.empty:
+    if not step.size:
         say_empty(axes, "nothing was measured: emulated faults have no ns")
         return
-    for name, own in table.groupby("cause", observed=True, sort=False):
-        ns = np.maximum(own["ns"].to_numpy(np.float64), 1)
-        share = np.arange(1, len(ns) + 1) / len(ns)
-        if len(ns) > 2000:
-            picked = np.linspace(0, len(ns) - 1, 2000).astype(int)
-            ns, share = ns[picked], share[picked]
-        look = LOOKS[str(name)]
-        axes.step(ns, share, linestyle=look.dashes, color=look.colour, where="post",
-                  label=f"{str(name).replace('_', ' ')} ({len(own):,})")  # fmt: skip
+    for name in _occurring(faults):
+        ns = np.sort(np.maximum(step[code == NAMES.index(name)], 1))
+        if not ns.size:
+            continue
+        picked = np.unique(np.linspace(0, len(ns) - 1, 2000).astype(int))
+        look = LOOKS[name]
+        axes.step(ns[picked], (picked + 1) / len(ns), linestyle=look.dashes, color=look.colour,
+                  where="post", label=f"{name.replace('_', ' ')} ({len(ns):,})")  # fmt: skip
     axes.set_xscale("log")
+    short = step.max() < 100 * max(step.min(), 1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if short else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
@@ -218,7 +239,7 @@ def draw_first(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
                   edgecolor="white", linewidth=0, label=part.replace("_", " "))  # fmt: skip
         left = left + table[part]
     axes.set_yticks(table.index, [name.replace("_", " ") for name in table["cause"]])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(table), 3) - 0.5, -0.5)  # one bar alone would fill the figure
     axes.set(xlabel="faults", ylabel="")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(False, axis="y")
@@ -232,10 +253,11 @@ def draw_causes(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
         axes.barh(row.Index, row.faults, color=look.colour, hatch=look.hatch, edgecolor="white",
                   linewidth=0)  # fmt: skip
         axes.annotate(f" {row.faults:,} on {plural(row.pages, 'page')}", (row.faults, row.Index),
-                      va="center", fontsize=8)  # fmt: skip
-    axes.set_yticks(table.index, [MEANING[name] for name in table["cause"]])
-    axes.invert_yaxis()
-    axes.margins(x=0.35)
+                      va="center", fontsize="small")  # fmt: skip
+    said = {name: name.replace("_", " ") for name in NAMES} if narrow() else MEANING
+    axes.set_yticks(table.index, [said[name] for name in table["cause"]])
+    axes.set_ylim(max(len(table), 3) - 0.5, -0.5)
+    axes.margins(x=0.5 if narrow() else 0.3)
     axes.set(xlabel="faults", ylabel="")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -247,12 +269,19 @@ def draw_pages(axes: Axes, faults: pd.DataFrame, clock: str) -> None:
     total = tables.by_page(faults)["total"]
     counts = np.bincount(total)
     shown = np.flatnonzero(counts)
-    axes.vlines(shown, 0, counts[shown], color=GREY, linewidth=1)
-    axes.plot(shown, counts[shown], "o", color=BLUE, markersize=4)
+    many = len(shown) > FEW
+    if not many:
+        axes.vlines(shown, 0, counts[shown], color=GREY, linewidth=1)
+    axes.plot(shown, counts[shown], "o", color=BLUE, markersize=2 if many else 4, clip_on=False)
     axes.set(xlabel="faults on the page", ylabel="pages")
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if shown.max() > FEW:
+        axes.set_xscale("log")
+        axes.set_xlabel("faults on the page (log scale)")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 cumulative = _panel("Faults so far", "faults", draw_cumulative)

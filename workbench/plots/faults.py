@@ -17,6 +17,8 @@ from workbench.plots.figure import (
     SKY,
     VERMILION,
     Figure,
+    legend_below,
+    page,
     plural,
     say_empty,
     styled,
@@ -54,13 +56,13 @@ def timeline(events: pd.DataFrame, axis: str = "auto") -> Figure:
     `events` is an event frame (`arena.events` or `result.events`): `time` (steps), `kind`, `page`
     (relative to the arena's start) and `count`. Other kinds of event are left out. Touches outside
     the arena (page -1, a NULL pointer for example) get a strip of their own below the pages.
-    `axis` is "steps", "order" (one place for each event) or "auto": order if no step passes.
+    `axis` is "steps", "order" (one place for each event) or "auto": order if most share a step.
     """
     shown = events[events["kind"].isin([mark.kind for mark in MARKS])]
     x, label = time_axis(shown, axis)
     shown = shown.assign(x=x)
     outside = bool((shown["page"] < 0).any())
-    figure = Figure(figsize=(7.0, 3.9))
+    figure = Figure(figsize=page(4.2))
     rows = figure.subplots(2, sharex=True, squeeze=False, height_ratios=(9, 1)) if outside else None
     pages = rows[0, 0] if rows is not None else figure.subplots()
     _draw(pages, shown[shown["page"] >= 0])
@@ -133,13 +135,11 @@ def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, mark: Mark) -> None:
 def _legend(figure: Figure, events: pd.DataFrame) -> None:
     """Name the causes that occur, each with how often."""
     counts = events["kind"].astype(str).value_counts()
-    handles = []
     for mark in MARKS:
         if mark.kind in counts:
+            label = f"{mark.meaning} ({counts[mark.kind]:,})"
             face = mark.colour if mark.filled else "none"
-            (handle,) = figure.axes[0].plot(
-                [], [], mark.marker, color=mark.colour, markerfacecolor=face,
-                label=f"{mark.meaning} ({counts[mark.kind]:,})",
-            )  # fmt: skip
-            handles.append(handle)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+            figure.axes[0].plot(
+                [], [], mark.marker, color=mark.colour, markerfacecolor=face, label=label
+            )
+    legend_below(figure, figure.axes[0])

@@ -29,7 +29,7 @@ def timeline(history: pd.DataFrame, axis: str = "auto") -> Figure:
     Three panels: live, reserved and free pages with the largest
     free extent; the number of free extents; external fragmentation and the share of free memory
     unusable for k pages. Undefined values are gaps; a refused allocation is a cross.
-    `axis` is "steps", "order" (one place for each event) or "auto": order if no step passes.
+    `axis` is "steps", "order" (one place for each event) or "auto": order if most share a step.
     """
     figure = Figure(figsize=(7.0, 5.0))
     pages, extents, shares = figure.subplots(3, sharex=True, height_ratios=(3, 2, 3))
@@ -176,7 +176,9 @@ def _bars(axes: Axes, lengths: NDArray[np.int64]) -> None:
         for low, high in zip(table["smallest"], table["largest"], strict=True)
     ]
     bars = axes.bar(names, table["pages"], color=GREEN, edgecolor="black", linewidth=0.5)
-    axes.bar_label(bars, [plural(n, "extent") if n else "" for n in table["extents"]], fontsize=8)
+    axes.bar_label(
+        bars, [plural(n, "extent") if n else "" for n in table["extents"]], fontsize="small"
+    )
     axes.set(xlabel="pages in the extent", ylabel="free pages")
     axes.set_title(f"Free pages by size of hole: {plural(int(lengths.sum()), 'page')} "
                    f"in {plural(lengths.size, 'extent')}")  # fmt: skip

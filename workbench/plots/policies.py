@@ -18,6 +18,8 @@ from workbench.plots.figure import (
     SKY,
     VERMILION,
     Figure,
+    legend_beside,
+    page,
     plural,
     say_empty,
     styled,
@@ -42,6 +44,7 @@ LINES = {
     "buddy": Line(GREEN, (0, (3, 2)), "P"),  # type: ignore[arg-type]
 }
 OTHER = Line(BLACK, "-", "x")
+STRETCHES = 60
 MEANINGS = {
     "unusable": "share of free pages unusable for {k} pages",
     "external_fragmentation": "share of free pages outside the largest extent",
@@ -59,20 +62,21 @@ def small_multiples(samples: pd.DataFrame, column: str = "unusable") -> Figure:
     """Draw one measure over the run, a panel for each policy, the others in grey behind it.
 
     `samples` is `allocators.samples(replays)`: the samples of each replay with a column `policy`.
-    `column` is one of MEANINGS.
+    `column` is one of MEANINGS. More than STRETCHES samples are drawn as means of that many parts.
     """
-    names = list(dict.fromkeys(samples["policy"])) if len(samples) else []
+    curves = {str(name): _stretches(own["row"].to_numpy(), own[column].to_numpy())
+              for name, own in samples.groupby("policy", sort=False)}  # fmt: skip
+    names = list(curves)
     across = min(3, max(1, len(names)))
     down = max(1, -(-len(names) // across))
     figure = Figure(figsize=(7.0, 1.1 + 1.45 * down))
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         for other in names:
-            own = samples[samples["policy"] == other]
             line = LINES.get(other, OTHER)
             front = other == name
             axes.plot(
-                own["row"] + 1, own[column], "-", color=line.colour if front else "#C8C8C8",
+                *curves[other], "-", color=line.colour if front else "#C8C8C8",
                 linewidth=1.3 if front else 0.6, zorder=3 if front else 1,
             )  # fmt: skip
         axes.set_title(name.replace("_", " "))
@@ -88,9 +92,19 @@ def small_multiples(samples: pd.DataFrame, column: str = "unusable") -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("requests")
     meaning = MEANINGS[column].format(k=samples["k"].iloc[0] if len(samples) else "k")
-    figure.suptitle(f"Over the run: {meaning}", fontsize=9)
+    figure.suptitle(f"Over the run: {meaning}", fontsize="medium")
     figure.workbench_alt = describe(samples, column)
     return figure
+
+
+def _stretches(row: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve as at most STRETCHES points: end and mean of each; undefined where all of it is."""
+    parts = np.array_split(np.arange(len(row)), min(len(row), STRETCHES))
+    means = [value[part][~np.isnan(value[part])] for part in parts]
+    return (
+        np.array([row[part[-1]] + 1 for part in parts]),
+        np.array([mean.mean() if mean.size else np.nan for mean in means]),
+    )
 
 
 def describe(samples: pd.DataFrame, column: str) -> str:
@@ -109,15 +123,14 @@ def unusable_curves(curves: pd.DataFrame) -> Figure:
 
     `curves` is `allocators.curves(replays)`: columns policy, k and unusable. Undefined is a gap.
     """
-    figure = Figure(figsize=(7.0, 3.0))
+    figure = Figure(figsize=page(3.0))
     axes = figure.subplots()
     axes.set(xlabel="k, pages asked for in one piece (log scale)", ylabel="share of free pages")
     axes.set_title("Unusable for k pages, mean over the run (0 is best)")
     draw_curves(axes, curves)
     if curves.empty:
         say_empty(axes, "no replays")
-    else:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(figure, axes)
     figure.workbench_alt = describe_curves(curves)
     return figure
 
@@ -160,7 +173,7 @@ def address_time(live: np.ndarray, page_count: int, events: int) -> Figure:
         say_empty(axes, "no events")
         return figure
     image = axes.imshow(
-        live, cmap="cividis_r", vmin=0, vmax=1, origin="lower", aspect="auto",
+        live, cmap="Blues", vmin=0, vmax=1, origin="lower", aspect="auto",
         interpolation="nearest", extent=(0, events, 0, page_count),
     )  # fmt: skip
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -186,7 +199,7 @@ def memory(samples: pd.DataFrame) -> Figure:
 
     `samples` is `Replay.samples`. The gap between live and committed is what the policy adds.
     """
-    figure = Figure(figsize=(7.0, 2.8))
+    figure = Figure(figsize=page(2.6))
     axes = figure.subplots()
     axes.set(title="Pages over the run", xlabel="requests", ylabel="pages")
     row = samples["row"] + 1
@@ -201,7 +214,7 @@ def memory(samples: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if len(samples) < 2:
         say_empty(axes, "no requests")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(figure, axes)
     peak = int(samples["live_pages"].max()) if len(samples) else 0
     figure.workbench_alt = (
         f"Pages over {plural(max(len(samples) - 1, 0), 'sample')}: at most "
@@ -218,7 +231,7 @@ def overview(samples: pd.DataFrame) -> Figure:
 
     `samples` is `Replay.samples`.
     """
-    figure = Figure(figsize=(7.0, 4.2))
+    figure = Figure(figsize=page(4.0))
     top, middle, bottom = figure.subplots(3, sharex=True, height_ratios=(3, 2, 2))
     row, k = samples["row"] + 1, samples["k"].iloc[0] if len(samples) else "k"
     for column, colour, dashes, label in (
@@ -234,9 +247,11 @@ def overview(samples: pd.DataFrame) -> Figure:
     bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
     if len(samples) < 2:
         say_empty(top, "no requests")
-    top.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(figure, top)
     figure.workbench_alt = (
         f"One replay: {describe(samples.assign(policy='this policy'), 'unusable')}"
+        if len(samples) > 1
+        else "One replay: empty, no requests."
     )
     return figure
 
@@ -247,18 +262,18 @@ def occupancy(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
     `tables` has an occupancy_histogram for each name, such as `HeapRun.occupancy`.
     """
-    figure = Figure(figsize=(7.0, 2.6))
+    figure = Figure(figsize=page(2.2))
     panels = figure.subplots(1, max(1, len(tables)), sharey=True, squeeze=False)[0]
-    labels = ["0", *[f"{low}-{low + 10}" for low in range(0, 100, 10)], "100"]
     for axes, (name, table) in zip(panels, tables.items(), strict=False):
         axes.bar(range(12), table["pages"], color=GREEN, edgecolor="black", linewidth=0.5)
         axes.set(title=f"{name}: {plural(int(table['pages'].sum()), 'page')}")
-        axes.set_xlabel("bytes in use (% of the page)")
-        axes.set_xticks(range(12), labels, rotation=90, fontsize=7)
+        axes.set_xticks([0, 5.5, 11], ["none", "50", "all"])
+        axes.set_xticks(np.arange(1.5, 10), minor=True)
         axes.grid(False, axis="x")
     panels[0].set_ylabel("pages")
+    panels[len(panels) // 2].set_xlabel("bytes in use (% of the page)")
     if not tables:
-        panels[0].set(title="Occupancy of pages", xlabel="bytes in use (% of the page)")
+        panels[0].set(title="Occupancy of pages")
         say_empty(panels[0], "no pages")
     parts = [
         f"{name}: {int(table['pages'].sum()):,} pages, "

@@ -24,6 +24,7 @@ from workbench import events, provenance
 from workbench.arena.rules import MAX_PAGES
 from workbench.errors import WorkbenchError
 from workbench.events import Kind
+from workbench.requests.columns import ANY, TIME, check_names, codes, whole, why_not_whole
 from workbench.requests.judge import (
     BACKWARDS,
     BEYOND,
@@ -31,6 +32,7 @@ from workbench.requests.judge import (
     GOOD,
     NOT_HELD,
     NOT_THERE,
+    NOT_WHOLE,
     OUTSIDE,
     OVERLAPS,
     PRESENT,
@@ -52,6 +54,7 @@ COLUMNS = {
     "offset": np.int32,
 }
 ALSO = ("actor", "pc", "address", "ns", "source", "bytes")
+NUMBERS = {"time": TIME, "page": ANY, "count": ANY, "block": ANY, "offset": ANY}
 KINDS = ("alloc", "alloc_failed", "free", "reserve", "user_fault")
 NAMES = [kind.name.lower() for kind in Kind]
 REASONS = {
@@ -124,11 +127,14 @@ def faults(log: pd.DataFrame) -> pd.DataFrame:
 
 def repair(log: pd.DataFrame) -> pd.DataFrame:
     """The log sorted by time, without unknown columns and without the rows that `faults` names."""
-    _missing(log)
+    check_names(log, COLUMNS, None, "the log")
     known = log[[name for name in log.columns if name in COLUMNS or name in ALSO]]
-    known = known.iloc[np.argsort(known["time"].to_numpy(), kind="stable")].reset_index(drop=True)
+    known = known[whole(known, NUMBERS)[1]]
+    order = np.argsort(whole(known, {"time": TIME})[0]["time"], kind="stable")
+    known = known.iloc[order].reset_index(drop=True)
     _, verdict = _judged(known)
-    return known[verdict == GOOD].reset_index(drop=True)
+    kept = known[verdict == GOOD].reset_index(drop=True)
+    return kept.astype({name: dtype for name, dtype in COLUMNS.items() if name != "kind"})
 
 
 def save(log: pd.DataFrame, path: str | Path) -> Path:
@@ -166,12 +172,8 @@ def recorded(log: pd.DataFrame, pages: int, repair: bool = False) -> pd.DataFram
     `pages` is the size of the arena. Raises WorkbenchError with row and reason; with `repair` the
     rows are sorted by time and those that cannot have happened left out.
     """
-    _missing(log, ("time", "kind", "page", "count"))
-    kept = log[log["kind"].isin(KINDS)]
-    if repair:
-        kept = kept.sort_values("time", kind="stable")
-    else:
-        _refuse_backwards(kept)
+    kept = _known_events(log, repair)
+    kept = kept[kept["kind"].isin(KINDS)]
     kind, count, page = _numbers(kept)
     verdict = np.zeros(len(kept), np.uint8)
     judge_events(kind, page, count, np.zeros(pages, np.uint8), verdict)
@@ -205,36 +207,44 @@ def as_events(log: pd.DataFrame, page: np.ndarray, status: np.ndarray) -> pd.Dat
     return events.frame({name: column[kept] for name, column in rows.items()})
 
 
-def _missing(log: pd.DataFrame, needed: tuple[str, ...] = tuple(COLUMNS)) -> None:
-    lacking = [name for name in needed if name not in log.columns]
-    if lacking:
-        raise WorkbenchError(f"the log lacks the column(s) {', '.join(sorted(lacking))}")
+EVENT_NUMBERS = {name: NUMBERS[name] for name in ("time", "page", "count")}
+
+
+def _known_events(log: pd.DataFrame, repair: bool) -> pd.DataFrame:
+    """Recorded events of known kinds, in order of time; what is none is refused, or left out."""
+    check_names(log, (*EVENT_NUMBERS, "kind"), None if repair else (*COLUMNS, *ALSO), "the log")
+    known, good = codes(log["kind"], NAMES) < len(NAMES), whole(log, EVENT_NUMBERS)[1]
+    if repair:
+        kept = log[known & good]
+        return kept.iloc[np.argsort(kept["time"].to_numpy(np.int64), kind="stable")]
+    bad = np.flatnonzero(~(known & good))
+    if bad.size:
+        row = int(bad[0])
+        kind = f"unknown kind '{log['kind'].iloc[row]}'"
+        reason = why_not_whole(log, row, EVENT_NUMBERS) if known[row] else kind
+        raise WorkbenchError(
+            f"event log, row {log.index[row]}: {reason}; repair=True leaves it out"
+        )
+    _refuse_backwards(log)
+    return log
 
 
 def _numbers(log: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kind numbers (255: none of them), counts and pages; impossible ones as -1."""
-    names = log["kind"]
-    if not isinstance(names.dtype, pd.CategoricalDtype):
-        names = names.astype("category")
-    codes = {name: at for at, name in enumerate(NAMES)}
-    table = np.array([codes.get(str(name), 255) for name in names.cat.categories] + [255], np.uint8)
-    kind = table[names.cat.codes.to_numpy()]
-    count = pd.to_numeric(log["count"], errors="coerce").fillna(-1).to_numpy(np.float64)
-    page = pd.to_numeric(log["page"], errors="coerce").fillna(-2).to_numpy(np.float64)
-    whole = np.clip(count, -1, 2 * MAX_PAGES).astype(np.int64)
-    return kind, whole, np.clip(page, -2, MAX_PAGES).astype(np.int32)
+    found, _ = whole(log, EVENT_NUMBERS)
+    count = np.clip(found["count"], -1, 2 * MAX_PAGES)
+    return codes(log["kind"], NAMES), count, np.clip(found["page"], -2, MAX_PAGES).astype(np.int32)
 
 
 def _judged(log: pd.DataFrame) -> tuple[Columns, np.ndarray]:
     """The columns of a log, and for each row GOOD or what is wrong with it."""
-    _missing(log)
-    strange = [str(name) for name in log.columns if name not in COLUMNS and name not in ALSO]
-    if strange:
-        raise WorkbenchError(f"the log has the unknown column(s) {', '.join(sorted(strange))}")
+    check_names(log, COLUMNS, (*COLUMNS, *ALSO), "the log")
+    numbers, good = whole(log, NUMBERS)
     kind, count, page = _numbers(log)
-    block = _int32(log["block"])
-    found = Columns(kind, page, count, block, _int32(log["offset"]))
-    time = log["time"].to_numpy()
+    block = np.where(good, _int32(numbers["block"]), np.int32(-1))
+    found = Columns(np.where(good, kind, 255).astype(np.uint8), page, count, block,
+                    _int32(numbers["offset"]))  # fmt: skip
+    time = numbers["time"]
     late = np.zeros(len(log), bool)
     late[1:] = time[1:] < np.maximum.accumulate(time)[:-1] if len(time) else False
     verdict = np.zeros(len(log), np.uint8)
@@ -242,12 +252,13 @@ def _judged(log: pd.DataFrame) -> tuple[Columns, np.ndarray]:
     if blocks > max(4 * len(log), 1024):
         raise WorkbenchError(f"block {blocks - 1} in a log of {len(log)} rows; number them from 0")
     judge(found, late, blocks, verdict)
+    verdict[~good] = NOT_WHOLE
     return found, verdict
 
 
-def _int32(column: pd.Series) -> np.ndarray:
+def _int32(column: np.ndarray) -> np.ndarray:
     limits = np.iinfo(np.int32)
-    return np.clip(column.to_numpy(), limits.min, limits.max).astype(np.int32)
+    return np.clip(column, limits.min, limits.max).astype(np.int32)
 
 
 def _refuse_backwards(log: pd.DataFrame) -> None:
@@ -258,6 +269,8 @@ def _refuse_backwards(log: pd.DataFrame) -> None:
 
 
 def _reason(log: pd.DataFrame, row: int, verdict: int) -> str:
+    if verdict == NOT_WHOLE:
+        return why_not_whole(log, row, NUMBERS)
     values = {str(name): value for name, value in log.iloc[row].items()}
     return REASONS[verdict].format(**values)
 

@@ -7,6 +7,7 @@ from workbench.compiled import njit
 from workbench.events import Kind
 
 GOOD, UNKNOWN_KIND, BACKWARDS, SIZE, TWICE, STRANGER, BEYOND, DOUBLE_FREE, OUTSIDE = range(9)
+NOT_WHOLE = 9
 OVERLAPS, PRESENT, NOT_HELD, NOT_THERE = range(1, 5)  # of recorded events
 
 _ALLOC, _FREE, _RESERVE = int(Kind.ALLOC), int(Kind.FREE), int(Kind.RESERVE)

@@ -1,21 +1,27 @@
 """Explorers: controls above linked figures, a table behind each, and its file to take away.
 
-`FaultExplorer` zooms every view of page faults to one stretch of time. `FragmentationExplorer`
-replays a workload under a policy as soon as a control changes.
+`FaultExplorer` zooms every view of page faults to one stretch of time and of pages.
+`FragmentationExplorer` replays a workload under a policy as soon as a control changes.
 """
 
+import math
 from base64 import b64encode
 from html import escape
+from pathlib import Path
 
 import ipywidgets
 import pandas as pd
 
-from workbench import allocators, workloads
+from workbench import allocators, provenance, requests, workloads
+from workbench.errors import WorkbenchError
 from workbench.faults import tables
 from workbench.plots import fault_views, policies
 from workbench.plots.figure import Figure
+from workbench.widgets.brush import Brush, Limits
 
 TABLE_ROWS = 200
+LINK_ROWS = 20_000  # what a page can hold as a link
+WIDE = ipywidgets.Layout(width="680px")
 
 
 def _picture(figure: Figure) -> str:
@@ -25,54 +31,129 @@ def _picture(figure: Figure) -> str:
 
 
 def _link(table: pd.DataFrame, name: str) -> str:
-    """A table as HTML, its first rows, with a link that saves all of it as CSV."""
-    csv = b64encode(table.to_csv(index=False).encode()).decode()
+    """A table as HTML, its first rows, with a link that saves LINK_ROWS of it as CSV."""
+    csv = b64encode(table.head(LINK_ROWS).to_csv(index=False).encode()).decode()
     more = f"<p>{len(table):,} rows, the first {min(len(table), TABLE_ROWS)} shown</p>"
-    link = f'<a download="{escape(name)}.csv" href="data:text/csv;base64,{csv}">save as CSV</a>'
+    rows = "" if len(table) <= LINK_ROWS else f" (the first {LINK_ROWS:,} rows)"
+    href = f"data:text/csv;base64,{csv}"
+    link = f'<a download="{escape(name)}.csv" href="{href}">save as CSV{rows}</a>'
     return f"{link}{more}{table.head(TABLE_ROWS).to_html(index=False)}"
 
 
 class FaultExplorer(ipywidgets.VBox):
-    """Views of a fault frame, all of the same stretch of time.
+    """Views of a fault frame, all of the same faults: those of a stretch of time and of pages.
 
-    `window` is the slider that chooses it, `view` the list of views, `shown` the faults in view.
-    Up to 5,000 rows of the table can be saved from the page; `shown` is a DataFrame with all.
+    A rectangle dragged over the map (`brush`) chooses both, and so do the sliders `window` and
+    `pages`; `clock` is the time axis, `view` the view below, `shown` the faults in view. `save`
+    writes every view of them, and the table behind it.
     """
 
     def __init__(self, faults: pd.DataFrame, clock: str = "order") -> None:
-        self.faults, self.clock = faults, clock
-        moment = tables.moments(faults, clock)
-        low, high = (moment.min(), moment.max()) if len(moment) else (0.0, 1.0)
+        self.faults = faults
+        clocks = [(said, name) for name, said in tables.CLOCKS.items() if _has_clock(faults, name)]
+        self.clock = ipywidgets.Dropdown(options=clocks, value=clock, description="clock")
         self.window = ipywidgets.FloatRangeSlider(
-            value=(low, high), min=low, max=max(high, low + 1), step=max(high - low, 1) / 1000,
-            description="zoom to", continuous_update=False, readout_format=".0f",
-            layout=ipywidgets.Layout(width="680px"),
+            description="zoom to", continuous_update=False, readout_format=".0f", layout=WIDE
+        )
+        page = faults["page"].to_numpy()
+        self._pages = (int(page.min()), int(page.max())) if len(page) else (0, 1)
+        self.pages = ipywidgets.IntRangeSlider(
+            value=self._pages, min=self._pages[0], max=max(self._pages[1], self._pages[0] + 1),
+            description="pages", continuous_update=False, layout=WIDE,
         )  # fmt: skip
-        names = [name for name in fault_views.VIEWS if name != "address_time"]
-        self.view = ipywidgets.Dropdown(options=names, value="cumulative", description="below")
+        self.brush, self.below = Brush(self._zoom), ipywidgets.HTML()
+        self.view = ipywidgets.Dropdown(
+            options=list(fault_views.VIEWS), value="cumulative", description="below"
+        )
         self.as_table = ipywidgets.ToggleButton(description="table", tooltip="The table behind it")
         self.whole = ipywidgets.Button(description="whole run")
-        self.top, self.below = ipywidgets.HTML(), ipywidgets.HTML()
-        controls = ipywidgets.HBox([self.view, self.as_table, self.whole])
-        super().__init__([self.window, self.top, controls, self.below])
-        self.whole.on_click(lambda _: setattr(self.window, "value", (low, high)))
-        for control in (self.window, self.view, self.as_table):
+        self.keep = ipywidgets.Button(description="save all", tooltip="Figures and tables as files")
+        self.said = ipywidgets.HTML()
+        first = ipywidgets.HBox([self.clock, self.whole, self.keep, self.said])
+        below = ipywidgets.HBox([self.view, self.as_table])
+        super().__init__([first, self.window, self.pages, self.brush, below, self.below])
+        self._quiet = False
+        self._span()
+        self.whole.on_click(lambda _: self._zoom(None))
+        self.keep.on_click(lambda _: self._saved())
+        self.clock.observe(self._new_clock, "value")
+        for control in (self.window, self.pages, self.view, self.as_table):
             control.observe(self._draw, "value")
         self._draw()
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The faults in the window."""
-        return tables.window(self.faults, self.clock, *self.window.value)
+        """The faults in the window, on the pages chosen."""
+        found = tables.window(self.faults, self.clock.value, *self.window.value)
+        first, last = self.pages.value
+        if (first, last) == self._pages:
+            return found
+        return found[found["page"].between(first, last)]
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write each view of what is shown as NAME.pdf and its table as NAME.parquet."""
+        place, shown = Path(directory), self.shown
+        place.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, (draw, table) in fault_views.VIEWS.items():
+            draw(shown, self.clock.value).savefig(place / f"{name}.pdf")
+            kept = provenance.save(table(shown, self.clock.value), place / f"{name}.parquet")
+            written += [place / f"{name}.pdf", kept]
+        return written
+
+    def _saved(self) -> None:
+        self.said.value = f"{len(self.save('faults'))} files in faults/"
+
+    def _span(self) -> None:
+        """Let the window be the whole run, on the clock chosen."""
+        moment = tables.moments(self.faults, self.clock.value)
+        low, high = (moment.min(), moment.max()) if len(moment) else (0.0, 1.0)
+        with self.hold_trait_notifications():
+            self.window.max = max(float(high), float(low) + 1, self.window.min)
+            self.window.min = float(low)
+            self.window.max = max(float(high), float(low) + 1)
+            self.window.step = (self.window.max - self.window.min) / 1000
+        self._time = (float(low), float(high))
+        self._move(self._time, self._pages)
+
+    def _new_clock(self, change: object = None) -> None:
+        self._span()
+        self._draw()
+
+    def _zoom(self, limits: Limits | None) -> None:
+        """Show what was dragged over; all of it for None."""
+        if limits is None:
+            self._move(self._time, self._pages)
+        else:
+            left, low, right, high = limits
+            self._move((left, right), (math.floor(low), math.ceil(high)))
+        self._draw()
+
+    def _move(self, time: tuple[float, float], pages: tuple[int, int]) -> None:
+        """Set both sliders, as far as they go, and draw nothing."""
+        self._quiet = True
+        for slider, (low, high) in ((self.window, time), (self.pages, pages)):
+            slider.value = (max(low, slider.min), min(high, slider.max))
+        self._quiet = False
 
     def _draw(self, change: object = None) -> None:
-        shown = self.shown
-        self.top.value = _picture(fault_views.address_time(shown, self.clock))
+        if self._quiet:
+            return
+        shown, clock = self.shown, self.clock.value
+        self.brush.show(fault_views.address_time(shown, clock))
         draw, table = fault_views.VIEWS[self.view.value]
         if self.as_table.value:
-            self.below.value = _link(table(shown, self.clock).head(5000), self.view.value)
+            self.below.value = _link(table(shown, clock), self.view.value)
         else:
-            self.below.value = _picture(draw(shown, self.clock))
+            self.below.value = _picture(draw(shown, clock))
+
+
+def _has_clock(faults: pd.DataFrame, clock: str) -> bool:
+    try:
+        tables.moments(faults, clock)
+    except WorkbenchError:
+        return False
+    return True
 
 
 class FragmentationExplorer(ipywidgets.VBox):
@@ -101,6 +182,17 @@ class FragmentationExplorer(ipywidgets.VBox):
         for control in (self.workload, self.policy, self.k, self.seed, self.as_table):
             control.observe(self._draw, "value")
         self._draw()
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write the figure, its samples, and the log of requests behind both."""
+        place = Path(directory)
+        place.mkdir(parents=True, exist_ok=True)
+        policies.overview(self.replay.samples).savefig(place / "fragmentation.pdf")
+        return [
+            place / "fragmentation.pdf",
+            provenance.save(self.replay.samples, place / "fragmentation.parquet"),
+            requests.save(self.replay.log, place / "log.parquet"),
+        ]
 
     def _draw(self, change: object = None) -> None:
         log = workloads.make(self.workload.value, self.rows, self.pages, self.seed.value)

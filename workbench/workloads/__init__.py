@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
+from workbench.arena.rules import MAX_PAGES
 from workbench.errors import WorkbenchError
 from workbench.workloads import synthetic
 from workbench.workloads.adversary import bound, robson
@@ -40,10 +41,15 @@ WORKLOADS: dict[str, Callable[[Generator, int, int], pd.DataFrame]] = {
 def make(name: str, rows: int = 10_000, pages: int = 1024, seed: int = 0) -> pd.DataFrame:
     """Make a workload of `rows` requests for an arena of `pages` pages; equal seeds, equal logs.
 
-    Raises WorkbenchError for a name that is not in WORKLOADS.
+    Raises WorkbenchError for a name that is not in WORKLOADS, and for sizes that cannot be.
     """
     if name not in WORKLOADS:
         raise WorkbenchError(f"no workload '{name}'; there are {', '.join(WORKLOADS)}")
+    if rows < 0 or not 1 <= pages <= MAX_PAGES:
+        raise WorkbenchError(
+            f"a workload has 0 or more rows, and an arena 1 to {MAX_PAGES:,} pages; "
+            f"not {rows:,} and {pages:,}"
+        )
     log = WORKLOADS[name](np.random.default_rng(seed), rows, pages)
     log.attrs = {"workload": name, "seed": seed, "pages": pages}
     return log

@@ -17,6 +17,7 @@ import pandas as pd
 
 from workbench import requests
 from workbench.allocators.replay import replay
+from workbench.errors import WorkbenchError
 from workbench.events import Kind
 
 if TYPE_CHECKING:
@@ -31,8 +32,14 @@ def bound(live: int, largest: int) -> float:
 def robson(rule: "Rule", live: int, largest: int, pages: int) -> pd.DataFrame:
     """The log of Robson's adversary against one policy in an arena of `pages` pages.
 
-    `largest` is a power of two. Against another policy the log is an ordinary one.
+    `largest` is a power of two. Against another policy the log is an ordinary one. Raises
+    WorkbenchError for sizes that cannot be.
     """
+    if live < 1 or largest < 1 or largest & (largest - 1):
+        raise WorkbenchError(
+            f"Robson's adversary holds 1 or more pages, in blocks of up to a power of two; "
+            f"not {live} and {largest}"
+        )
     log = requests.frame(np.full(live, int(Kind.ALLOC)), np.ones(live), np.arange(live))
     size, residue = 1, 0
     held = pd.DataFrame({"block": np.arange(live), "pages": 1})

@@ -15,6 +15,7 @@ from workbench.engines.kernel.execution import PACKET_TYPES, execute
 from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
+from workbench.engines.kernel.stream import read_stderr
 from workbench.errors import Unsupported
 from workbench.maps import Map, create
 from workbench.program import Program
@@ -135,6 +136,13 @@ class Kernel:
     def log(self) -> str:
         """All that the verifier said."""
         return self.verdict.log
+
+    def read_stderr(self) -> str:
+        """Take what the kernel said of the program's runs so far (Linux 6.17 and later).
+
+        workbench.faults.from_reports makes a frame of the accesses to absent pages in it.
+        """
+        return read_stderr(self._descriptor.fileno())
 
     @property
     def report(self) -> Verdict:
