@@ -126,6 +126,8 @@ def test_walking_a_list() -> None:
         assert list(table.columns) == ["address", "next", "value"]
         assert (len(table), table["value"].sum()) == (29, 3621)
         assert obj.struct(arena, head, "struct node")["next"] == table["address"][1]
+        assert arena.user.struct(head, "node") == obj.struct(arena, head, "node")
+        assert arena.user.walk(head, "node").equals(table)
         arena.user.store(int(table["address"].iloc[-1]), "u64", head)
         with pytest.raises(WorkbenchError, match=f"'node' comes back to {head:#x}"):
             obj.walk(arena, head, "node")
@@ -135,6 +137,11 @@ def test_walking_a_list() -> None:
             obj.struct(arena, head, "nodes")
         with pytest.raises(SegmentationFault):
             obj.struct(arena, 8, "node")
+
+
+def test_an_arena_without_types() -> None:
+    with wb.Arena(4) as arena, pytest.raises(WorkbenchError, match=r"make it with Object\.arena"):
+        arena.user.struct(arena.user_start, "node")
 
 
 def test_walking_without_user_addresses() -> None:

@@ -127,8 +127,8 @@ def run(
     """Run a program of FILE: the first, or those named.
 
     Several --program run in turn on one arena and the same maps; the first that does not come to
-    its exit is the last to run, and --json prints {"runs": [...]}, with "globals" if any are
-    dumped. Exit status 1 unless all came to their exit.
+    its exit is the last to run, and --json prints {"runs": [...], "globals": {...}}, as it does for
+    one whose variables are dumped. Exit status 1 unless all came to their exit.
     """
     inputs = _inputs(contexts, memory, kind, len(names) or 1)
     _check_output(output, len(inputs))
@@ -269,7 +269,7 @@ def _show(
         rows = [_row(result) for result in results]
         if failure is not None:
             rows.append(_refusal(engine, names[len(results)], failure))
-        several = {"runs": rows} | ({"globals": values} if values else {})
+        several = {"runs": rows, "globals": values}
         click.echo(json.dumps(rows[0] if len(names) == 1 and not values else several))
     else:
         for result in results:
