@@ -17,6 +17,7 @@ import workbench as wb
 from workbench import c_examples, corpus
 from workbench.compiler import compile_c
 from workbench.errors import WorkbenchError
+from workbench.maps import drained
 from workbench.objects import Object
 
 BASE = 0x7E0_0000_0000  # its low half is 0, so that the largest arena fits
@@ -87,6 +88,45 @@ def test_the_helpers_of_arena_h(each_compiler: str, name: str) -> None:
             found.append((result.r0, result.ctx, users["visits"].tolist()))
     assert (found[0][0], struct.unpack("<2Q", found[0][1]), sum(found[0][2])) == (38, (292, 0), 283)
     assert found[0] == found[1] == found[2]
+
+
+CALLS = Path(__file__).with_name("objects") / "calls.c"
+ON_KERNEL = {"said": 1}  # the program whose `found` is not compared from there on: Linux may lack
+# memory for streams (kmalloc_nolock)
+
+
+@pytest.mark.parametrize("each", [pytest.param("", marks=KERNEL)])
+def test_every_map_and_helper(each_compiler: str, each: str) -> None:
+    """What each program finds out, and the packet or context that it leaves behind."""
+    obj, packet = compile_c(CALLS), bytes(range(64))
+    for name in obj.programs:
+        outcomes = []
+        for engine, make, new in (
+            (wb.Interpreter, wb.Arena, None),
+            (wb.Jit, wb.Arena, None),
+            (wb.Kernel, wb.KernelArena, wb.kernel_map),
+        ):
+            maps = obj.make_maps(new)
+            with obj.arena(make, user_base=BASE) as arena:  # type: ignore[type-var]
+                with engine(obj.programs[name], arena, maps=maps) as started:
+                    result = started.run(packet)
+                found = obj.globals_in(arena)["found"][: ON_KERNEL.get(name)]  # type: ignore[index,call-overload]
+            left = {n: drained(map) for n, map in maps.items() if n != "perf"}
+            outcomes.append((result.stop, result.r0 & 0xFFFFFFFF, result.ctx, found, left))
+            for map in maps.values():
+                map.close()
+        assert outcomes[0] == outcomes[1] == outcomes[2], name
+
+
+def test_what_programs_print(each_compiler: str) -> None:
+    obj = compile_c(CALLS)
+    for engine in (wb.Interpreter, wb.Jit):
+        with obj.arena() as arena, engine(obj.programs["said"], arena) as started:
+            result = started.run((5).to_bytes(8, "little"))
+            assert result.printed == ("-5 of ff", "5, 7, x and text")
+            assert started.printed["stream"].tolist() == ["trace", "stdout"]
+        with obj.arena() as arena, engine(obj.programs["thrown"], arena) as started:
+            assert (started.run().r0, started.run().printed) == (42, ())
 
 
 @pytest.mark.parametrize("name", ["search", "hash"])

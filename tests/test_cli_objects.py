@@ -76,6 +76,34 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "variable  seed  __u64  at .addr_space.1+0  = 7\n" in out
 
 
+@pytest.mark.parametrize("engine", ["interpreter", "jit"])
+def test_packets_and_what_is_printed(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Path(__file__).with_name("objects") / "calls.c"
+    output = str(tmp_path / "calls.o")
+    if not _has_compiler():
+        pytest.skip("no C compiler")
+    assert call(capsys, "cc", str(source), "-o", output) == (0, "", "")
+    options = "run", output, "--engine", engine, "--ctx", bytes(64).hex()
+    status, out, _ = call(capsys, *options, "--program", "filter", "--program", "said")
+    assert status == 0
+    assert [line for line in out.splitlines() if line.startswith("printed: ")] == [
+        "printed: -5 of ff", "printed: 0, 7, x and text"
+    ]  # fmt: skip
+    _, out, _ = call(capsys, *options, "--program", "said", "--json")
+    assert json.loads(out)["printed"] == ["-5 of ff", "0, 7, x and text"]
+
+
+def test_functions(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "functions", "throw")
+    assert (status, out) == (
+        0,
+        "kfunc      void bpf_throw(__u64 cookie)  in syscall, tc, xdp  gpl\n",
+    )
+    assert call(capsys, "functions", "--header")[1].startswith("/* SPDX-License-Identifier")
+
+
 def test_text_and_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     assert "arena + 16 ll" in call(capsys, "disasm", LIST, "--program", "walk")[1]
     status, out, _ = call(capsys, "verify", LIST)

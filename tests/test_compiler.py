@@ -11,10 +11,13 @@ from bpf_probe import refusal
 from conftest import ZIG
 
 import workbench as wb
-from workbench import compiler
+from workbench import compiler, prototypes
 from workbench.compiler import Diagnostic, compile_c, diagnostics, find_compiler
 from workbench.disassembler import disassemble
 from workbench.errors import CompilationError, Unsupported, WorkbenchError
+from workbench.functions import FUNCTIONS, HELPERS
+from workbench.helper_names import HELPER_NAMES
+from workbench.objects.core import vmlinux as running
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
 HEAD = '#include "arena.h"\nARENA(arena, 4);\nchar LICENSE[] SEC("license") = "GPL";\n'
@@ -135,6 +138,9 @@ def test_the_error_of_every_beginner(each_compiler: str) -> None:
          "'y' is defined nowhere"),
         (HEAD + 'int __arena x;\nSEC("syscall") int f(int *c) '
          "{ __sync_lock_release(&x); return 0; }", "source.c: the compiler cannot translate an op"),
+        (HEAD + 'SEC("tc") int tc(void *c) { return 0; }', "hint: a function may not have"),
+        (HEAD + 'SEC("tc") int f(void *c) { return bpf_ktime_get_ns(); }',
+         'hint: #include "helpers.h"'),
     ],
 )  # fmt: skip
 def test_refused_sources(each_compiler: str, source: str, message: str) -> None:
@@ -157,6 +163,37 @@ def test_compilers_are_found_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "find_spec", lambda name: None)
     with pytest.raises(Unsupported, match="apt-get install clang-19"):
         find_compiler()
+
+
+def test_the_header_of_functions_is_that_of_the_table() -> None:
+    """Verifier, engines, documentation and C programs have one table of prototypes."""
+    assert (compiler.INCLUDE / "helpers.h").read_text() == prototypes.header()
+    for row in FUNCTIONS:
+        parameters = prototypes.prototype(row).partition("(")[2].rstrip(")").split(", ")
+        given = [word for word in parameters if word not in ("void", "...")]
+        assert len(given) == len(row.arguments), row.name
+
+
+def test_names_of_helpers_are_those_of_linux() -> None:
+    types = running()
+    if types is None:
+        pytest.skip("this kernel has no BTF")
+    names = types[types.called("bpf_func_id")[0]].members[1:-1]
+    known = {member.value: member.name.replace("BPF_FUNC", "bpf") for member in names}
+    assert {n: name for n, name in known.items() if n <= len(HELPER_NAMES)} == HELPER_NAMES
+    assert {row.number: row.name for row in HELPERS.values()}.items() <= HELPER_NAMES.items()
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_functions_that_are_missing_are_told_by_name(verify: bool) -> None:
+    for call, message in (
+        ("bpf_get_current_task", "bpf_get_current_task; near: bpf_get_current_pid_tgid"),
+        ("bpf_iter_num_nxt", "bpf_iter_num_nxt; near: bpf_iter_num_next"),
+        ("500", "no such helper; `workbench functions` lists"),
+    ):
+        program = wb.assemble(f"call {call}\nr0 = 0\nexit\n")
+        with pytest.raises(WorkbenchError, match=message):
+            wb.Interpreter(program, verify=verify)
 
 
 def test_processors_without_arena() -> None:

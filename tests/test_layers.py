@@ -19,6 +19,8 @@ LAYERS = (
         "compiled",
         "isa",
         "functions",
+        "helper_names",
+        "prototypes",
         "contexts",
         "memory",
         "addresses",

@@ -14,11 +14,20 @@ from workbench.compiler import compile_bytes
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.isa import WIRE
 from workbench.objects import Object, load_object, read_object
+from workbench.objects.btf import Kind, Type, read_btf
 from workbench.objects.relocate import POISON
+from workbench.objects.values import c_name
+from workbench.objects.writing import write_btf
 
 FOLDER = Path(__file__).with_name("objects")
 LIBBPF = pytest.mark.skipif(library() is None, reason="libbpf.so.1 is not installed")
-ELSEWHERE = ("part_one", "part_two", "layouts", "helpers")  # not for libbpf 1.1 and this kernel
+ELSEWHERE = (
+    "part_one",
+    "part_two",
+    "layouts",
+    "helpers",
+    "calls",
+)  # not for libbpf 1.1 and this kernel
 NAMES = sorted(path.stem for path in FOLDER.glob("*.c") if path.stem not in ELSEWHERE)
 
 
@@ -78,6 +87,14 @@ def test_variables_are_written_as_they_are_read() -> None:
         values["origin"] = {"z": 1}
     with pytest.raises(WorkbenchError, match="a list does not go into a variable of kind array"):
         values["table"] = [1, 2, 3, 4, 5]
+
+
+def test_types_are_written_as_c_writes_them() -> None:
+    types = [Type(Kind.INT, "int", 4), Type(Kind.ARRAY, "", target=1, length=3),
+             Type(Kind.ARRAY, "", target=2, length=2), Type(Kind.PTR, "", target=1),
+             Type(Kind.ARRAY, "", target=4, length=5)]  # fmt: skip
+    found = read_btf(write_btf(types))
+    assert [c_name(found, n) for n in (2, 3, 5)] == ["int[3]", "int[2][3]", "int *[5]"]
 
 
 def test_variables_become_maps_of_the_programs() -> None:

@@ -24,7 +24,8 @@ import numpy as np
 from workbench import isa
 from workbench.declarations import MapDefinition, read_map
 from workbench.errors import AssemblyError
-from workbench.functions import BY_NAME
+from workbench.functions import BY_NAME, KFUNCS
+from workbench.helper_names import HELPER_NUMBERS
 from workbench.isa import Op
 from workbench.program import TYPES, Program, Reference, SourceLine
 
@@ -364,10 +365,9 @@ def _number(text: str, number: int, constants: dict[str, int]) -> int:
 
 def _call(section: _Section, name: str, ident: str | None, number: int) -> None:
     """Assemble a call by name: a helper or kfunc of the table, a label, or another kfunc."""
-    row = BY_NAME.get(name)
-    if row is not None and row.kind == "helper":
-        return section.emit(Op.CALL_HELPER, imm=row.number)
-    if row is not None or name.startswith("bpf_"):
+    if name in HELPER_NUMBERS:
+        return section.emit(Op.CALL_HELPER, imm=HELPER_NUMBERS[name])
+    if name in KFUNCS or name.startswith("bpf_"):
         section.references.append(Reference(len(section.records), "kfunc", name))
         return section.emit(Op.CALL_KFUNC, imm=-1)
     section.jumps.append((len(section.records), number, name))

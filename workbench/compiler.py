@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workbench.errors import CompilationError, Unsupported, WorkbenchError
+from workbench.functions import BY_NAME
 from workbench.objects import Object, read_object
 
 INCLUDE = Path(__file__).parent / "include"
@@ -35,12 +36,16 @@ _MISSING = (
     "'bpf-arena-workbench[cc]'), clang 19 or newer (Debian: apt-get install clang-19), or set "
     "WORKBENCH_CC. The .o files in data/programs/c need none"
 )
+_SARIF = ("-fdiagnostics-format=sarif", "-Wno-sarif-format-unstable")
 _HINTS = {
     r"address space": "a pointer into the arena is declared with __arena; cast_user(p) makes a "
     "plain pointer one, cast_kern(p) the reverse",
     r"undeclared .*'(?:__arena|SEC|ARENA|can_loop|cast_\w+|bpf_arena_\w+)'": '#include "arena.h"',
-    r"undeclared function": "there is no C library; declare a helper by its number, as "
-    "static long (*bpf_ktime_get_ns)(void) = (void *)5, a kfunc as extern in section .ksyms",
+    r"undeclared function '(?:" + "|".join(BY_NAME) + ")'": '#include "helpers.h"',
+    r"undeclared function": "there is no C library; `workbench functions` lists the helpers and "
+    "kfuncs that helpers.h declares",
+    r"changed binding to STB_GLOBAL|symbol '.*' is already defined": "a function may not have the "
+    "name of its section",
     r"[Ss]tack": "the BPF stack has 512 bytes; put large variables in the arena (__arena)",
     r"file not found": "arena.h comes with the workbench; other headers are looked for beside the "
     "source",
@@ -105,10 +110,14 @@ def translate(
         folder = Path(work).resolve()
         source, output = folder / Path(name).name, folder / "output.o"
         source.write_text(text, encoding="utf-8")
-        done = _run(compiler, _arguments(compiler, mcpu, source, output, directory), folder)
-        if done.returncode or not output.exists():
-            raise _complaint(done, text, name)
+        command = _arguments(compiler, mcpu, source, output, directory)
+        done = _run(compiler, command, folder)
         found = diagnostics(done.stdout + "\n" + done.stderr)
+        if done.returncode or not output.exists():
+            if all(diagnostic.level != "error" for diagnostic in found):
+                # Errors without a place, such as the assembler's, are not in SARIF.
+                done = _run(compiler, [word for word in command if word not in _SARIF], folder)
+            raise _complaint(done, text, name)
         warnings = (shown(d, text, name) for d in found if d.level == "warning")
         return Translation(output.read_bytes(), tuple(warnings))
 
@@ -169,8 +178,7 @@ def _arguments(
         *("-target", compiler.target, f"-mcpu={mcpu}", *_FLAGS, *_NO_TABLES, *_NO_UNWINDING),
         *paths,
         *folders,
-        *("-fdiagnostics-format=sarif", "-Wno-sarif-format-unstable"),
-        *(source.name, "-o", output.name),
+        *(*_SARIF, source.name, "-o", output.name),
     ]
 
 
@@ -189,7 +197,8 @@ def _complaint(done: subprocess.CompletedProcess[str], text: str, name: str) -> 
     found = diagnostics(done.stdout + "\n" + done.stderr)
     errors = [diagnostic for diagnostic in found if diagnostic.level == "error"]
     if not errors:
-        return CompilationError(0, f"{name}: {_last_words(done.stderr)}")
+        said = _last_words(done.stderr)
+        return CompilationError(0, "\n".join([f"{name}: {said}", *_hint(said)]))
     message = shown(errors[0], text, name)
     if len(errors) > 1:
         message += f"\n({len(errors) - 1} more error{'s' if len(errors) > 2 else ''})"
@@ -207,11 +216,12 @@ def shown(diagnostic: Diagnostic, text: str, name: str) -> str:
     place = f"{name if own else Path(diagnostic.file).name}:{diagnostic.line}"
     level = "" if diagnostic.level == "error" else f"{diagnostic.level}: "
     lines = [f"{place}: {level}{diagnostic.message}", *(_excerpt(diagnostic, text) if own else ())]
-    for pattern, hint in _HINTS.items():
-        if re.search(pattern, diagnostic.message):
-            lines.append(f"hint: {hint}")
-            break
-    return "\n".join(lines)
+    return "\n".join(lines + _hint(diagnostic.message))
+
+
+def _hint(message: str) -> list[str]:
+    """What to try, in a line or none."""
+    return [f"hint: {hint}" for pattern, hint in _HINTS.items() if re.search(pattern, message)][:1]
 
 
 def _last_words(said: str) -> str:

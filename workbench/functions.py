@@ -32,7 +32,10 @@ net/core/filter.c (prototypes), BTF of the running kernel (kfuncs), and which pr
 what from a load into Linux 6.18.
 """
 
+import difflib
 from typing import NamedTuple
+
+from workbench.helper_names import HELPER_NAMES
 
 ALL = ("syscall", "socket_filter", "tc", "xdp", "raw_tp")
 PACKETS = ("socket_filter", "tc")
@@ -133,3 +136,15 @@ FUNCTIONS: tuple[Function, ...] = (
 BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
 HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}
 KFUNCS: dict[str, Function] = {row.name: row for row in FUNCTIONS if row.kind == "kfunc"}
+
+
+def missing(called: str | int) -> str:
+    """Name a function that is not in the table, a helper by number too, and what comes near it."""
+    name = HELPER_NAMES.get(called, "") if isinstance(called, int) else called
+    return f"the workbench has no {name or 'such helper'}; {near(name)}"
+
+
+def near(name: str) -> str:
+    """Say which functions have names like this one."""
+    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
+    return f"near: {', '.join(known)}" if known else "`workbench functions` lists those it has"

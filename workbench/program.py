@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,13 @@ class SourceLine(NamedTuple):
     line: int
     text: str
     file: str = ""
+
+
+@lru_cache(maxsize=64)  # a program that is changed in its maps alone keeps its instructions
+def _decoded(bytecode: bytes) -> np.ndarray:
+    records = isa.decode(bytecode)
+    records.setflags(write=False)
+    return records
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,7 @@ class Program:
     @cached_property
     def instructions(self) -> np.ndarray:
         """The decoded program: a read-only array of isa.INSTRUCTION records, one per slot."""
-        records = isa.decode(self.bytecode)
-        records.setflags(write=False)
-        return records
+        return _decoded(self.bytecode)
 
     def __len__(self) -> int:
         return len(self.bytecode) // 8

@@ -4,6 +4,7 @@ import numpy as np
 
 from workbench.arena.rules import GUARD, WINDOW
 from workbench.arena.state import VMA_END, VMA_START, WRITABLE, ArenaState, user_touch
+from workbench.arena.structures import Structured
 from workbench.errors import SegmentationFault, WorkbenchError
 
 DTYPES = {
@@ -22,7 +23,7 @@ def dtype_of(kind: str) -> np.dtype:
     return DTYPES[kind]
 
 
-class UserView:
+class UserView(Structured):
     """User space looking at an arena through its mapping; addresses are 64-bit user addresses."""
 
     def __init__(self, state: ArenaState) -> None:

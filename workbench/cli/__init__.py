@@ -2,7 +2,7 @@
 
     options   what the commands share: options, programs of a file, errors with their place
     run       run
-    text      asm, disasm, isa
+    text      asm, disasm, isa, functions
     verify    verify
     objects   cc, info
     plugin    plugin
@@ -44,6 +44,7 @@ for command in (
     verify.verify,
     agreement.agreement,
     text.isa,
+    text.functions,
     objects.cc,
     objects.info,
     machine.demo,

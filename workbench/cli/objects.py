@@ -123,6 +123,15 @@ def _value(setting: str, text: str) -> object:
         raise WorkbenchError(
             f"--set-global {setting}: expected NAME=NUMBER, or a value in JSON"
         ) from None
+    return _encoded(value)
+
+
+def _encoded(value: Any) -> Any:
+    """Text as the bytes that C has for it, in lists and objects too."""
+    if isinstance(value, list):
+        return [_encoded(element) for element in value]
+    if isinstance(value, dict):
+        return {name: _encoded(element) for name, element in value.items()}
     return value.encode() if isinstance(value, str) else value
 
 

@@ -127,8 +127,8 @@ def run(
     """Run a program of FILE: the first, or those named.
 
     Several --program run in turn on one arena and the same maps; the first that does not come to
-    its exit is the last to run, and --json prints {"runs": [...]}, with "globals" if any are
-    dumped. Exit status 1 unless all came to their exit.
+    its exit is the last to run, and --json prints {"runs": [...], "globals": {...}}, as it does for
+    one whose variables are dumped. Exit status 1 unless all came to their exit.
     """
     inputs = _inputs(contexts, memory, kind, len(names) or 1)
     _check_output(output, len(inputs))
@@ -240,8 +240,12 @@ def _loaded(program: "Program", shared: Shared, request: Request) -> Iterator[An
         click.echo(f"Note: {program.name} ran on the {auto.choice}: {auto.reason}", err=True)
         return
     with Interpreter(program, used, verify=request.verify, maps=maps) as engine:
-        engine.run(fuel=0, trace=request.trace, capacity=1)  # loads compiled code, not timed
-        yield lambda content: engine.run(content, fuel, request.trace)
+
+        def start(content: bytes) -> "Result":
+            engine.run(content, 0, request.trace, capacity=1)  # loads compiled code, not timed
+            return engine.run(content, fuel, request.trace)
+
+        yield start
 
 
 def _uses_arena(program: "Program") -> bool:
@@ -265,7 +269,7 @@ def _show(
         rows = [_row(result) for result in results]
         if failure is not None:
             rows.append(_refusal(engine, names[len(results)], failure))
-        several = {"runs": rows} | ({"globals": values} if values else {})
+        several = {"runs": rows, "globals": values}
         click.echo(json.dumps(rows[0] if len(names) == 1 and not values else several))
     else:
         for result in results:
@@ -290,6 +294,7 @@ def _row(result: "Result") -> dict[str, object]:
         "ctx": result.ctx.hex(),
         "pc": None if result.pc < 0 else result.pc,
         "reason": result.reason,
+        **({"printed": result.printed} if result.printed else {}),
     }
 
 
@@ -309,15 +314,18 @@ def _refusal(engine: str, program: str, reason: str) -> dict[str, object]:
 
 
 def _text(result: "Result") -> str:
-    """Say a result in one line, and in a second one the context after the run."""
+    """Say a result in a line, what the program printed, and the context after the run."""
     bits = "" if R0_BITS[result.engine] == 64 else " (its low 32 bits)"
     steps = "steps not counted" if result.engine == "kernel" else f"{result.steps:,} steps"
     line = (
         f"{result.program} on {result.engine}: {result.stop}, r0 = {result.r0:#x}{bits}, "
         f"{steps}, {result.seconds * 1e3:.3g} ms"
     )
-    more = " ..." if len(result.ctx) > SHOWN else ""
-    return f"{line}\nctx: {result.ctx[:SHOWN].hex(' ', -8)}{more}" if result.ctx else line
+    lines = [line, *(f"printed: {text}" for text in result.printed)]
+    if result.ctx:
+        more = " ..." if len(result.ctx) > SHOWN else ""
+        lines.append(f"ctx: {result.ctx[:SHOWN].hex(' ', -8)}{more}")
+    return "\n".join(lines)
 
 
 def _problem(result: "Result") -> str:

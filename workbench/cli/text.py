@@ -1,4 +1,4 @@
-"""Commands about the text of programs: asm, disasm, isa."""
+"""Commands about the text of programs: asm, disasm, isa, functions."""
 
 import click
 
@@ -58,3 +58,24 @@ def isa(words: tuple[str, ...]) -> None:
         line = f"{row.opcode:#04x}  {row.group:<6}  {row.op.name:<16}  {row.syntax:<44}  {pinned}"
         if all(word.lower() in line.lower() for word in words):
             click.echo(line.rstrip())
+
+
+@click.command()
+@click.argument("words", nargs=-1)
+@click.option("--header", is_flag=True, help="Print helpers.h, the header for C programs, instead.")
+def functions(words: tuple[str, ...], header: bool) -> None:
+    """Print the helpers and kfuncs that programs can call.
+
+    A line is one function: its number, C prototype, the program types that may call it (all,
+    without), and whether it takes a sleepable program or a GPL-compatible licence. With WORDS,
+    only lines that hold all of them.
+    """
+    from workbench import prototypes
+    from workbench.functions import FUNCTIONS
+
+    if header:
+        click.echo(prototypes.header(), nl=False)
+        return
+    for line in map(prototypes.described, FUNCTIONS):
+        if all(word.lower() in line.lower() for word in words):
+            click.echo(line)

@@ -19,7 +19,8 @@ class Result:
     STOPS. steps: instructions executed (0 from engines that cannot count). seconds: time spent
     executing. ctx: context or memory after the run. pc: the slot where it stopped. reason: why, if
     stop is "fault". trace: what was recorded, if asked for. packet: the packet after the run of a
-    socket_filter, tc or xdp program, which is its ctx too.
+    socket_filter, tc or xdp program, which is its ctx too. printed: the texts that it printed, as
+    far as the engine knows them (the kernel's go to its trace pipe).
     """
 
     engine: str
@@ -33,6 +34,7 @@ class Result:
     reason: str = ""
     trace: "Trace | None" = field(default=None, repr=False)
     packet: bytes = b""
+    printed: tuple[str, ...] = ()
 
     @property
     def fault(self) -> bool:

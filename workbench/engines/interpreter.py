@@ -139,6 +139,7 @@ class Interpreter:
             seconds=seconds,
             ctx=prepared.output,
             packet=prepared.packet,
+            printed=prepared.texts,
             pc=prepared.pc,
             reason=reason,
             trace=recorded.trace(stop, reason, steps),

@@ -3,7 +3,6 @@
 What the interpreter and the jit share: both run what stands here.
 """
 
-import difflib
 import os
 import threading
 from collections.abc import Mapping
@@ -19,10 +18,10 @@ from workbench.disassembler import instruction_text
 from workbench.engines import machine as core
 from workbench.engines.bound import BoundMaps
 from workbench.engines.linked import joined
-from workbench.engines.printing import print_room, printed_frame
+from workbench.engines.printing import print_room, printed_frame, printed_lines
 from workbench.engines.surroundings import PACKET_TYPES, surroundings
 from workbench.errors import Unsupported
-from workbench.functions import BY_NAME, HELPERS, KFUNCS
+from workbench.functions import HELPERS, KFUNCS, missing
 from workbench.isa import Op
 from workbench.maps import Map
 from workbench.program import Program
@@ -121,6 +120,11 @@ class Prepared:
         return printed_frame(self.machine.printed)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The same, the texts alone."""
+        return tuple(line.text for line in printed_lines(self.machine.printed))
+
+    @property
     def pc(self) -> int:
         """Slot of the next instruction."""
         return int(self.machine.control[core.PC])
@@ -206,10 +210,8 @@ def _loadable(
         if record["op"] == Op.LD_IMM64:
             record["src"] = isa.ZERO  # it is executed as regs[src] + imm, like a move
         if record["op"] == Op.CALL_HELPER and int(record["imm"]) not in HELPERS:
-            raise Unsupported(
-                f"helper {int(record['imm'])} is not available on this engine; it has "
-                + ", ".join(f"{row.name} ({number})" for number, row in HELPERS.items())
-            )
+            number = int(record["imm"])
+            raise Unsupported(f"helper {number} cannot be called here: {missing(number)}")
     return code
 
 
@@ -224,9 +226,7 @@ def _resolved(
     record = record.copy()
     if kind == "kfunc":
         if name not in KFUNCS:
-            near = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(KFUNCS)}"
-            raise Unsupported(f"there is no helper or kfunc '{name}' on this engine; {hint}")
+            raise Unsupported(f"kfunc {name} cannot be called here: {missing(name)}")
         record["imm"] = KFUNCS[name].number
         return record
     offset = int(record["imm"]) >> 32 if record["op"] == Op.LD_MAP_VALUE else None

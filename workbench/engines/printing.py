@@ -7,7 +7,8 @@ Understood are %d %i %u %x %X %o with l, ll, h, hh, a width and the flags 0 and 
 (the plain number: Linux hides it) and %%. Anything else is -EINVAL, as bpf_bprintf_prepare says.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -36,18 +37,31 @@ def print_room() -> np.ndarray:
     return lazy_zeros(ROOM // 8 + HEADER_WORDS + LINE_WORDS, np.uint64)
 
 
-def printed_frame(printed: np.ndarray) -> "pd.DataFrame":
-    """What was printed, a row for each call: step (of the arena's clock), pc, stream, text."""
-    import pandas as pd
+class Line(NamedTuple):
+    """What one call printed: at this step of the arena's clock, from this slot."""
 
-    rows, at, raw = [], HEADER_WORDS, printed.view(np.uint8)
+    step: int
+    pc: int
+    stream: str
+    text: str
+
+
+def printed_lines(printed: np.ndarray) -> Iterator[Line]:
+    """What was printed, oldest first."""
+    at, raw = HEADER_WORDS, printed.view(np.uint8)
     while 8 * (at - HEADER_WORDS) < int(printed[0]):
         time, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
         begin = 8 * (at + LINE_WORDS)
         text = raw[begin : begin + length].tobytes().decode(errors="replace")
-        rows.append((time, pc, STREAMS[stream], text))
+        yield Line(time, pc, STREAMS[stream], text)
         at += LINE_WORDS + -(-length // 8)
-    return pd.DataFrame(rows, columns=["step", "pc", "stream", "text"])
+
+
+def printed_frame(printed: np.ndarray) -> "pd.DataFrame":
+    """What was printed, a row for each call: step (of the arena's clock), pc, stream, text."""
+    import pandas as pd
+
+    return pd.DataFrame(printed_lines(printed), columns=Line._fields)
 
 
 @njit

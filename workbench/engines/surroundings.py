@@ -23,7 +23,7 @@ class Surroundings(NamedTuple):
     """Context and packet buffer; `packet` is where the packet's bytes start in it.
 
     `hidden` bytes before what the program sees belong to the packet too: the Ethernet header of a
-    socket filter.
+    socket filter, which BPF_PROG_TEST_RUN gives back as zeros.
     """
 
     type: str
@@ -53,8 +53,9 @@ class Surroundings(NamedTuple):
         """The packet as it is now."""
         if self.type not in PACKET_TYPES:
             return b""
-        begin = int(regions[PACKET_REGION, 2]) - int(self.buffer.ctypes.data) - self.hidden
-        return self.buffer[begin : begin + int(regions[PACKET_REGION, 1]) + self.hidden].tobytes()
+        begin = int(regions[PACKET_REGION, 2]) - int(self.buffer.ctypes.data)
+        seen = self.buffer[begin : begin + int(regions[PACKET_REGION, 1])].tobytes()
+        return bytes(self.hidden) + seen
 
 
 def surroundings(type: str, ctx: bytes) -> Surroundings:

@@ -41,7 +41,6 @@ typedef unsigned long long __u64;
 #define NULL ((void *)0)
 #endif
 
-/* Where things go. */
 #ifndef SEC
 #define SEC(name) __attribute__((section(name), used))
 #endif
@@ -67,6 +66,7 @@ typedef unsigned long long __u64;
 #ifndef __uint
 #define __uint(name, value) int (*name)[value]
 #define __type(name, value) typeof(value) *name
+#define __array(name, value) typeof(value) *name[]
 #define __arena_join(a, b) a##b
 #define __arena_unique(a, b) __arena_join(a, b)
 #define __ulong(name, value) \

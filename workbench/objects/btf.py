@@ -99,6 +99,7 @@ class Types:
         self._names = self._words[self._starts]
         self._kinds = self._words[self._starts + 1] >> 24 & 31
         self._read: dict[int, Type] = {0: Type(Kind.VOID, "void")}
+        self._found: dict[bytes, list[int]] = {}  # a kernel's strings take a while to look through
 
     def __len__(self) -> int:
         return len(self._starts) + 1
@@ -147,10 +148,12 @@ class Types:
 
     def _places(self, sought: bytes) -> list[int]:
         """Offsets of the strings that begin after the zero byte in `sought`."""
-        places, at = [], -1
-        while (at := self._strings.find(sought, at + 1)) >= 0:
-            places.append(at + 1)
-        return places
+        if sought not in self._found:
+            places, at = [], -1
+            while (at := self._strings.find(sought, at + 1)) >= 0:
+                places.append(at + 1)
+            self._found[sought] = places
+        return self._found[sought]
 
     def _at(self, places: list[int], kinds: tuple[Kind, ...]) -> list[int]:
         """The types of these kinds whose names are at these offsets of the string section."""

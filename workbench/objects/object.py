@@ -1,8 +1,10 @@
 """An object: its programs, maps and variables as values, and the arena that it declares."""
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.declarations import MapDefinition
@@ -33,6 +35,9 @@ class _Memory(Protocol):
 
     def write(self, address: int, data: bytes) -> None:
         """Write bytes."""
+
+    def describe(self, struct: Callable[..., Any], walk: "Callable[..., pd.DataFrame]") -> None:
+        """Take over how structures are read."""
 
 
 class AnyArena(Protocol):
@@ -155,8 +160,11 @@ class Object:
     def fill(self, arena: AnyArena) -> None:
         """Write the variables' initial bytes into an arena; raises SegmentationFault like memcpy.
 
-        Their pages leave the arena's free set, as they do under libbpf.
+        Their pages leave the arena's free set, as they do under libbpf. From then on,
+        `arena.user.struct` and `arena.user.walk` know the object's types.
         """
+        seen = weakref.proxy(arena)  # so that an arena still goes with its last reference
+        arena.user.describe(partial(self.struct, seen), partial(self.walk, seen))
         if content := self.contents.get(ARENA_SECTION):
             arena.user.write(arena.user_start + self.arena_start, bytes(content))
 

@@ -34,9 +34,10 @@ def c_name(types: Types, number: int, depth: int = 0) -> str:
         target = c_name(types, type.target, depth + 1)
         if type.kind == Kind.PTR:
             return f"{target}*" if target.endswith("*") else f"{target} *"
-        return f"{target}[{type.length}]" if type.kind == Kind.ARRAY else (
-            _QUALIFIERS.get(type.kind, "") + target
-        )  # fmt: skip
+        if type.kind == Kind.ARRAY:
+            element, bracket, inner = target.partition("[" if target.endswith("]") else "\0")
+            return f"{element}[{type.length}]{bracket}{inner}"
+        return _QUALIFIERS.get(type.kind, "") + target
     if type.kind == Kind.FWD:
         return ("union " if type.flag else "struct ") + type.name
     if type.kind == Kind.FUNC_PROTO:

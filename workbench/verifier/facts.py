@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from workbench import isa
 from workbench.declarations import MapDefinition, Subprogram
-from workbench.functions import HELPERS, KFUNCS, Function
+from workbench.functions import HELPERS, KFUNCS, Function, missing
 from workbench.isa import FRAME_POINTER, Op
 
 
@@ -287,8 +287,7 @@ def _update(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
 def _helper(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
     row = HELPERS.get(i.imm)
     if row is None:
-        number = f"invalid func unknown#{i.imm & 0xFFFFFFFF}"
-        return [Never(f"{number}: the workbench has no such helper")]
+        return [Never(f"invalid func unknown#{i.imm & 0xFFFFFFFF}: {missing(i.imm)}")]
     return _call(row)
 
 
@@ -341,7 +340,8 @@ def unresolved(i: Instruction, pc: int, setting: Setting) -> str:
     kind, name = setting.names.get(pc, ("", ""))
     number = (i.imm & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
     if i.op == Op.CALL_KFUNC and name not in KFUNCS:
-        return f"calling kernel function {name or number} is not allowed"
+        reason = f"calling kernel function {name or number} is not allowed"
+        return f"{reason}: {missing(name)}" if name else reason
     if i.op == Op.CALL_KFUNC and i.off:
         return "kfunc offset > 0 without fd_array is invalid"
     if i.op == Op.LD_BTF_ID:

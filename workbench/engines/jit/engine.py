@@ -100,6 +100,7 @@ class Jit:
             seconds=seconds,
             ctx=prepared.output,
             packet=prepared.packet,
+            printed=prepared.texts,
             pc=prepared.pc,
             reason=reason,
             trace=recorded.trace(stop, reason, prepared.steps),

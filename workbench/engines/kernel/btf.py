@@ -3,6 +3,7 @@
 from functools import cache
 
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.functions import near
 from workbench.objects.btf import COMPOSITE, Kind, Types
 from workbench.objects.core import VMLINUX
 from workbench.objects.core import vmlinux as running
@@ -60,7 +61,5 @@ def kfunc_id(name: str) -> int:
     except WorkbenchError as error:
         raise KernelError("EINVAL", f"{VMLINUX}: {error}") from None
     if not found:
-        raise KernelError(
-            "ENOENT", f"this kernel has no kfunc {name}; `workbench doctor` lists what it has"
-        )
+        raise KernelError("ENOENT", f"this kernel has no kfunc {name}; {near(name)}")
     return found[0]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
+from workbench.arena.structures import Structured
 from workbench.arena.user import dtype_of
 from workbench.engines.kernel import memory
 from workbench.engines.kernel.log import Log
@@ -12,7 +13,7 @@ from workbench.errors import KernelError, SegmentationFault
 from workbench.events import Actor, Kind
 
 
-class UserView:
+class UserView(Structured):
     """The mapping of a KernelArena with the members of the emulated view.
 
     Before an unmapped page is touched, it is asked whether the page exists, so that the arena's
