@@ -166,7 +166,7 @@ class Trace:
         steps = self.recorded_steps()
         frames = self.registers(t)
         at = t if t < len(self) else t - 1
-        depth = int(steps["depth"][at] if t < len(self) else self._following[at])
+        depth = int(steps["depth"][at] if t < len(self) else self.following[at])
         return State(int(steps["pc"][at]), depth, frames[depth])
 
     def registers(self, t: int) -> np.ndarray:
@@ -341,7 +341,7 @@ class Trace:
         return self.steps
 
     @cached_property
-    def _following(self) -> np.ndarray:
+    def following(self) -> np.ndarray:
         """The frame of each step's successor on the same CPU; the last one's own."""
         depth = self.recorded_steps()["depth"]
         order = np.argsort(self.cpus, kind="stable")
@@ -354,7 +354,7 @@ class Trace:
     def _replay(self, frames: np.ndarray, at: int) -> None:
         """Apply step `at` to the registers."""
         steps = self.recorded_steps()
-        depth, following = int(steps["depth"][at]), int(self._following[at])
+        depth, following = int(steps["depth"][at]), int(self.following[at])
         reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
         if reg != NO_REGISTER:
             frames[depth, reg] = steps["value"][at]

@@ -54,6 +54,7 @@ function origin(run, memory, s) {
   const writer = memory.writerBefore(s.address, s.t);
   if (writer < 0) return "These bytes were there before the run.";
   const { pc, access } = run.columns;
+  if (memory.helperWrote(writer)) return `Written at step ${writer} by ${run.insns[pc[writer]].name ?? "a helper"}.`;
   if (access[writer] & WRITE) return `Stored at step ${writer} by instruction ${pc[writer]}.`;
   return `Zero since the page was allocated at step ${writer}.`;
 }
