@@ -227,7 +227,10 @@ class Trace:
         from workbench.widgets.picture import png
         from workbench.widgets.stepper import Stepper
 
-        return Stepper(self._shown(first), window=self._shown, picture=lambda: png(self))
+        whole = self if len(self) <= IN_BROWSER else None
+        return Stepper(
+            self._shown(first), trace=whole, window=self._shown, picture=lambda: png(self)
+        )
 
     def page_map(self, first: int = 0):  # type: ignore[no-untyped-def]
         """A widget that shows the arena's pages at a step; link it: jslink((a, "t"), (b, "t"))."""
@@ -241,7 +244,7 @@ class Trace:
         return self.payload() if whole else self.window(first, IN_BROWSER).payload()
 
     def beside(self, other: "Trace"):  # type: ignore[no-untyped-def]
-        """Two steppers, one for each run, that move together; for a fork, or another mode."""
+        """Both runs in one stepper, moving together; for a fork, or another mode."""
         from workbench.widgets.beside import beside
 
         return beside(self, other)

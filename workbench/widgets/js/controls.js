@@ -45,7 +45,7 @@ export function createControls(run, act) {
 }
 
 /** `< ▲ 3 faults >` and its like: legend of the strip and jump buttons in one. */
-export function createJumps(run, jump) {
+export function createJumps({ run, differs }, jump) {
   const hits = h("span", { class: "stp-count" });
   const group = (name, mark, count, key, text) =>
     h("span", { class: `stp-jump stp-of-${name}`, role: "group", "aria-label": name },
@@ -58,6 +58,7 @@ export function createJumps(run, jump) {
     group("alloc", "■", allocations + frees, "a", allocText(allocations, frees)),
     group("cast", "❘", run.casts.length, "c", plural(run.casts.length, "cast")),
     ...(run.findings.length ? [group("finding", "○", run.findings.length, "i", plural(run.findings.length, "finding"))] : []),
+    ...(differs.length ? [group("difference", "≠", differs.length, "d", plural(differs.length, "difference"))] : []),
     ...(run.cpus > 1 ? [group("cpu", "▤", run.cpus, "p", "same CPU")] : []),
     group("breakpoint", "◆", 0, "n", hits));
   const arrows = element.lastChild.querySelectorAll("button");

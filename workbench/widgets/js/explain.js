@@ -1,6 +1,6 @@
 // One sentence per step: what this instruction did this time, with the values that it met.
 
-import { ABSENT, READ, WRITE, NONE, registersAt } from "./replay.js";
+import { ABSENT, READ, WRITE, NONE, registersAt, functionName } from "./replay.js";
 import { conditionSign, targetOf } from "./decode.js";
 import { hex, isUserForm, number, place, say, where } from "./words.js";
 
@@ -116,7 +116,7 @@ const operand = (run, s, value) => say(run, s.insn.bits === 32 ? BigInt.asUintN(
 function call(run, s) {
   const { insn } = s, name = insn.name ?? insn.text.replace(/^call\s+/, "");
   if (insn.op === "CALL_LOCAL" || insn.op === "CALLX") {
-    return `Calls the function at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
+    return `Calls ${functionName(run, s.next) || "the function"} at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
   }
   const said = KFUNCS[name]?.(run, s);
   return said ?? `Calls ${name}: r0 = ${say(run, s.value, s.depth)}.`;

@@ -16,7 +16,7 @@ export function openRun({ meta, columns, n }) {
   const insns = indexInstructions(meta.instructions);
   const cpus = Math.max(1, columns.key_regs.length / (REGISTERS * FRAMES * columns.key_depth.length));
   const run = { meta, columns, n, insns, cpus, arena: readArena(meta.arena), regions: readRegions(meta) };
-  run.lines = new Map(meta.lines.map((line) => [line.pc, line]));
+  run.lines = new Map(meta.lines.map((line) => [line.pc, { ...line, text: line.text || `(${line.file || "no text"})` }]));
   run.enters = insns.map((insn) => entersFrame(insn.op));
   run.exits = insns.map((insn) => insn.op === "EXIT");
   run.findings = meta.findings ?? [];
@@ -174,7 +174,7 @@ export function callChain(run, t) {
   return chain;
 }
 
-/** Name of the function that holds a slot, as far as the program tells; the main one has the run's. */
+/** Name of the function that holds a slot, or "" where the program does not tell. */
 export function functionName({ meta }, slot) {
   const starts = (meta.functions ?? []).filter(({ pc }) => pc <= slot);
   if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;
