@@ -27,7 +27,7 @@ export function otherModel(model) {
   model.on("change:other", open);
   follow();
   return {
-    get: (name) => ({ data: model.get("other"), differs: model.get("aligned")?.differs[1] })[name] ?? state[name],
+    get: (name) => ({ data: model.get("other"), differs: model.get("aligned")?.differs?.[1] })[name] ?? state[name],
     set(name, value) {
       state[name] = value;
       tell(name);

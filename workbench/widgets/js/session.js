@@ -39,7 +39,8 @@ export function createSession(run, model) {
 
   const session = {
     run, memory, clamp, t: clamp(model.get("t")), stops: [], selection: null, askedAt: 0,
-    differs: model.get("differs") ?? model.get("aligned")?.differs?.[0] ?? [], // steps at which another run differs
+    /** Steps at which the other run differs, where there is one. */
+    get differs() { return model.get("differs") ?? model.get("aligned")?.differs?.[0] ?? []; },
 
     /** Show step `to`, and tell the model. */
     go(to) {
@@ -100,7 +101,7 @@ export function createSession(run, model) {
     changed("moved");
   }
 
-  const watched = { "change:t": readStep, "change:breakpoints": readStops, "change:selection": readSelection };
+  const watched = { "change:t": readStep, "change:breakpoints": readStops, "change:aligned": readStops, "change:selection": readSelection };
   for (const [event, f] of Object.entries(watched)) model.on(event, f);
   session.start = () => { readStops(); readSelection(); changed("step"); };
   return session;
