@@ -30,14 +30,13 @@ OWN_NOTEBOOK = """\
 from ipywidgets import jslink
 from stepper_synthetic import list_sum
 from workbench.widgets.stepper import PageMap, Stepper
-stepper = Stepper(list_sum()[0], t=3)
-pages = PageMap(list_sum()[0], t=3)
-link = jslink((stepper, "t"), (pages, "t"))
-display(stepper, pages)
 import workbench as wb
 text = "r1 = 0\\nagain: r1 += 1\\nif r1 != 5 goto again\\nr0 = r1\\nexit"
 loop = wb.record(wb.assemble(text, name="loop")).stepper()
-display(loop)
+stepper = Stepper(list_sum()[0], t=3)
+pages = PageMap(list_sum()[0], t=3)
+link = jslink((stepper, "t"), (pages, "t"))
+display(stepper, pages, loop)
 """
 FLAGS = (
     "--no-sandbox",
@@ -560,7 +559,7 @@ def write_notebook(path: Path, source: str) -> None:
 
 def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
     write_notebook(lab.root / "notebooks" / "own.ipynb", OWN_NOTEBOOK)
-    with run_notebook(browser, lab, "own.ipynb", timeout=60) as page:
+    with run_notebook(browser, lab, "own.ipynb", timeout=150) as page:
         assert step_of(page) == 3
         for key in ("ArrowRight", "j", "j", "k"):
             page.keyboard.press(key)
