@@ -1,11 +1,11 @@
-"""Two runs side by side: which step of the other run stands for a step of this one."""
+"""Two runs in one view, and what a reader changes to get the second."""
 
 import pytest
 
 import workbench as wb
-from workbench.debugger.difference import align
-from workbench.errors import WorkbenchError
-from workbench.widgets.beside import counterpart
+from workbench.errors import TraceError, WorkbenchError
+from workbench.widgets import what_if
+from workbench.widgets.payload import unpack
 
 LOOP = """
     r1 = 0
@@ -17,33 +17,57 @@ again:
 """
 
 
-def test_views_move_together_and_know_the_differences() -> None:
-    trace = wb.record(wb.assemble(LOOP, name="loop"))
-    forked = trace.fork(4, registers={1: 4})  # before `if r1 < 5`: ends the loop early
-    box = trace.beside(forked)
-    mine, theirs = box.children
-    assert [len(trace), len(forked)] == [mine._steps, theirs._steps]
-    mine.t = 2
-    assert theirs.t == 2
-    mine.t = len(trace) - 1
-    assert theirs.t == len(forked) - 1
-    theirs.t = 1
-    assert mine.t == 1
-    assert mine.breakpoints
-    assert all(str(stop).startswith("step ") for stop in mine.breakpoints)
+def loop() -> wb.Trace:
+    return wb.record(wb.assemble(LOOP, name="loop"))
 
 
-def test_every_step_has_a_counterpart_at_the_same_instruction() -> None:
-    trace = wb.record(wb.assemble(LOOP, name="loop"))
+def test_a_change_shows_the_other_run_and_its_differences() -> None:
+    trace = loop()
+    view = trace.stepper()
+    view.what_if = "4: r1 = 9"  # before `if r1 < 5`: ends the loop early
+    assert view.forked is not None
+    assert unpack(view.other)[1]["pc"].tolist() == view.forked.recorded_steps()["pc"].tolist()
+    assert "r0 = 0x9" in view.answer
+    assert len(view.forked) < len(trace)
+    mine, theirs = view.aligned["differs"]
+    assert mine
+    assert theirs
+    view.what_if = ""
+    assert (view.other, view.aligned, view.forked) == (b"", {}, None)
+
+
+def test_stretches_cover_both_runs_with_the_same_instructions() -> None:
+    trace = loop()
     forked = trace.fork(4, registers={1: 4})
-    stretches = align(trace, forked)
     pcs, other = trace.recorded_steps()["pc"], forked.recorded_steps()["pc"]
-    for stretch in stretches:
-        for step in range(stretch.first, stretch.end):
-            to = counterpart(stretches, step)
-            assert 0 <= to <= len(forked)
-            if stretch.together:
-                assert pcs[step] == other[to]
+    stretches = trace.beside(forked).aligned["stretches"]
+    assert [s[1] - s[0] for s in stretches if s[4]] == [s[3] - s[2] for s in stretches if s[4]]
+    assert sum(s[1] - s[0] for s in stretches) == len(trace)
+    assert sum(s[3] - s[2] for s in stretches) == len(forked)
+    for first, end, at, other_end, together in stretches:
+        if together:
+            assert pcs[first:end].tolist() == other[at:other_end].tolist()
+
+
+def test_memory_is_changed_by_its_user_address() -> None:
+    text = "r6 = arena + 0x0 ll\nr6 = cast_kern(r6)\nr0 = *(u32 *)(r6 + 4)\nexit"
+    arena = wb.Arena(4)
+    arena.user.store(arena.user_start, "u64", 1)
+    trace = wb.record(wb.assemble(text), arena)
+    other = what_if.forked(trace, f"2: {arena.user_start + 4:#x}:4 = -2")
+    assert int(other.state(len(other)).registers[0]) == 0xFFFFFFFE
+
+
+@pytest.mark.parametrize(
+    "text", ["r1 = 4", "4: r1 == 4", "4: r11 = 4", "4: 0x10:9 = 4", "99: r1 = 4"]
+)
+def test_what_is_no_change_says_so(text: str) -> None:
+    with pytest.raises(TraceError):
+        what_if.forked(loop(), text)
+    view = loop().stepper()
+    view.what_if = text
+    assert view.answer
+    assert view.other == b""
 
 
 def test_different_programs_are_refused() -> None:

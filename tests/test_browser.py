@@ -30,10 +30,13 @@ OWN_NOTEBOOK = """\
 from ipywidgets import jslink
 from stepper_synthetic import list_sum
 from workbench.widgets.stepper import PageMap, Stepper
+import workbench as wb
+text = "r1 = 0\\nagain: r1 += 1\\nif r1 != 5 goto again\\nr0 = r1\\nexit"
+loop = wb.record(wb.assemble(text, name="loop")).stepper()
 stepper = Stepper(list_sum()[0], t=3)
 pages = PageMap(list_sum()[0], t=3)
 link = jslink((stepper, "t"), (pages, "t"))
-display(stepper, pages)
+display(stepper, pages, loop)
 """
 FLAGS = (
     "--no-sandbox",
@@ -150,14 +153,17 @@ KEYS = [
 ]
 
 
-@pytest.mark.parametrize(("start", "keys", "end"), KEYS)
-def test_keys_move_through_the_run(
-    browser: Any, exported: str, start: int, keys: str, end: int
-) -> None:
-    with opened(browser, exported, start) as page:
-        for key in keys.split():
-            page.keyboard.press(key)
-        assert step_of(page) == end
+def test_keys_move_through_the_run(browser: Any, exported: str) -> None:
+    """In one page, opened anew for each row: a browser's page costs more than what it shows."""
+    with watched(browser) as page:
+        for start, keys, end in KEYS:
+            page.goto("about:blank")
+            page.goto(f"{exported}#t={start}")
+            page.wait_for_selector(f".stp[data-step='{start}']")
+            page.focus(".stp")
+            for key in keys.split():
+                page.keyboard.press(key)
+            assert step_of(page) == end, (start, keys)
 
 
 def test_a_step_is_shown_everywhere(browser: Any, exported: str) -> None:
@@ -313,19 +319,37 @@ def test_help_escape_and_announcements(browser: Any, exported: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [480, 700, 960, 1200])
-def test_nothing_overflows(
-    browser: Any, exported: str, width: int, scheme: str, tmp_path: Path
-) -> None:
-    size = {"width": width, "height": 800}
-    with opened(browser, exported, 17, viewport=size, color_scheme=scheme) as page:
-        for step in ("9", "17", "193", "195"):
-            page.evaluate(f"location.hash = '#t={step}'")
-            page.wait_for_selector(f".stp[data-step='{step}']")
-            assert page.evaluate(OVERFLOWING) == []
-        page.evaluate("location.hash = '#t=18'")
-        page.wait_for_selector(".stp[data-step='18']")
-        keep(page, f"stepper-{scheme}-{width}", tmp_path)
+def test_nothing_overflows(browser: Any, exported: str, scheme: str, tmp_path: Path) -> None:
+    with opened(browser, exported, 17, color_scheme=scheme) as page:
+        for width in (480, 700, 960, 1200, 1900):
+            page.set_viewport_size({"width": width, "height": 800})
+            for step in ("9", "17", "193", "195", "18"):
+                page.evaluate(f"location.hash = '#t={step}'")
+                page.wait_for_selector(f".stp[data-step='{step}']")
+                assert page.evaluate(OVERFLOWING) == [], (width, step)
+            keep(page, f"stepper-{scheme}-{width}", tmp_path)
+
+
+def test_what_a_tab_shows_moves_nothing_below(browser: Any, exported: str) -> None:
+    with opened(browser, exported, 17, viewport={"width": 1200, "height": 900}) as page:
+        heights = set()
+        for tab in ("Structures", "Graph", "Memory", "Findings", "What if", "Why"):
+            page.click(f".stp-tab >> text={tab}")
+            heights.add(page.locator(".stp").bounding_box()["height"])
+        assert max(heights) - min(heights) < 2, heights
+
+
+def test_a_page_says_how_python_answers_what_if(browser: Any, exported: str) -> None:
+    with opened(browser, exported, 17) as page:
+        for text, answer in (
+            ("r3 = 18446744073709551615", "trace.fork(17, registers={3: 18446744073709551615})"),
+            ("arena+0x1000:2 = -1", ': (65535).to_bytes(2, "little")})'),
+            ("r3 == 4", "'r3 == 4' is no change"),
+        ):
+            page.keyboard.press("e")
+            page.fill(".stp-what-if", text)
+            page.keyboard.press("Enter")
+            assert answer in page.inner_text("[aria-label='What if'] [role=status]")
 
 
 def test_a_million_steps_open_and_move_at_once(browser: Any, tmp_path: Path) -> None:
@@ -498,6 +522,35 @@ def check_keys_stay_inside(page: Any) -> None:
     assert page.evaluate("document.activeElement.classList.contains('stp')")
 
 
+def check_what_if(page: Any, tmp_path: Path) -> None:
+    """A value changed with the keyboard: both runs in view, and moving together without Python."""
+    first, second = (page.locator(f".stp[aria-label^='Stepper: loop'] >> nth={n}") for n in (0, 1))
+    first.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "e"):
+        page.keyboard.press(key)
+    first.locator(".stp-what-if").fill("r1 = 4")
+    page.keyboard.press("Enter")
+    second.wait_for()
+    wait_for(lambda: page.evaluate(PYTHON, "print(loop.forked)") != "None")
+    assert "With r1 = 4: exit" in first.locator("[aria-label='What if'] [role=status]").inner_text()
+    page.evaluate(BUSY)
+    first.focus()
+    page.keyboard.press("d")
+    page.keyboard.press("ArrowLeft")
+    step = first.get_attribute("data-step")
+    assert second.get_attribute("data-step") == step
+    assert [view.locator(".stp-of-difference").is_visible() for view in (first, second)] == [
+        True
+    ] * 2
+    keep(page, "what-if", tmp_path)
+    second.focus()
+    page.keyboard.press("End")
+    assert first.get_attribute("data-pc") == second.get_attribute("data-pc")
+    page.evaluate(PYTHON, "loop.what_if = ''")
+    second.wait_for(state="detached")
+    page.locator(".stp").first.focus()
+
+
 def write_notebook(path: Path, source: str) -> None:
     cell = nbformat.v4.new_code_cell(source)
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -506,7 +559,7 @@ def write_notebook(path: Path, source: str) -> None:
 
 def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
     write_notebook(lab.root / "notebooks" / "own.ipynb", OWN_NOTEBOOK)
-    with run_notebook(browser, lab, "own.ipynb", timeout=60) as page:
+    with run_notebook(browser, lab, "own.ipynb", timeout=150) as page:
         assert step_of(page) == 3
         for key in ("ArrowRight", "j", "j", "k"):
             page.keyboard.press(key)
@@ -531,6 +584,7 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
         page.wait_for_selector(".stp[data-step='18']")
         page.wait_for_selector(".stp-row[data-pc='16'] [aria-pressed=true]")
         keep(page, "jupyterlab-light", tmp_path)
+        check_what_if(page, tmp_path)
         page.evaluate(THEME, "JupyterLab Dark")
         page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
         wait_for(lambda: page.evaluate(STRIP_COLOUR) == page.evaluate(THEME_COLOUR))

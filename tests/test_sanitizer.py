@@ -1,13 +1,16 @@
 """Every seeded mistake is found where it was made, and nothing is found in sound programs."""
 
+import struct
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import workbench as wb
-from workbench import corpus
+from workbench import c_examples, corpus
 from workbench.errors import Unsupported
+from workbench.studies import heap
+from workbench.studies.kv import Store
 
 TABLE = tomllib.loads((Path(__file__).parent / "sanitizer.toml").read_text())
 GRAVE = ["error", "warning"]
@@ -49,6 +52,103 @@ def test_the_examples_have_no_mistakes(name, flags):
         trace = wb.record(program, arena, ctx, capacity=200_000, fuel=200_000)
         found = trace.sanitize()
         assert not found["level"].isin(GRAVE).any(), found.to_string()
+
+
+class Watched(wb.Interpreter):
+    """An interpreter whose every run is recorded and must have no mistakes."""
+
+    def run(self, ctx=b"", fuel=None):
+        result = super().run(ctx, fuel, trace="steps", capacity=300_000)
+        found = result.trace.sanitize()
+        assert not found["level"].isin(GRAVE).any(), found.to_string()
+        return result
+
+
+@pytest.mark.parametrize("name", c_examples.names())
+def test_the_c_examples_have_no_mistakes(name):
+    example = c_examples.example(name)
+    code = example.load()
+    with code.arena() as arena:
+        assert {result.stop for result in example.run(code, arena, Watched)} == {"exit"}
+
+
+STUDIES = {
+    "skiplist": ("operate", struct.pack("<7Q", 300, 5, 60, 0, 0, 0, 0)),
+    "ring": ("produce", struct.pack("<2Q", 40, 7)),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_have_no_mistakes(name):
+    code, (program, ctx) = (
+        wb.load_object(corpus.directory() / "studies" / f"{name}.o"),
+        STUDIES[name],
+    )
+    with code.arena() as arena, Watched(code.program(program), arena) as engine:
+        assert engine.run(ctx).stop == engine.run(ctx).stop == "exit"
+
+
+def test_the_heap_and_the_store_have_no_mistakes():
+    code = wb.load_object(corpus.directory() / "studies" / "heap.o")
+    with code.arena() as arena:
+        assert len(heap.churn(code, arena, Watched, rounds=120, steps=3)) == 3
+        with Watched(code.program("drain"), arena) as engine:
+            engine.run()
+    code = wb.load_object(corpus.directory() / "studies" / "kv.o")
+    with code.arena() as arena:
+        kept = Store(arena, arena.user_start + code.variables["table"].offset, 8, 64, 1024)
+        kept[b"here"] = b"value"
+        with Watched(code.program("get"), arena) as engine:
+            found = [engine.run(key.ljust(104, b"\0")).r0 for key in (b"here", b"nowhere")]
+        assert found == [1, 0]
+
+
+def test_every_cpu_has_its_own_pointers_and_stack():
+    """Each CPU reads through NULL, and only the second one loses its page."""
+    text = """
+        call bpf_arena_alloc_pages
+        r6 = cast_kern(r0)
+        *(u64 *)(r10 - 8) = r0
+        r7 = *(u64 *)(r6 + 0)
+        r7 = cast_kern(r7)
+        r8 = *(u64 *)(r7 + 8)
+        r0 = RESULT
+        exit
+    """
+    head = "r1 = arena ll\nr2 = 0\nr3 = 1\nr4 = -1\nr5 = 0\n"
+    programs = [
+        wb.assemble(head + text.replace("RESULT", result))
+        for result in ("*(u64 *)(r10 - 8)", "0", "*(u64 *)(r10 - 8)")
+    ]
+    found = wb.record_cpus(programs, wb.Arena(64)).sanitize()
+    assert found["finding"].tolist() == ["null pointer"] * 3 + ["leak"]
+    assert found["pc"].tolist()[-1] == len(programs[0]) + 6
+
+
+def test_pages_placed_at_a_distance_are_found_as_long_as_their_neighbour_is():
+    """A row for the call, not one for each page, when nothing leads to them."""
+    text = """
+        call bpf_arena_alloc_pages
+        r6 = r0
+        r7 = 3
+    more:
+        r6 += 8192
+        r1 = arena ll
+        r2 = r6
+        r3 = 1
+        r4 = -1
+        r5 = 0
+        call bpf_arena_alloc_pages
+        r7 += -1
+        if r7 != 0 goto more
+        r0 = RESULT
+        exit
+    """
+    head = "r1 = arena ll\nr2 = 0\nr3 = 1\nr4 = -1\nr5 = 0\n"
+    for result, times in (("r6", []), ("0", [1, 3])):
+        trace = wb.record(wb.assemble(head + text.replace("RESULT", result)), wb.Arena(64))
+        found = trace.sanitize()
+        assert found[found["finding"] == "leak"]["times"].tolist() == times
 
 
 def test_a_structure_used_again_in_a_second_run_has_no_mistakes():

@@ -76,6 +76,43 @@ def test_the_verifier_s_states_come_along() -> None:
     assert unpack(replace(trace, report=None).payload())[0]["states"] == {}
 
 
+CALLED_BACK = """
+    *(u64 *)(r10 - 8) = 1
+    r1 = 100
+    r2 = add ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call bpf_loop
+    r6 = *(u64 *)(r10 - 8)
+    r0 += r6
+    exit
+add: r3 = *(u64 *)(r2 + 0)
+    r3 += r1
+    *(u64 *)(r2 + 0) = r3
+    r0 = 0
+    exit
+"""
+
+
+def test_the_browser_replays_what_helpers_changed(tmp_path: Path) -> None:
+    """Callbacks run in frames that no instruction entered; on several CPUs, in a window, a file."""
+    program = wb.assemble(CALLED_BACK)
+    with wb.Interpreter(program) as engine:
+        states = [(engine.run(fuel=t), engine.registers)[1].tolist() for t in range(0, 500, 7)]
+    alone = wb.record(program)
+    alone.save(tmp_path / "kept.trace")
+    both = wb.record_cpus([program, program], wb.Arena(1), [0] * 3 + [1] * 300)
+    for trace in (alone, wb.load_trace(tmp_path / "kept.trace"), alone.window(256, 200), both):
+        (tmp_path / "run.trace").write_bytes(trace.payload())
+        steps = list(range(0, len(trace), 7))
+        seen = replay(tmp_path / "run.trace", steps)["registers"]
+        expected = {str(t): [str(r) for r in trace.state(t).registers] for t in steps}
+        assert seen == expected
+    assert [alone.state(t).registers.tolist() for t in range(0, 500, 7)] == states
+    assert both.registers(len(both))[[0, 8], 6].tolist() == [1 + sum(range(100))] * 2
+
+
 def test_the_browser_replays_several_cpus(tmp_path: Path) -> None:
     program = next(iter(corpus.load("list").values()))
     with wb.Arena(pages=64) as arena:

@@ -166,7 +166,7 @@ class Trace:
         steps = self.recorded_steps()
         frames = self.registers(t)
         at = t if t < len(self) else t - 1
-        depth = int(steps["depth"][at] if t < len(self) else self._following[at])
+        depth = int(steps["depth"][at] if t < len(self) else self.following[at])
         return State(int(steps["pc"][at]), depth, frames[depth])
 
     def registers(self, t: int) -> np.ndarray:
@@ -227,7 +227,10 @@ class Trace:
         from workbench.widgets.picture import png
         from workbench.widgets.stepper import Stepper
 
-        return Stepper(self._shown(first), window=self._shown, picture=lambda: png(self))
+        whole = self if len(self) <= IN_BROWSER else None
+        return Stepper(
+            self._shown(first), trace=whole, window=self._shown, picture=lambda: png(self)
+        )
 
     def page_map(self, first: int = 0):  # type: ignore[no-untyped-def]
         """A widget that shows the arena's pages at a step; link it: jslink((a, "t"), (b, "t"))."""
@@ -241,7 +244,7 @@ class Trace:
         return self.payload() if whole else self.window(first, IN_BROWSER).payload()
 
     def beside(self, other: "Trace"):  # type: ignore[no-untyped-def]
-        """Two steppers, one for each run, that move together; for a fork, or another mode."""
+        """Both runs in one stepper, moving together; for a fork, or another mode."""
         from workbench.widgets.beside import beside
 
         return beside(self, other)
@@ -341,7 +344,7 @@ class Trace:
         return self.steps
 
     @cached_property
-    def _following(self) -> np.ndarray:
+    def following(self) -> np.ndarray:
         """The frame of each step's successor on the same CPU; the last one's own."""
         depth = self.recorded_steps()["depth"]
         order = np.argsort(self.cpus, kind="stable")
@@ -354,7 +357,7 @@ class Trace:
     def _replay(self, frames: np.ndarray, at: int) -> None:
         """Apply step `at` to the registers."""
         steps = self.recorded_steps()
-        depth, following = int(steps["depth"][at]), int(self._following[at])
+        depth, following = int(steps["depth"][at]), int(self.following[at])
         reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
         if reg != NO_REGISTER:
             frames[depth, reg] = steps["value"][at]

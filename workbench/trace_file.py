@@ -13,7 +13,7 @@ from workbench.disassembler import listing
 from workbench.events import STEP_COLUMNS, Kind
 from workbench.isa import Op
 from workbench.program import Program, Reference, SourceLine
-from workbench.trace import ArenaFacts, Part, Trace
+from workbench.trace import CHANGES, ArenaFacts, Part, Trace
 
 MOST_FINDINGS = 1000
 MOST_STATES = 8  # of one slot
@@ -102,18 +102,22 @@ def columns(trace: Trace) -> dict[str, np.ndarray]:
     stack = np.zeros((len(contexts), addresses.STACK_BYTES), np.uint8)
     if trace.stack:
         stack[:] = np.frombuffer(trace.stack, np.uint8).reshape(stack.shape)
-    return steps | {
-        "key_regs": key_regs,
-        "key_depth": key_depth,
-        "page_number": initial.pages.astype(np.int32),
-        "page_bytes": initial.bytes,
-        "free_ranges": np.zeros(0, np.int32) if initial.free is None else initial.free,
-        "event_step": step.astype(np.uint32),
-        "event_kind": log["kind"],
-        "event_page": log["page"],
-        "event_count": log["count"],
-        "region_bytes": np.concatenate([stack, contexts], axis=1).ravel(),
-    }
+    return (
+        steps
+        | {
+            "key_regs": key_regs,
+            "key_depth": key_depth,
+            "page_number": initial.pages.astype(np.int32),
+            "page_bytes": initial.bytes,
+            "free_ranges": np.zeros(0, np.int32) if initial.free is None else initial.free,
+            "event_step": step.astype(np.uint32),
+            "event_kind": log["kind"],
+            "event_page": log["page"],
+            "event_count": log["count"],
+            "region_bytes": np.concatenate([stack, contexts], axis=1).ravel(),
+        }
+        | {f"change_{name}": column for name, column in (trace.changes or {}).items()}
+    )
 
 
 def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
@@ -158,6 +162,7 @@ def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
         reason=meta["stop"]["reason"],
         initial=Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE), free),
         recorded={name: columns[name] for name in STEP_COLUMNS},
+        changes={name: columns[f"change_{name}"] for name in CHANGES},
         keyframes=(key_regs.reshape(-1, cpus * FRAME_WORDS), columns["key_depth"]),
         page_events=log, total_steps=meta["total_steps"],
         stack=_stacks(columns["region_bytes"].reshape(cpus, -1)),

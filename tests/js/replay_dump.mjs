@@ -20,7 +20,7 @@ function registers(step) {
 
 function pages() {
   const found = {};
-  for (let number = 0; number < run.arena.pages; number++) {
+  for (let number = 0; number < (run.arena?.pages ?? 0); number++) {
     const page = memory.pageAfter(pageOf(run.arena.start) + number, run.n - 1);
     if (page) found[number] = Buffer.from(page.bytes).toString("hex");
   }

@@ -26,7 +26,7 @@ from workbench.engines.recorded import Recorded
 from workbench.errors import WorkbenchError
 from workbench.events import KEYFRAME, STEP_COLUMNS, Actor, columns
 from workbench.program import Program
-from workbench.trace import Trace
+from workbench.trace import CHANGES, Trace
 
 MOST_CPUS = 255 // MAX_FRAMES
 CAPACITY = 1_000_000
@@ -215,10 +215,28 @@ def _joined(cpus: list[_Cpu], order: NDArray[np.uint8], stop: str, reason: str) 
         reason=reason,
         ctx=b"".join(trace.ctx for trace in parts),
         recorded=steps,
+        changes=_changes(parts, order),
         keyframes=_keyframes(cpus, parts, order),
         page_events=_page_events(cpus[0], order, first),
         total_steps=len(order),
     )
+
+
+def _changes(traces: list[Trace], order: NDArray[np.uint8]) -> dict[str, np.ndarray]:
+    """What helpers changed on any CPU, by the steps and the registers of all."""
+    parts = []
+    for number, trace in enumerate(traces):
+        own = trace.changes
+        assert own is not None
+        registers = np.uint64(number * MAX_FRAMES * 11) * (own["size"] == 0)
+        moved = {
+            "step": np.flatnonzero(order == number)[own["step"]].astype(np.uint32),
+            "address": own["address"] + registers,
+        }
+        parts.append(own | moved)
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in CHANGES}
+    by_step = np.argsort(rows["step"], kind="stable")
+    return {name: column[by_step] for name, column in rows.items()}
 
 
 def _keyframes(

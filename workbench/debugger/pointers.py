@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.addresses import STACK_BYTES
+from workbench.addresses import MAX_FRAMES, STACK_BYTES
 from workbench.arena.rules import MAX_PAGES
 from workbench.debugger.shadow import (
     ALLOCATES,
@@ -33,7 +33,7 @@ _12 = np.uint64(12)
 def shadow(trace: Trace) -> Shadow:
     """Follow the pointers of a recorded run; raises Unsupported without recorded steps."""
     steps = trace.recorded_steps()
-    columns = Steps(*(steps[name] for name in Steps._fields))
+    columns = Steps(**{name: steps.get(name, trace.following) for name in Steps._fields})
     pages = _page_events(trace)
     allocations = int(np.sum(pages.kind == Kind.ALLOC))
     found = _empty(len(trace), allocations)
@@ -43,15 +43,15 @@ def shadow(trace: Trace) -> Shadow:
     first, end = trace.arena[:2] if trace.arena else (0, 0)
     facts = np.array([first, end], np.uint64)
     registers = trace.keyframes[0][0].reshape(-1, 11).copy()
-    words = _words(columns, first)
+    words = _words(columns, first, len(registers) // MAX_FRAMES)
     follow(columns, _classify(trace.code), pages, facts, owner, registers, words, found)
     return found
 
 
 def _empty(steps: int, allocations: int) -> Shadow:
     """Room for the findings: Shadow's first six columns have a row a step, then one each."""
-    types = [np.int32] * 4 + [bool] * 2 + [np.int64] * 6 + [bool]
-    rows = [steps] * 6 + [allocations] * 7
+    types = [np.int32] * 4 + [bool] * 2 + [np.int64] * 7 + [bool]
+    rows = [steps] * 6 + [allocations] * 8
     return Shadow(*map(np.zeros, rows, types))
 
 
@@ -62,13 +62,13 @@ def _page_events(trace: Trace) -> Pages:
     return Pages(step, log["kind"], log["page"].astype(np.int64), count)
 
 
-def _words(steps: Steps, start: int) -> Words:
+def _words(steps: Steps, start: int, cpus: int) -> Words:
     """Room for the shadows of every arena page that a step stored to."""
     stores = (steps.access & (WRITE | IN_ARENA | ABSENT)) == WRITE | IN_ARENA
     pages = np.unique(((steps.address[stores] - np.uint64(start)) & _LOW) >> _12)
     row = np.full(MAX_PAGES, -1, np.int32)
     row[pages] = np.arange(len(pages))
-    stack = np.zeros(STACK_BYTES // 8, np.int32)
+    stack = np.zeros((cpus, STACK_BYTES // 8), np.int32)
     return Words(stack, row, np.zeros((len(pages), WORDS), np.int32))
 
 

@@ -164,17 +164,19 @@ def _casts(trace: Trace, marks: Shadow) -> Iterator[tuple[object, ...]]:
 
 
 def _allocations(trace: Trace, marks: Shadow) -> Iterator[tuple[object, ...]]:
-    """Pages that nobody used, and pages that nobody can find any more."""
-    for number, (step, pc, pages) in enumerate(
-        zip(marks.step.tolist(), marks.pc.tolist(), marks.pages.tolist(), strict=True)
-    ):
+    """Pages that nobody used, and pages that nobody can find any more: a row for each call."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for number, (pc, pages) in enumerate(zip(marks.pc.tolist(), marks.pages.tolist(), strict=True)):
         left = pages - int(marks.freed[number])
         over = trace.complete and trace.stop == "exit"
         lost = over and left and not marks.kept[number]
         unused = int(marks.touched[number]) < pages and (over or not left)
         for finding in ["leak"] * bool(lost) + ["never touched"] * unused:
-            page = int(marks.page[number])
-            yield _row(trace, marks, finding, step, pc, page, FIRST + number, 1)
+            found.setdefault((finding, pc), []).append(number)
+    for (finding, pc), numbers in found.items():
+        first = numbers[0]
+        step, page = int(marks.step[first]), int(marks.page[first])
+        yield _row(trace, marks, finding, step, pc, page, FIRST + first, len(numbers))
 
 
 def _rows(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.addresses import MAX_FRAMES, STACK_BYTES, STACK_START
+from workbench.addresses import CPU_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
 from workbench.arena.rules import MAX_PAGES, PAGE_SIZE
 from workbench.compiled import njit
 from workbench.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
@@ -27,6 +27,7 @@ WORDS = PAGE_SIZE // 8
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _3, _7, _12 = (np.uint64(n) for n in (0, 3, 7, 12))
 _STACK_START, _STACK_BYTES = np.uint64(STACK_START), np.uint64(STACK_BYTES)
+_CPU_BYTES = np.uint64(CPU_BYTES)
 
 
 class Shadow(NamedTuple):
@@ -35,8 +36,9 @@ class Shadow(NamedTuple):
     pointer: allocation of the address accessed. owner, former: allocation that the page accessed
     belonged to, and the last one it belonged to before. stored: allocation of the value stored.
     null: whether the address was NULL. needless: whether a cast_user changed nothing.
-    Per allocation (number - FIRST): page, pages, step, pc; touched: pages that the program used;
-    freed: pages given back; kept: whether something still points to it at the end.
+    Per allocation (number - FIRST): page, pages, step, pc; beside: the allocation at a distance
+    from which it was asked for, NONE if anywhere; touched: pages that the program used; freed:
+    pages given back; kept: whether something still points to it at the end.
     """
 
     pointer: NDArray[np.int32]
@@ -49,16 +51,18 @@ class Shadow(NamedTuple):
     pages: NDArray[np.int64]
     step: NDArray[np.int64]
     pc: NDArray[np.int64]
+    beside: NDArray[np.int64]
     touched: NDArray[np.int64]
     freed: NDArray[np.int64]
     kept: NDArray[np.bool_]
 
 
 class Steps(NamedTuple):
-    """Columns of the recorded steps, as in workbench.trace."""
+    """Columns of the recorded steps, as in workbench.trace; following: the frame that goes on."""
 
     pc: np.ndarray
     depth: np.ndarray
+    following: np.ndarray
     reg: np.ndarray
     size: np.ndarray
     access: np.ndarray
@@ -86,7 +90,7 @@ class Pages(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Shadows of memory: the stack's words, and those of each arena page that was stored to."""
+    """Shadows of memory: each CPU's stack, and the words of each arena page that was stored to."""
 
     stack: np.ndarray
     row: np.ndarray
@@ -97,20 +101,21 @@ class Words(NamedTuple):
 def follow(steps, code, pages, facts, owner, registers, words, found):
     """Go through the steps once, forwards."""
     start, end = facts[0], facts[1]
-    shadows = np.zeros((MAX_FRAMES, 12), np.int32)
+    shadows = np.zeros((registers.shape[0], 12), np.int32)
     former = np.zeros(MAX_PAGES, np.int32)
     touched = np.zeros(MAX_PAGES, np.uint8)
     kept = np.zeros(found.kept.shape[0] + FIRST, np.uint8)
-    event = 0
+    kept[ARENA] = 1
+    event = allocations = 0
     for at in range(steps.pc.shape[0]):
         pc, depth = np.int64(steps.pc[at]), np.int64(steps.depth[at])
         flow, mine = code.flow[pc], shadows[depth]
         born, mark = np.int64(NONE), np.int64(NONE)
         while event < pages.step.shape[0] and pages.step[event] <= at:
             if pages.kind[event] == Kind.ALLOC:
-                born = _born(event, at, pc, pages, found)
-                if mine[2] == ARENA:  # asked for at a fixed place: whoever knows it finds it
-                    kept[born] = 1
+                place = ARENA if mine[2] == NONE and registers[depth, 2] else np.int64(mine[2])
+                born = _born(event, allocations, at, pc, pages, place, found)
+                allocations += 1
             _settle(event, pages, born, owner, former, touched, words, found)
             event += 1
         if steps.size[at]:
@@ -128,20 +133,18 @@ def follow(steps, code, pages, facts, owner, registers, words, found):
                 found.needless[at] = registers[depth, code.src[pc]] == steps.value[at]
             mine[reg] = mark
             registers[depth, reg] = steps.value[at]
-        if at + 1 < steps.pc.shape[0]:
-            _change_frame(flow, depth, np.int64(steps.depth[at + 1]), shadows, registers)
-    kept[shadows[0, 0]] = 1
-    _reach(owner, words, kept)
+        _change_frame(flow, depth, np.int64(steps.following[at]), shadows, registers)
+    for frame in range(0, shadows.shape[0], MAX_FRAMES):
+        kept[shadows[frame, 0]] = 1
+    _reach(owner, words, found, kept)
     for number in range(found.kept.shape[0]):
         found.kept[number] = kept[FIRST + number] != 0
 
 
 @njit
-def _born(event, at, pc, pages, found):
-    """Note a new allocation; returns its number."""
-    number = 0
-    for before in range(event):
-        number += pages.kind[before] == Kind.ALLOC
+def _born(event, number, at, pc, pages, place, found):
+    """Note a new allocation; returns what marks pointers into it."""
+    found.beside[number] = place
     found.page[number], found.pages[number] = pages.page[event], pages.count[event]
     found.step[number], found.pc[number] = at, pc
     return np.int64(FIRST + number)
@@ -215,14 +218,15 @@ def _memory(steps, at, source, start, words, found, kept):
         return np.int64(NONE)
     whole = steps.size[at] == 8 and address & _7 == _0
     row, cell = np.int64(-1), np.int64(0)
-    on_stack = address - _STACK_START < _STACK_BYTES
+    on_stack = _on_stack(address, words.stack.shape[0])
     if access & IN_ARENA:
         offset = (address - start) & _LOW
         row = np.int64(words.row[np.int64(offset >> _12)])
         cell = np.int64((offset & np.uint64(PAGE_SIZE - 1)) >> _3)
     elif on_stack:
-        cell = np.int64((address - _STACK_START) >> _3)
-    cells = words.arena[row] if row >= 0 else words.stack
+        cell = np.int64((address - _STACK_START) % _CPU_BYTES >> _3)
+    stack = words.stack[np.int64((address - _STACK_START) // _CPU_BYTES) if on_stack else 0]
+    cells = words.arena[row] if row >= 0 else stack
     known = whole and (row >= 0 or on_stack)
     before = np.int64(cells[cell]) if known else np.int64(NONE)
     if access & WRITE:
@@ -234,6 +238,13 @@ def _memory(steps, at, source, start, words, found, kept):
             kept_before = access & ATOMIC and source == NONE
             cells[cell] = before if kept_before else (source if whole else NONE)
     return before if access & READ else np.int64(NONE)
+
+
+@njit
+def _on_stack(address, cpus):
+    """Whether an address lies on the stack of one of the CPUs."""
+    distance = address - _STACK_START
+    return distance < np.uint64(cpus) * _CPU_BYTES and distance % _CPU_BYTES < _STACK_BYTES
 
 
 @njit
@@ -250,11 +261,16 @@ def _change_frame(flow, depth, following, shadows, registers):
 
 
 @njit
-def _reach(owner, words, kept):
-    """Mark what can be reached at the end from what stays."""
+def _reach(owner, words, found, kept):
+    """Mark what can be reached at the end from what stays: by pointers, or by a fixed distance."""
     changed = True
     while changed:
         changed = False
+        for number in range(found.kept.shape[0]):
+            place = found.beside[number]
+            if place != NONE and kept[place] and not kept[FIRST + number]:
+                kept[FIRST + number] = 1
+                changed = True
         for page in range(MAX_PAGES):
             row, holder = words.row[page], owner[page]
             if row < 0 or holder == NONE or (holder >= FIRST and not kept[holder]):

@@ -32,6 +32,7 @@ def window(trace: Trace, first: int, count: int) -> Trace:
     return replace(
         trace,
         recorded={name: steps[name][first:last] for name in STEP_COLUMNS},
+        changes=_changes(trace, first, last),
         keyframes=(trace.keyframes[0][keys], trace.keyframes[1][keys]),
         page_events={name: column[inside] for name, column in log.items()},
         initial=_arena(trace, first),
@@ -46,6 +47,16 @@ def window(trace: Trace, first: int, count: int) -> Trace:
     )
 
 
+def _changes(trace: Trace, first: int, last: int) -> dict[str, np.ndarray] | None:
+    """What helpers changed during the steps [first, last), numbered from 0."""
+    if trace.changes is None:
+        return None
+    step = trace.changes["step"]
+    rows = slice(*np.searchsorted(step, (first, last)))
+    kept = {name: column[rows] for name, column in trace.changes.items()}
+    return kept | {"step": kept["step"] - np.uint32(first)}
+
+
 def _own_memory(trace: Trace, until: int) -> tuple[bytes, bytes]:
     """The stacks and the contexts of all CPUs before a step."""
     cpus = trace.keyframes[0].shape[1] // (11 * addresses.MAX_FRAMES)
@@ -56,11 +67,11 @@ def _own_memory(trace: Trace, until: int) -> tuple[bytes, bytes]:
     if trace.stack:
         stacks[:] = np.frombuffer(trace.stack, np.uint8).reshape(cpus, -1)
     contexts = np.frombuffer(trace.ctx, np.uint8).reshape(cpus, size).copy()
-    wrote = _writes(trace, until, in_arena=False)
+    wrote = _with_changes(trace, _writes(trace, until, in_arena=False), until)
     for cpu in range(cpus):
         shift = cpu * addresses.CPU_BYTES
-        _replay(trace, wrote, stacks[cpu], addresses.STACK_START + shift)
-        _replay(trace, wrote, contexts[cpu], ctx_start + shift)
+        _replay(wrote, stacks[cpu], addresses.STACK_START + shift)
+        _replay(wrote, contexts[cpu], ctx_start + shift)
     return stacks.tobytes(), contexts.tobytes()
 
 
@@ -78,7 +89,7 @@ def _arena(trace: Trace, until: int) -> Snapshot | None:
         # An access that begins in the page before may end in this one.
         near = wrote[np.searchsorted(page, number - 1) : np.searchsorted(page, number + 1)]
         near = np.sort(near[near >= born[number]])
-        _replay(trace, near, bytes_of, start + number * PAGE_SIZE)
+        _replay(_written(trace, near), bytes_of, start + number * PAGE_SIZE)
     numbers = sorted(content)
     pages = np.array(numbers, np.uint32)
     return Snapshot(pages, np.array([content[n] for n in numbers], np.uint8).reshape(-1, PAGE_SIZE))
@@ -105,11 +116,29 @@ def _writes(trace: Trace, until: int, in_arena: bool) -> np.ndarray:
     return np.flatnonzero((access & (WRITE | ABSENT | IN_ARENA)) == wanted)
 
 
-def _replay(trace: Trace, steps: np.ndarray, content: np.ndarray, start: int) -> None:
-    """Put what the steps wrote into the bytes that begin at an address; the newest stay."""
+def _written(trace: Trace, steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Address, size and new content of what the steps wrote."""
     columns = trace.recorded_steps()
-    at = (columns["address"][steps] - np.uint64(start)).astype(np.int64)[:, None] + _EIGHT
-    value = np.ascontiguousarray(columns["new"][steps]).view(np.uint8).reshape(-1, 8)
-    kept = (columns["size"][steps][:, None] > _EIGHT) & (at >= 0) & (at < len(content))
+    return {name: columns[name][steps] for name in ("address", "size", "new")}
+
+
+def _with_changes(trace: Trace, steps: np.ndarray, until: int) -> dict[str, np.ndarray]:
+    """What the steps wrote, and what helpers did before `until`, in order."""
+    wrote = _written(trace, steps)
+    if trace.changes is None:
+        return wrote
+    chosen = np.flatnonzero((trace.changes["step"] < until) & (trace.changes["size"] > 0))
+    order = np.argsort(np.concatenate([steps, trace.changes["step"][chosen]]), kind="stable")
+    return {
+        name: np.concatenate([column, trace.changes[name][chosen]])[order]
+        for name, column in wrote.items()
+    }
+
+
+def _replay(wrote: dict[str, np.ndarray], content: np.ndarray, start: int) -> None:
+    """Put what was written into the bytes that begin at an address; the newest stay."""
+    at = (wrote["address"] - np.uint64(start)).astype(np.int64)[:, None] + _EIGHT
+    value = np.ascontiguousarray(wrote["new"]).view(np.uint8).reshape(-1, 8)
+    kept = (wrote["size"][:, None] > _EIGHT) & (at >= 0) & (at < len(content))
     newest_first, index = np.unique(at[kept][::-1], return_index=True)
     content[newest_first] = value[kept][::-1][index]

@@ -18,7 +18,7 @@ script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
 <style>
 body {{ margin: 0; background: #fff; color: #1c1e21;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }}
-main {{ max-width: 1440px; margin: 0 auto; padding: 12px 16px 24px; }}
+main {{ max-width: 1880px; margin: 0 auto; padding: 12px 16px 24px; }}
 h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #101316; color: #e4e7eb; }} }}
 {style}

@@ -41,6 +41,11 @@ COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "event_page": "<i4",
     "event_count": "<u4",
     "region_bytes": "<u1",
+    "change_step": "<u4",
+    "change_address": "<u8",
+    "change_size": "<u1",
+    "change_old": "<u8",
+    "change_new": "<u8",
 }
 WIDE_FIELDS = frozenset({"imm", "address", "user_start", "user_end", "r0"})
 
@@ -69,6 +74,8 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
       free_ranges i32[r * 2]                    first page and pages of each range free before it
       event_step, event_kind, event_page, event_count   pages allocated, freed, faulted in
       region_bytes u8[]                         content of the regions, in their order, zero-padded
+      change_step, change_address, change_size, change_old, change_new
+                                                what helpers changed, in order: trace.CHANGES
     Raises TraceError when columns are missing, unknown or of unequal length.
     """
     arrays = _checked(columns)
@@ -136,6 +143,7 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> Columns:
     expected = dict.fromkeys(STEP_COLUMNS, n) | {
         "page_bytes": arrays["page_number"].size * PAGE_SIZE,
         **dict.fromkeys(("event_kind", "event_page", "event_count"), arrays["event_step"].size),
+        **{name: arrays["change_step"].size for name in COLUMNS if name.startswith("change_")},
     }
     for name, size in expected.items():
         if arrays[name].size != size:

@@ -23,13 +23,21 @@ import { createPageMap } from "./js/pagemap.js";
 import { createStructs } from "./js/structs.js";
 import { createGraph } from "./js/graph.js";
 import { createSource } from "./js/source.js";
+import { createWhatIf } from "./js/whatif.js";
+import { otherModel } from "./js/beside.js";
 
 const ANNOUNCE_MS = 300; // pause after which a screen reader hears of it
 
 /** anywidget's entry point; returns what undoes it. */
-export const render = ({ model, el }) => openView(model, el, (run) => createStepper(createSession(run, model)));
+export function render({ model, el }) {
+  const first = h("div"), second = h("div", { class: "stp-other" }), other = otherModel(model);
+  el.replaceChildren(first, second);
+  const create = (of) => (run) => createStepper(createSession(run, of), of);
+  const closers = [openView(model, first, create(model)), openView(other, second, create(other)), other.close];
+  return () => { for (const close of closers) close(); };
+}
 
-function createStepper(session) {
+function createStepper(session, model) {
   const { run } = session;
   const act = {
     move: (name, sign) => { player.pause(); session.go(session.target(name, sign)); },
@@ -43,17 +51,19 @@ function createStepper(session) {
     selectRegister: (r) => session.select({ r }),
     selectAccess: () => session.select(accessAt(run, session.t) ?? writtenAt(run, session.t)),
     togglePlay: () => player.toggle(),
+    askWhatIf: () => { answers.show(3); whatIf.suggest(); whatIf.focus(); },
     toggleHelp: () => { help.hidden = !help.hidden; if (help.hidden) root.focus(); },
   };
-  const controls = createControls(run, act), jumps = createJumps(run, act.move), help = createHelp(act.toggleHelp);
+  const controls = createControls(run, act), jumps = createJumps(session, act.move), help = createHelp(act.toggleHelp);
   const player = createPlayer(session, controls.speed, (on) => { controls.setPlaying(on); if (!on) announce(); });
   const timeline = createTimeline(run, (step) => { player.pause(); session.go(step); });
   const listing = createListing(session), registers = createRegisters(session), bytes = createBytes(session);
-  const why = createWhy(session), stopList = createStopList(session);
-  const pageMap = createPageMap(session, 178);
+  const why = createWhy(session), stopList = createStopList(session), whatIf = createWhatIf(session, model);
+  const pageMap = createPageMap(session, 160);
   const answers = createTabs("Why and where", "why-tabs", [
     { label: "Why", pane: why }, { label: "Breakpoints", pane: stopList },
     { label: `Findings ${run.findings.length || ""}`.trim(), pane: createFindings(session) },
+    { label: "What if", pane: whatIf },
   ]);
   const memory = createTabs("Arena", "mem", [{ label: "Memory", pane: bytes }, ...(run.arena ? [
     { label: "Structures", pane: createStructs(session) }, { label: "Graph", pane: createGraph(session) }, { label: "Pages", pane: pageMap },
@@ -108,6 +118,7 @@ function createStepper(session) {
     close() {
       player.pause();
       announce.cancel();
+      whatIf.close();
       stopWatching();
       session.close();
     },

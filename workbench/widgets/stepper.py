@@ -2,13 +2,17 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
+from workbench.errors import TraceError, WorkbenchError
 from workbench.widgets import bundle
 from workbench.widgets.payload import compress, read_meta
+
+if TYPE_CHECKING:
+    from workbench.trace import Trace
 
 _Stop = traitlets.Union([traitlets.Int(), traitlets.Unicode()])
 
@@ -38,6 +42,7 @@ class RunView(anywidget.AnyWidget):
         selection: str = "",
         window: Callable[[int], bytes] | None = None,
         picture: Callable[[], bytes] | None = None,
+        **traits: Any,
     ) -> None:
         meta, self._steps = read_meta(payload)
         self._window, self._picture = window, picture
@@ -48,6 +53,7 @@ class RunView(anywidget.AnyWidget):
             t=t,
             breakpoints=list(breakpoints),
             selection=selection,
+            **traits,
         )
 
     @traitlets.observe("first")
@@ -84,9 +90,47 @@ class Stepper(RunView):
     "write page 4", "read arena+0x40:8", "touch stack", "step 12", "fault", "cast", "alloc",
     "free", "call", "exit", "atomic", "finding". `selection` is "r1", "arena+0x40:8" or "".
     `payload` is what `workbench.widgets.payload.pack` returns. Raises TraceError if it is not that.
+
+    `what_if` changes the run: "120: r3 = 7" runs `trace` again with r3 = 7 before step 120;
+    the other run, `forked`, appears below, and `answer` says how it ended. "" closes it.
     """
 
     _esm = bundle.module("stepper.js")
+
+    other = traitlets.Bytes().tag(sync=True)
+    aligned = traitlets.Dict().tag(sync=True)
+    what_if = traitlets.Unicode("").tag(sync=True)
+    answer = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(
+        self, payload: bytes, t: int = 0, trace: "Trace | None" = None, **traits: Any
+    ) -> None:
+        super().__init__(payload, t, **traits)
+        self.trace = trace
+        self.forked: Trace | None = None
+
+    @traitlets.observe("what_if")
+    def _ask(self, change: dict[str, Any]) -> None:
+        """Run the changed program and show both runs, or say why that cannot be."""
+        shown: dict[str, Any] = {"aligned": {}, "other": b"", "answer": ""}
+        self.forked = None
+        try:
+            if change["new"]:
+                shown |= self._fork(change["new"])
+        except WorkbenchError as error:
+            shown["answer"] = str(error)
+        with self.hold_sync():
+            for name, value in shown.items():
+                self.set_trait(name, value)
+
+    def _fork(self, text: str) -> dict[str, Any]:
+        from workbench.widgets import beside, what_if
+
+        if self.trace is None:
+            raise TraceError("this view does not know its whole trace; use trace.fork")
+        self.forked = what_if.forked(self.trace, text)
+        answer = what_if.answer(self.trace, self.forked, text)
+        return beside.pair(self.trace, self.forked) | {"answer": answer}
 
 
 class PageMap(RunView):

@@ -3,7 +3,7 @@
 import { ABSENT, WRITE } from "./replay.js";
 import { PAGE, pageOf } from "./memory.js";
 import { accessVerb } from "./explain.js";
-import { parseAddress } from "./places.js";
+import { parseAddress, parsePlace } from "./places.js";
 import { hex, hexByte, number, place, where } from "./words.js";
 import { button, h, setClass, setText } from "./dom.js";
 
@@ -17,7 +17,7 @@ export function createBytes(session) {
   const title = h("span", { class: "stp-where" }), caption = h("div", { class: "stp-caption" });
   const input = h("input", {
     type: "text", class: "stp-address", "aria-label": "Go to address or page", spellcheck: "false",
-    placeholder: "page or address", title: "Page number, arena+0x1000, stack, ctx or 0x…", size: 14,
+    placeholder: "page or address", title: "Page number, arena+0x1000, stack, ctx or 0x…; with a size, as in arena+0x1000:8, the bytes are selected", size: 14,
     onchange: () => seek(input.value),
   });
   const followBox = h("input", { type: "checkbox", onchange: () => { follow = followBox.checked; draw(); } });
@@ -42,11 +42,12 @@ export function createBytes(session) {
   }
 
   function seek(text) {
-    const address = parseAddress(run, text);
+    const place = /:\s*\d+\s*$/.test(text) ? parsePlace(run, text) : null, address = place?.start ?? parseAddress(run, text);
     input.setAttribute("aria-invalid", String(address === null));
     if (address === null) return;
     stay(address);
-    draw();
+    if (place) session.select(place);
+    else draw();
   }
 
   function draw() {

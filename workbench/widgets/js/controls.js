@@ -45,19 +45,21 @@ export function createControls(run, act) {
 }
 
 /** `< ▲ 3 faults >` and its like: legend of the strip and jump buttons in one. */
-export function createJumps(run, jump) {
-  const hits = h("span", { class: "stp-count" });
+export function createJumps(session, jump) {
+  const { run } = session, hits = h("span", { class: "stp-count" }), apart = h("span", { class: "stp-count" });
   const group = (name, mark, count, key, text) =>
     h("span", { class: `stp-jump stp-of-${name}`, role: "group", "aria-label": name },
       jumpButton(`Previous ${name} (Shift+${key})`, () => jump(name, -1), "‹", !count),
       h("span", { class: "stp-mark", "aria-hidden": "true" }, mark), text,
       jumpButton(`Next ${name} (${key})`, () => jump(name, 1), "›", !count));
+  const difference = group("difference", "≠", 1, "d", apart);
   const allocations = run.allocs.length, frees = run.frees.length;
   const element = h("div", { class: "stp-jumps" },
     group("fault", "▲", faultSteps(run).length, "f", plural(faultSteps(run).length, "fault")),
     group("alloc", "■", allocations + frees, "a", allocText(allocations, frees)),
     group("cast", "❘", run.casts.length, "c", plural(run.casts.length, "cast")),
     ...(run.findings.length ? [group("finding", "○", run.findings.length, "i", plural(run.findings.length, "finding"))] : []),
+    difference,
     ...(run.cpus > 1 ? [group("cpu", "▤", run.cpus, "p", "same CPU")] : []),
     group("breakpoint", "◆", 0, "n", hits));
   const arrows = element.lastChild.querySelectorAll("button");
@@ -65,6 +67,8 @@ export function createJumps(run, jump) {
     element,
     setStops(stops) {
       setText(hits, plural(stops.length, "breakpoint"));
+      difference.hidden = !session.differs.length;
+      setText(apart, plural(session.differs.length, "difference"));
       for (const arrow of arrows) arrow.disabled = !stops.length;
     },
   };

@@ -1,6 +1,6 @@
 // One sentence per step: what this instruction did this time, with the values that it met.
 
-import { ABSENT, READ, WRITE, NONE, registersAt } from "./replay.js";
+import { ABSENT, READ, WRITE, NONE, registersAt, functionName } from "./replay.js";
 import { conditionSign, targetOf } from "./decode.js";
 import { hex, isUserForm, number, place, say, where } from "./words.js";
 
@@ -54,6 +54,7 @@ function origin(run, memory, s) {
   const writer = memory.writerBefore(s.address, s.t);
   if (writer < 0) return "These bytes were there before the run.";
   const { pc, access } = run.columns;
+  if (memory.helperWrote(writer)) return `Written at step ${writer} by ${run.insns[pc[writer]].name ?? "a helper"}.`;
   if (access[writer] & WRITE) return `Stored at step ${writer} by instruction ${pc[writer]}.`;
   return `Zero since the page was allocated at step ${writer}.`;
 }
@@ -115,7 +116,7 @@ const operand = (run, s, value) => say(run, s.insn.bits === 32 ? BigInt.asUintN(
 function call(run, s) {
   const { insn } = s, name = insn.name ?? insn.text.replace(/^call\s+/, "");
   if (insn.op === "CALL_LOCAL" || insn.op === "CALLX") {
-    return `Calls the function at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
+    return `Calls ${functionName(run, s.next) || "the function"} at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
   }
   const said = KFUNCS[name]?.(run, s);
   return said ?? `Calls ${name}: r0 = ${say(run, s.value, s.depth)}.`;

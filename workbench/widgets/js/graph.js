@@ -1,7 +1,7 @@
 // The arena's objects as boxes, their pointers as arrows; from the roots to the right.
 
-import { findObjects } from "./objects.js";
-import { touchedBy } from "./structs.js";
+import { createFinder } from "./objects.js";
+import { markTouched, touchedBy } from "./structs.js";
 import { addressText } from "./places.js";
 import { h, svg } from "./dom.js";
 
@@ -9,23 +9,36 @@ const WIDTH = 148, ROW = 15, GAP_X = 52, GAP_Y = 14, PAD = 6;
 
 /** Builds the pane; a click on a field selects its bytes. */
 export function createGraph(session) {
-  const { run, memory } = session;
+  const { run, memory } = session, find = createFinder(run, memory);
   const drawing = svg("svg", { class: "stp-graph", role: "img" });
   const element = h("div", { class: "stp-scroll stp-graph-pane", tabindex: 0, role: "region", "aria-label": "Objects and pointers" }, drawing);
   const note = h("p", { class: "stp-why-end" });
   element.append(note);
 
-  function update() {
-    const { objects, more } = findObjects(run, memory, session.t), touched = touchedBy(session);
-    const boxes = layOut(objects), width = Math.max(0, ...boxes.map(({ x }) => x + WIDTH)) + PAD;
+  let shown = null, boxes = [], drawn = new Map(); // drawn: by what they show, so that those that stay are kept
+
+  function draw({ objects, more }) {
+    boxes = layOut(objects);
+    const kept = drawn, width = Math.max(0, ...boxes.map(({ x }) => x + WIDTH)) + PAD;
     const height = Math.max(0, ...boxes.map(({ y, height }) => y + height)) + PAD;
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     drawing.setAttribute("width", width);
     drawing.setAttribute("height", height);
-    drawing.setAttribute("aria-label", `${objects.length} objects after step ${session.t}: ${objects.slice(0, 30).map(spoken).join("; ")}`);
+    drawing.setAttribute("aria-label", `${objects.length} objects: ${objects.slice(0, 30).map(spoken).join("; ")}`);
     const at = new Map(boxes.map((box) => [box.object.address, box]));
-    drawing.replaceChildren(...boxes.flatMap((box) => arrows(box, at)), ...boxes.map((box) => boxOf(session, box, touched)));
+    drawn = new Map(boxes.map((box) => {
+      const key = `${box.x} ${box.y} ${box.object.absent} ${box.object.address} ${box.object.fields.map(({ text }) => text)}`;
+      return [key, kept.get(key) ?? boxOf(session, box)];
+    }));
+    drawing.replaceChildren(...boxes.flatMap((box) => arrows(box, at)), ...Array.from(drawn.values(), (box) => box.element));
     note.textContent = more ? "There are more; these are the nearest to the roots." : objects.length ? "" : "No object of the arena can be reached.";
+  }
+
+  function update() {
+    const found = find(session.t), touched = touchedBy(session);
+    if (found !== shown) draw(found);
+    shown = found;
+    markTouched([...drawn.values()].flatMap((box) => box.fields), touched);
     reveal(element, boxes.find(({ object }) => object.fields.some(({ start, size }) => touched(start, size))));
   }
 
@@ -60,17 +73,20 @@ function layOut(objects) {
   });
 }
 
-function boxOf(session, { object, x, y, height }, touched) {
+function boxOf(session, { object, x, y, height }) {
   const title = object.name === "variables" ? "variables" : `${object.name} ${addressText(session.run, object.address)}`.trim();
   const fields = object.fields.map((field, i) => {
-    const line = y + ROW * (i + 1) + 3, here = touched(field.start, field.size);
-    return svg("g", { class: here ? "stp-touched" : "", onclick: () => session.select({ start: field.start, size: field.size }) },
+    const line = y + ROW * (i + 1) + 3, { start, size } = field;
+    const drawing = svg("g", { onclick: () => session.select({ start, size }) },
       svg("rect", { x: x + 1, y: line, width: WIDTH - 2, height: ROW, class: "stp-field" }),
       svg("text", { x: x + 6, y: line + 11 }, short(field.name, 10)),
       svg("text", { x: x + WIDTH - 6, y: line + 11, "text-anchor": "end" }, short(field.target === null ? field.text : "●", 12)));
+    return { start, size, element: drawing };
   });
-  return svg("g", { class: object.absent ? "stp-object stp-lost" : "stp-object" },
-    svg("rect", { x, y, width: WIDTH, height, rx: 3 }), svg("text", { x: x + 6, y: y + 12, class: "stp-name" }, short(title, 21)), ...fields);
+  const element = svg("g", { class: object.absent ? "stp-object stp-lost" : "stp-object" },
+    svg("rect", { x, y, width: WIDTH, height, rx: 3 }), svg("text", { x: x + 6, y: y + 12, class: "stp-name" }, short(title, 21)),
+    ...fields.map((field) => field.element));
+  return { element, fields };
 }
 
 /** Arrows to objects further right are drawn in full; those back to the left are dotted. */

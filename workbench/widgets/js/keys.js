@@ -10,6 +10,7 @@ export const KEYS = [
   ["c, Shift+c", "next, previous cast"],
   ["a, Shift+a", "next, previous allocation or free"],
   ["i, Shift+i", "next, previous finding of the sanitizer"],
+  ["d, Shift+d", "next, previous difference from the other run"],
   ["p, Shift+p", "next, previous step of the same CPU"],
   ["0 to 9", "select r0 to r9: why this value?"],
   ["s", "select what this step touches"],
@@ -17,6 +18,7 @@ export const KEYS = [
   ["b", "set or clear a breakpoint here"],
   ["w", "watch the selected memory"],
   ["m", "set or clear a bookmark on this step"],
+  ["e", "what if: change a value here, run on"],
   ["g", "go to a step"], ["Home, End", "first, last step"],
   ["Space", "play or pause"], ["?", "show or hide this list"], ["Esc", "leave the stepper"],
 ];
@@ -25,14 +27,14 @@ export const KEYS = [
 const MOVES = {
   step: ["ArrowRight j", "ArrowLeft k"], over: ["Shift+ArrowRight", "Shift+ArrowLeft"], out: ["u", "U"],
   line: ["l", "L"], breakpoint: ["n", "N"], fault: ["f", "F"], cast: ["c", "C"], alloc: ["a", "A"],
-  finding: ["i", "I"], cpu: ["p", "P"], write: ["]", "["],
+  finding: ["i", "I"], difference: ["d", "D"], cpu: ["p", "P"], write: ["]", "["],
 };
 
 /** `act` holds a function for each other action that the view has; returns key -> function. */
 export function keyMap(act) {
   const map = {
     Home: act.first, End: act.last, g: act.askStep, b: act.toggleBreakpoint, w: act.toggleWatch, m: act.toggleBookmark,
-    s: act.selectAccess, " ": act.togglePlay, "?": act.toggleHelp,
+    s: act.selectAccess, e: act.askWhatIf, " ": act.togglePlay, "?": act.toggleHelp,
   };
   for (const [name, pair] of Object.entries(MOVES)) {
     pair.forEach((keys, i) => { for (const key of keys.split(" ")) map[key] = () => act.move(name, i ? -1 : 1); });

@@ -1,7 +1,7 @@
 // The program: one row per instruction, with its source line, breakpoint and number of executions.
 
-import { NONE, isSource, nextAtPc } from "./replay.js";
-import { readsOf, targetOf } from "./decode.js";
+import { NONE, isSource, nextAtPc, functionName } from "./replay.js";
+import { entersFrame, readsOf, targetOf } from "./decode.js";
 import { grouped } from "./words.js";
 import { h, setClass, setText } from "./dom.js";
 
@@ -118,7 +118,8 @@ function instructionRow(session, insn) {
   });
   const arrow = h("span", { class: "stp-arrow", "aria-hidden": "true" });
   const text = h("span", { class: "stp-text", title: insn.text }, insn.text);
-  const extra = [castName(insn), target >= 0 && !insn.text.includes(`L${target}`) ? `→ ${target}` : ""].filter(Boolean).join(" ");
+  const called = entersFrame(insn.op) && target >= 0 ? functionName(run, target) : "";
+  const extra = [castName(insn), target >= 0 && !insn.text.includes(`L${target}`) ? `→ ${target}` : "", called].filter(Boolean).join(" ");
   const element = h("div", { class: "stp-row", "data-pc": insn.pc },
     stop, arrow, h("span", { class: "stp-pc" }, String(insn.pc)), text,
     h("span", { class: "stp-extra" }, extra),

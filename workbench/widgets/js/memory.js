@@ -1,5 +1,6 @@
 // Memory at any step: the page's last base (initial bytes, or zero since its allocation) and the
 // writes since then. Each page keeps checkpoints, so that a million writes to it cost no more.
+// A write is a number: below n the step that made it, from n on a row of what helpers changed.
 
 import { ABSENT, WRITE, lowerBound } from "./replay.js";
 
@@ -14,8 +15,9 @@ export const pageOf = (address) => Number(address >> 12n);
 export class Memory {
   constructor(run) {
     this.run = run;
-    this.low = words(run.columns.address);
-    this.newLow = words(run.columns.new);
+    const { address, size, new: written, change_address = [], change_size = [], change_new = [] } = run.columns;
+    this.own = { address, size, low: words(address), newLow: words(written) };
+    this.helped = { address: change_address, size: change_size, low: words(change_address), newLow: words(change_new) };
     this.pages = new Map(); // page number -> history
     this.atStep = new Map(); // page number -> its state after the step last asked for
     this.firstArenaPage = run.arena ? pageOf(run.arena.start) : 0;
@@ -24,18 +26,21 @@ export class Memory {
 
   /** Steps that wrote to each page, in order. */
   #indexWrites() {
-    const { n, columns: { access, size } } = this.run;
+    const { n, columns: { access, size, change_step = [] } } = this.run;
     const writes = new Map();
-    const add = (page, t) => {
+    const add = (page, write) => {
       const list = writes.get(page);
-      if (list) list.push(t);
-      else writes.set(page, [t]);
+      if (list) list.push(write);
+      else writes.set(page, [write]);
     };
-    for (let t = 0; t < n; t++) {
-      if (!(access[t] & WRITE) || access[t] & ABSENT || !size[t]) continue;
-      const page = this.low[2 * t + 1] * 0x100000 + (this.low[2 * t] >>> 12);
-      add(page, t);
-      if ((this.low[2 * t] & (PAGE - 1)) + size[t] > PAGE) add(page + 1, t);
+    const addTo = ({ low, size }, at, write) => {
+      const page = pageAt(low, at);
+      add(page, write);
+      if ((low[2 * at] & (PAGE - 1)) + size[at] > PAGE) add(page + 1, write);
+    };
+    for (let t = 0, row = 0; t < n; t++) {
+      if (access[t] & WRITE && !(access[t] & ABSENT) && size[t]) addTo(this.own, t, t);
+      for (; change_step[row] === t; row++) if (this.helped.size[row]) addTo(this.helped, row, n + row);
     }
     return writes;
   }
@@ -73,14 +78,28 @@ export class Memory {
     return state ? state.writers[Number(address & 0xfffn)] : INITIAL;
   }
 
+  /** The columns that hold a write, its row in them, and its step. */
+  #written(write) {
+    const { n, columns: { change_step } } = this.run;
+    return write < n ? { of: this.own, at: write, t: write } : { of: this.helped, at: write - n, t: change_step[write - n] };
+  }
+
+  /** Did a helper, and not the instruction itself, write something at step t? */
+  helperWrote(t) {
+    const { change_step = [] } = this.run.columns;
+    for (let row = lowerBound(change_step, t); change_step[row] === t; row++) if (this.helped.size[row]) return true;
+    return false;
+  }
+
   /** Steps that changed bytes of [start, start + size), by a write or by a page event, in order. */
   changesOf(start, size) {
-    const found = new Set(), end = start + BigInt(size), { columns } = this.run;
+    const found = new Set(), end = start + BigInt(size);
     for (let page = pageOf(start); page <= pageOf(end - 1n); page++) {
       const { steps, codes } = this.#history(page);
       steps.forEach((t, i) => {
-        const inside = columns.address[t] < end && columns.address[t] + BigInt(columns.size[t]) > start;
-        if (codes[i] || inside) found.add(t);
+        if (typeof codes[i] === "string") return found.add(t);
+        const { of, at } = this.#written(codes[i]);
+        return of.address[at] < end && of.address[at] + BigInt(of.size[at]) > start && found.add(t);
       });
     }
     return Int32Array.from(found).sort();
@@ -103,9 +122,9 @@ export class Memory {
     const events = this.#eventsOf(page);
     const steps = [], codes = [];
     for (let w = 0, e = 0; w < writes.length || e < events.length;) {
-      const event = e < events.length && (w >= writes.length || events[e].step <= writes[w]);
-      steps.push(event ? events[e].step : writes[w]);
-      codes.push(event ? events[e++].kind : (w++, "")); // "" marks a write
+      const event = e < events.length && (w >= writes.length || events[e].step <= this.#written(writes[w]).t);
+      steps.push(event ? events[e].step : this.#written(writes[w]).t);
+      codes.push(event ? events[e++].kind : writes[w++]);
     }
     return { steps, codes };
   }
@@ -136,8 +155,8 @@ export class Memory {
     const from = Math.min(Math.floor(end / CHECKPOINT), checkpoints.length - 1);
     const state = from < 0 ? this.#start(page) : copy(checkpoints[from]);
     for (let i = Math.max(from, 0) * CHECKPOINT; i < end; i++) {
-      if (codes[i]) rebase(state, codes[i] !== "free", steps[i]);
-      else this.#write(state, page, steps[i]);
+      if (typeof codes[i] === "string") rebase(state, codes[i] !== "free", steps[i]);
+      else this.#write(state, page, codes[i]);
     }
     return state;
   }
@@ -148,15 +167,14 @@ export class Memory {
     return { present: bytes !== null, bytes: bytes ?? new Uint8Array(PAGE), writers };
   }
 
-  #write(state, page, t) {
-    const size = this.run.columns.size[t];
-    const first = this.low[2 * t + 1] * 0x100000 + (this.low[2 * t] >>> 12);
-    const shift = (this.low[2 * t] & (PAGE - 1)) - (page - first) * PAGE;
-    for (let i = 0; i < size; i++) {
-      const at = shift + i;
-      if (at < 0 || at >= PAGE) continue;
-      state.bytes[at] = this.newLow[2 * t + (i >> 2)] >>> (8 * (i & 3));
-      state.writers[at] = t;
+  #write(state, page, write) {
+    const { of: { size, low, newLow }, at, t } = this.#written(write);
+    const shift = (low[2 * at] & (PAGE - 1)) - (page - pageAt(low, at)) * PAGE;
+    for (let i = 0; i < size[at]; i++) {
+      const to = shift + i;
+      if (to < 0 || to >= PAGE) continue;
+      state.bytes[to] = newLow[2 * at + (i >> 2)] >>> (8 * (i & 3));
+      state.writers[to] = t;
     }
   }
 
@@ -185,7 +203,9 @@ export class Memory {
   }
 }
 
-const words = (column) => new Uint32Array(column.buffer, column.byteOffset, 2 * column.length);
+const words = (column) => (column.length ? new Uint32Array(column.buffer, column.byteOffset, 2 * column.length) : []);
+
+const pageAt = (low, at) => low[2 * at + 1] * 0x100000 + (low[2 * at] >>> 12);
 
 const copy = (state) => ({ ...state, bytes: state.bytes.slice(), writers: state.writers.slice() });
 

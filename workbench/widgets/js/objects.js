@@ -4,7 +4,7 @@
 import { pointee } from "./origins.js";
 import { addressText } from "./places.js";
 import { place } from "./words.js";
-import { registersAfter } from "./replay.js";
+import { ABSENT, IN_ARENA, WRITE, registersAfter } from "./replay.js";
 
 const WORDS = 4; // shown of a block whose type is not known
 const MOST = 120; // objects
@@ -23,6 +23,26 @@ export function findObjects(run, memory, t) {
     for (const { target, to } of object.fields) if (target !== null) queue.push({ address: target, type: to });
   }
   return { objects: trimmed([...found.values()]), more: queue.length > 0 };
+}
+
+/** t -> findObjects, found anew only where the memory of the arena, or the roots, changed. */
+export function createFinder(run, memory) {
+  let key = "", found = null, versions = null;
+  return (t) => {
+    versions ??= changesUpTo(run);
+    const now = `${versions[t]} ${roots(run, memory, t).map(({ address }) => address)}`;
+    if (now !== key) found = findObjects(run, memory, t);
+    key = now;
+    return found;
+  };
+}
+
+/** For each step how often the arena has changed up to it. */
+function changesUpTo({ n, columns: { access, event_step } }) {
+  const versions = new Int32Array(n), changes = WRITE | IN_ARENA;
+  for (const t of event_step) versions[Math.min(t, n - 1)]++;
+  for (let t = 0; t < n; t++) versions[t] += (t ? versions[t - 1] : 0) + ((access[t] & (changes | ABSENT)) === changes);
+  return versions;
 }
 
 function roots(run, memory, t) {

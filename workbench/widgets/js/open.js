@@ -11,6 +11,7 @@ export function openView(model, el, create) {
   const open = async () => {
     close();
     close = () => {};
+    if (!model.get("data")?.byteLength) return el.replaceChildren();
     say("status", "Opening the recorded run …");
     try {
       const run = openRun(await openPayload(model.get("data")));

@@ -34,6 +34,9 @@ function registerLink({ run }, { r, frame, t }) {
   const { pc, depth, reg } = run.columns;
   for (let s = t; s >= 0; s--) {
     if (depth[s] >> 3 !== frame >> 3) continue;
+    if (run.sets.get(s)?.some(([at]) => at === 11 * frame + r)) {
+      return { step: s, note: "set by the helper", end: callEnd(run.insns[pc[s]], "set") };
+    }
     if (depth[s] === frame && reg[s] === r) return writerLink(run, s);
     if (depth[s] === frame - 1 && run.enters[pc[s]]) {
       if (r === 10) return { step: s, note: "starts the frame", end: "The frame pointer is set by the call." };
@@ -64,7 +67,7 @@ function writerLink(run, s) {
   return { step: s, note, inputs, end: "It was computed from several values.", ...(pointer >= 0 && { next: before(pointer) }) };
 }
 
-const callEnd = (insn) => `${insn.name ?? "The call"} returned it.`;
+const callEnd = (insn, did = "returned") => `${insn.name ?? "The call"} ${did} it.`;
 
 /** Does the step move a register's value unchanged, or as another form of the same pointer? */
 function isCopy(run, s, insn) {
@@ -87,6 +90,7 @@ function memoryLink({ run, memory }, { start, size, t }) {
   for (let i = 0; i < size; i++) writer = Math.max(writer, memory.writerBefore(start + BigInt(i), t + 1));
   if (writer < 0) return { end: `${addressText(run, start)} held this before the run.` };
   const { access, pc, depth } = run.columns, insn = run.insns[pc[writer]];
+  if (memory.helperWrote(writer)) return { step: writer, note: "written by the helper", end: callEnd(insn, "wrote") };
   if (!(access[writer] & WRITE) || insn.kind === "call") {
     return { step: writer, note: "the page is new", end: "Memory is zero from its allocation on." };
   }

@@ -109,8 +109,18 @@ export function createPageMap(session, height = 0) {
       const now = pages.at(page, session.t), here = touches(page);
       paintCell(view, painter, now, boxOf(page), { here, picked: page === picked, small: zoom === "all" });
     }
+    reveal();
     drawLegend(colours);
     canvas.setAttribute("aria-label", summary());
+  }
+
+  /** Scroll the map, and only the map, to the page that the step touches. */
+  function reveal() {
+    const { columns: { address, size } } = run, { t } = session;
+    const page = size[t] && address[t] >= run.arena.start ? Number((address[t] - run.arena.start) >> 12n) : picked;
+    if (page < 0 || page >= run.arena.pages) return;
+    const [, y, side] = boxOf(page);
+    if (y < scroll.scrollTop || y + side > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = y - scroll.clientHeight / 2;
   }
 
   function* rowPages() {

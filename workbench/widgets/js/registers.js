@@ -10,15 +10,16 @@ export function createRegisters(session) {
   const { run } = session;
   const rows = Array.from({ length: 11 }, (_, r) => registerRow(r, () => session.select({ r })));
   const frame = h("span", { class: "stp-hint stp-frames" });
+  const note = h("p", { class: "stp-known" }); // where there is no room for a column
   let shown = "";
   const element = h("section", { class: `stp-regs stp-pane${knows(run) ? " stp-abstracts" : ""}` },
     h("div", { class: "stp-head" }, h("h2", {}, "Registers"),
-      ...(knows(run) ? [h("span", {}, "and, in italics, what the verifier knew")] : []), frame),
+      ...(knows(run) ? [h("span", { class: "stp-abstract-hint" }, "and, in italics, what the verifier knew")] : []), frame),
     h("table", {},
       h("colgroup", {}, ...["marks", "name", "value", "means", "abstract"].map((name) => h("col", { class: `stp-col-${name}` }))),
       h("thead", { class: "stp-hidden" }, h("tr", {},
         ...["access", "register", "value, old → new", "meaning", "known to the verifier before"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, ...rows.map((row) => row.element))));
+      h("tbody", {}, ...rows.map((row) => row.element))), ...(knows(run) ? [note] : []));
   return {
     element,
     update() {
@@ -26,6 +27,7 @@ export function createRegisters(session) {
       const reads = readsOf(run.insns[run.columns.pc[t]]), written = run.columns.reg[t];
       const known = abstractValues(run, run.columns.pc[t]);
       rows.forEach((row, r) => row.tellKnown(known[r] ?? []));
+      setText(note, knows(run) ? knownText(reads, known) : "");
       rows.forEach((row, r) => row.update(run, depth, before[r], after[r], reads.includes(r), r === written && written !== NONE, selection?.r === r));
       const frames = framesAt(run, t, depth), key = frames.map(({ text }) => text).join();
       if (key !== shown) frame.replaceChildren(...frames.flatMap((part, i) => [i ? " › " : "", frameButton(session, part)]));
@@ -48,6 +50,11 @@ export function abstractValues({ meta: { states } }, slot) {
     }
   }
   return values;
+}
+
+function knownText(reads, known) {
+  const parts = reads.filter((r) => known[r]).map((r) => `r${r} = ${known[r][0]}${known[r].length > 1 ? " (or others)" : ""}`);
+  return parts.length ? `The verifier knew: ${parts.join(", ")}` : "";
 }
 
 /** The call stack, main first: the text of each frame and the step of the call that left it. */

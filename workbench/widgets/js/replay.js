@@ -16,10 +16,11 @@ export function openRun({ meta, columns, n }) {
   const insns = indexInstructions(meta.instructions);
   const cpus = Math.max(1, columns.key_regs.length / (REGISTERS * FRAMES * columns.key_depth.length));
   const run = { meta, columns, n, insns, cpus, arena: readArena(meta.arena), regions: readRegions(meta) };
-  run.lines = new Map(meta.lines.map((line) => [line.pc, line]));
+  run.lines = new Map(meta.lines.map((line) => [line.pc, { ...line, text: line.text || `(${line.file || "no text"})` }]));
   run.enters = insns.map((insn) => entersFrame(insn.op));
   run.exits = insns.map((insn) => insn.op === "EXIT");
   run.findings = meta.findings ?? [];
+  run.sets = indexSets(columns);
   run.findingSteps = sorted(run.findings.map(({ step }) => Math.min(step, n - 1)));
   return Object.assign(run, indexLines(run), indexSteps(run), indexEvents(run));
 }
@@ -66,11 +67,11 @@ function readRegions(meta) {
 }
 
 /** One pass over the steps: executions per pc, casts, faults, last access, and who called. */
-function indexSteps({ columns, n, insns, enters, meta }) {
+function indexSteps({ columns, n, insns, meta }) {
   const { pc, depth, access, size } = columns;
   const hits = new Uint32Array(insns.length);
   const lastAccess = new Int32Array(n), caller = new Int32Array(n);
-  const casts = [], faults = [], calls = [];
+  const casts = [], faults = [], calls = [], before = [];
   const isCast = insns.map((insn) => insn?.kind === "cast");
   for (let t = 0, last = -1; t < n; t++) {
     const at = pc[t];
@@ -79,8 +80,10 @@ function indexSteps({ columns, n, insns, enters, meta }) {
     if (access[t] & ABSENT) faults.push(t);
     if (size[t]) last = t;
     lastAccess[t] = last;
+    const cpu = depth[t] >> 3;
+    if (depth[t] > depth[before[cpu]]) calls[depth[t]] = before[cpu]; // by a call, or by a helper that calls
+    before[cpu] = t;
     caller[t] = depth[t] & 7 ? calls[depth[t]] ?? -1 : -1;
-    if (enters[at]) calls[depth[t] + 1] = t;
   }
   if (meta.stop.kind === "fault" && n && faults.at(-1) !== n - 1) faults.push(n - 1);
   return { hits, casts, faults, lastAccess, caller, frameAfter: followingFrames(depth, n) };
@@ -94,6 +97,17 @@ function followingFrames(depth, n) {
     next[depth[t] >> 3] = depth[t];
   }
   return after;
+}
+
+/** Registers that helpers set, by step: of callbacks, and of who called the helper. */
+function indexSets({ change_step = [], change_address, change_size, change_new }) {
+  const sets = new Map();
+  change_step.forEach((t, row) => {
+    if (change_size[row]) return;
+    if (!sets.has(t)) sets.set(t, []);
+    sets.get(t).push([Number(change_address[row]), change_new[row]]);
+  });
+  return sets;
 }
 
 /** Page events by kind; what user space met counts as a fault at the step before which it happened. */
@@ -125,12 +139,13 @@ function replayStep(run, regs, t) {
   const { pc, depth, reg, value } = run.columns;
   const frame = depth[t] * REGISTERS;
   if (reg[t] !== NONE) regs[frame + reg[t]] = value[t];
-  if (run.enters[pc[t]]) {
+  if (run.enters[pc[t]] && run.frameAfter[t] > depth[t]) {
     regs.copyWithin(frame + REGISTERS, frame, frame + FRAME_POINTER);
     regs[frame + REGISTERS + FRAME_POINTER] = regs[frame + FRAME_POINTER] - STACK_BYTES;
-  } else if (run.exits[pc[t]] && depth[t] & 7) {
+  } else if (run.exits[pc[t]] && run.frameAfter[t] < depth[t]) {
     regs.copyWithin(frame - REGISTERS, frame, frame + 6);
   }
+  for (const [at, set] of run.sets.get(t) ?? []) regs[at] = set;
 }
 
 /** Call visit(t, regs) with the registers after step t, for t = -1 (the start), 0, 1, ..., n - 1. */
@@ -159,7 +174,7 @@ export function callChain(run, t) {
   return chain;
 }
 
-/** Name of the function that holds a slot, as far as the program tells; the main one has the run's. */
+/** Name of the function that holds a slot, or "" where the program does not tell. */
 export function functionName({ meta }, slot) {
   const starts = (meta.functions ?? []).filter(({ pc }) => pc <= slot);
   if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;

@@ -31,6 +31,7 @@ export function createSession(run, model) {
     fault: (t, sign) => nearest(faultSteps(run), t, sign),
     cast: (t, sign) => nearest(run.casts, t, sign),
     alloc: (t, sign) => nearest(run.pageEvents, t, sign),
+    difference: (t, sign) => nearest(session.differs, t, sign),
     finding: (t, sign) => nearest(run.findingSteps, t, sign),
     breakpoint: (t, sign) => nearestHit(session.stops, t, sign),
     write: (t, sign) => (session.selection ? nearest(writes ??= writesOf(run, memory, session.selection), t, sign) : -1),
@@ -38,6 +39,8 @@ export function createSession(run, model) {
 
   const session = {
     run, memory, clamp, t: clamp(model.get("t")), stops: [], selection: null, askedAt: 0,
+    /** Steps at which the other run differs, where there is one. */
+    get differs() { return model.get("differs") ?? model.get("aligned")?.differs?.[0] ?? []; },
 
     /** Show step `to`, and tell the model. */
     go(to) {
@@ -98,7 +101,7 @@ export function createSession(run, model) {
     changed("moved");
   }
 
-  const watched = { "change:t": readStep, "change:breakpoints": readStops, "change:selection": readSelection };
+  const watched = { "change:t": readStep, "change:breakpoints": readStops, "change:aligned": readStops, "change:selection": readSelection };
   for (const [event, f] of Object.entries(watched)) model.on(event, f);
   session.start = () => { readStops(); readSelection(); changed("step"); };
   return session;

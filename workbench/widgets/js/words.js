@@ -30,8 +30,8 @@ export function place(run, value, depth = 0) {
 function arenaPlace({ arena }, value) {
   if (!arena) return null;
   if (value >= arena.start && value < arena.end) return inArena(value - arena.start);
-  const kern = value - arena.low;
-  const inside = value >= 4096n && kern >= 0n && kern < arena.end - arena.start;
+  const kern = value - arena.low, negative = value >> 12n === 0xfffffn; // -1 and its like, of 32 bits
+  const inside = value >= 4096n && !negative && kern >= 0n && kern < arena.end - arena.start;
   return inside ? inArena(kern) : null;
 }
 
