@@ -136,6 +136,14 @@ def test_parts_and_byte_orders_of_every_set_are_optimal() -> None:
         assert holds_exactly(tnum.negate(spread), negative)
 
 
+def test_steps_through_every_set() -> None:
+    for at, a in enumerate(SETS[::7]):
+        members = [int(x) for x in MEMBERS[7 * at]]
+        for number in range(256):
+            above = [x for x in members if x > number]
+            assert tnum.step(a, number) == (above[0] if above else members[-1]), (a, number)
+
+
 def test_sets_between_numbers_are_the_smallest() -> None:
     for low in range(256):
         for high in range(low, 256, 5):

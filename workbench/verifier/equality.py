@@ -54,10 +54,9 @@ class Names:
         return True
 
     def same_number(self, old: int, new: int) -> bool:
-        """The same for numbers, of which one without an identity equals no other."""
+        """The same for numbers: the old one may stand alone, and then the new one may be linked."""
         if not old:
-            self.fresh += 1
-            old = self.fresh
+            return True
         if not new:
             self.fresh += 1
             new = self.fresh
@@ -129,9 +128,11 @@ def value_equal(old: Value, new: Value, precise: int, how: int, names: Names) ->
     if kind == SCALAR:
         if not precise and how == COVERED:
             return True
-        delta = (old.id ^ new.id) & WITH_DELTA or (old.id & WITH_DELTA and old.off != new.off)
-        within = not delta and numbers.covers(old.number, new.number)
-        return within and names.same_number(old.id, new.id)
+        if old.id and (old.id ^ new.id) & WITH_DELTA:
+            return False
+        if old.id & WITH_DELTA and old.off != new.off:
+            return False
+        return names.same_number(old.id, new.id) and numbers.covers(old.number, new.number)
     if kind == ARENA:
         return True
     if kind in PACKETS:
