@@ -32,12 +32,16 @@ def measure(repeats: int, quick: bool, kernel: bool) -> tuple[Cost, ...]:
         Cost(
             f"verifier: {name}, each instruction",
             "µs",
-            _each(lambda p=program: verify(p).processed, min(repeats, REPEATS)),
-            _each(lambda p=program: _by_linux(p), repeats) if kernel else None,
+            _each(_here, program, min(repeats, REPEATS)),
+            _each(_by_linux, program, repeats) if kernel else None,
             LIMIT,
         )
         for name, program in programs(quick)
     )
+
+
+def _here(program: "Program") -> int:
+    return verify(program).processed
 
 
 def _by_linux(program: "Program") -> int:
@@ -46,11 +50,11 @@ def _by_linux(program: "Program") -> int:
     return verdict(program, log_level=TOTALS).processed
 
 
-def _each(judge: Callable[[], int], repeats: int) -> float:
+def _each(judge: "Callable[[Program], int]", program: "Program", repeats: int) -> float:
     """Median time of an instruction."""
     found = []
     for _ in range(repeats):
         began = time.perf_counter()
-        processed = judge()
+        processed = judge(program)
         found.append((time.perf_counter() - began) / processed * 1e6)
     return median(found)
