@@ -28,7 +28,7 @@ from workbench.verifier.tnum import MASK
 Scale = Callable[[int, int], int]
 ACQUIRES = {op for op in Op if op.name.startswith("LOAD_ACQUIRE")}
 STEPS = 300
-BYTES, PAGES = 512, 16  # of the context; of an arena
+BYTES, PAGES = 2048, 16  # of the context, which Linux wants as long as it is used; of an arena
 
 
 def holds(value: Value, number: int, bases: dict[int, int]) -> bool:
