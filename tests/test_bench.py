@@ -6,7 +6,7 @@ import re
 import pytest
 
 from workbench import bench
-from workbench.bench import compiling, engines, micro, pages, recordings, startup
+from workbench.bench import compiling, engines, micro, pages, recordings, startup, verifying
 from workbench.bench.engines import Time, Times
 from workbench.bench.micro import Micro, Sample
 from workbench.bench.pages import Cost
@@ -75,6 +75,12 @@ def test_compiling() -> None:
     assert cold.emulated is not None
     assert kept.emulated is not None
     assert kept.emulated < cold.emulated
+
+
+def test_verifying() -> None:
+    costs = verifying.measure(1, True, kernel=False)
+    assert [cost.limit for cost in costs] == [20.0, 20.0]
+    assert all(cost.emulated and cost.kernel is None for cost in costs)
 
 
 def test_tables_are_aligned() -> None:

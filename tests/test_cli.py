@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from bpf_probe import refusal
 
-from workbench import corpus
-from workbench.cli import main
+from workbench import corpus, verifier
+from workbench.cli import main, verify
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = str(ROOT / "data" / "programs" / "list.bpf")
@@ -38,6 +38,8 @@ FILES = {
     "range.bpf": "if r1 == 0 goto +9\nr0 = 0\nexit\n",
     "middle.bpf": "if r1 == 0 goto +1\nr1 = 5 ll\nr0 = 0\nexit\n",
     "unread.bpf": "r0 = 1\nr0 += r3\nexit\n",
+    "mixed.bpf": "r4 = *(u64 *)(r1 + 0)\nr2 = arena + 8 ll\nif r4 == 0 goto joined\n"
+    "r2 = cast_kern(r2)\njoined: r2 += 8\nr0 = 0\nexit\n",
     "r10.bpf": "r10 = 1\nr0 = 0\nexit\n",
     "end.bpf": "r0 = 0\n",
     "deep.bpf": "call f\nexit\nf:\ncall f\nexit\n",
@@ -114,6 +116,8 @@ ROWS = [
     Row("verify ok.bpf", 0, "^ok: accepted: 2 instructions"),
     Row("verify unread.bpf", 1, "^$", r"^Error: unread.bpf:2: unread: refused at instruction 1"),
     Row("verify unread.bpf --explain", 1, "r3 is read, but(.|\n)*What to change", "refused"),
+    Row("verify mixed.bpf --profile 6.18", 0, "^mixed: accepted"),
+    Row("verify mixed.bpf --profile 7.3", 1, "^$", "same insn cannot be used with and without"),
     Row("verify", 2, "", "give a FILE with programs"),
     Row("verify ok.bpf --kernel-log ok.bpf", 2, "", "not both"),
     Row("verify --kernel-log ok.bpf", 1, "", "holds no verifier log"),
@@ -228,6 +232,10 @@ def test_a_trace_is_a_table_of_steps(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_trace_is_a_page(tmp_path: Path) -> None:
     assert call("run", LIST, "--trace", str(tmp_path / "list.html")) == 0
     assert "stepper" in (tmp_path / "list.html").read_text()
+
+
+def test_profiles_of_the_command_are_those_of_the_verifier() -> None:
+    assert verify.PROFILES == verifier.PROFILES
 
 
 @pytest.mark.usefixtures("files")

@@ -505,7 +505,7 @@ def test_two_threads_count_under_a_lock() -> None:
 
 
 PAGES_TAKEN = """
-    r6 = {rounds}
+    r6 = *(u64 *)(r1 + 0)             ; a known number of rounds would be followed one by one
     r7 = 0
 again:
     may_goto out
@@ -539,9 +539,9 @@ out:
 def test_threads_share_page_tables_and_events() -> None:
     """No page is given to two at once, each comes zeroed, and no event is lost."""
     rounds, arena = 5_000, wb.Arena(8)
-    program = wb.assemble(PAGES_TAKEN.format(rounds=rounds))
+    program = wb.assemble(PAGES_TAKEN)
     engines = [wb.Jit(program, arena) for _ in range(4)]
-    assert in_threads(engines) == [rounds] * 4
+    assert in_threads(engines, rounds.to_bytes(8, "little")) == [rounds] * 4
     assert arena.live_pages == 0
     assert arena.free_extents.tolist() == [[0, 8]]
     kinds = arena.events["kind"].value_counts()

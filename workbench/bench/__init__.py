@@ -6,6 +6,7 @@
     replay       logs of requests under every allocation policy
     startup      new processes
     compiling    machine code made by the jit, and found again
+    verifying    instructions that the verifier looks at, next to Linux's
     recordings   bytes of a recorded step
     text         tables
 
@@ -16,7 +17,16 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from workbench.bench import compiling, engines, micro, pages, recordings, replay, startup
+from workbench.bench import (
+    compiling,
+    engines,
+    micro,
+    pages,
+    recordings,
+    replay,
+    startup,
+    verifying,
+)
 from workbench.bench.engines import Times
 from workbench.bench.micro import Micro, Mode
 from workbench.bench.pages import Cost
@@ -64,7 +74,7 @@ def bench(quick: bool = False) -> Report:
     repeats = 3 if quick else 9
     turns = len(micro.names()) * rounds + len(list(engines.cases(quick))) * rounds
     with tqdm(
-        total=turns + 5, delay=1, disable=None, leave=False, desc="bench: engines"
+        total=turns + 6, delay=1, disable=None, leave=False, desc="bench: engines"
     ) as progress:
         times = engines.measure(rounds, quick, progress.update)
         progress.set_description("bench: programs")
@@ -83,6 +93,9 @@ def bench(quick: bool = False) -> Report:
         costs += startup.measure(repeats, cold=not quick)
         progress.update()
         costs += compiling.measure(repeats)
+        progress.update()
+        progress.set_description("bench: verifier")
+        costs += verifying.measure(repeats, quick, kernel)
         progress.update()
     return Report(times, programs, tuple(costs), provenance())
 

@@ -29,6 +29,22 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+CAUSES = {
+    ("verifier bug", "accepted"): "Linux gives up on a callback that reads r6 to r9 of its caller,"
+    " and reports a bug of its own",
+    ("accepted", "not in the workbench"): "Linux lets programs read the fields of its map objects;"
+    " the workbench has no such objects",
+    (
+        "accepted",
+        "helper forbidden",
+    ): "a change made the number of a helper that the workbench lacks",
+    ("accepted", "iterator"): "Linux takes r10 + 0 for the slot at r10 - 8; what lies there is not"
+    " the program's",
+    ("accepted", "region"): "as for iterators: r10 + 0 for the slot at r10 - 8",
+}
+"""Why verdicts differ, by the classes of the two: Linux's first."""
+
+
 class Start(NamedTuple):
     """A program to be judged, by name: `number` seeds its changes; -1 leaves it as it is."""
 
@@ -183,7 +199,10 @@ def confusion(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(frame: pd.DataFrame) -> pd.DataFrame:
-    """Differences in verdict or in the class of the reason, commonest first, with an example."""
+    """Differences in verdict or in the class of the reason, commonest first, with an example.
+
+    `cause` says why verdicts differ, where that is known.
+    """
     both = compared(frame)
     differ = both[(both["class"] != both["kernel_class"])]
     groups = differ.groupby(["kernel_class", "class"])
@@ -194,7 +213,9 @@ def disagreements(frame: pd.DataFrame) -> pd.DataFrame:
         linux=("kernel_reason", "first"),
         workbench=("reason", "first"),
     )
-    return found.sort_values("count", ascending=False).reset_index()
+    found = found.sort_values("count", ascending=False).reset_index()
+    pairs = zip(found["kernel_class"], found["class"], strict=True)
+    return found.assign(cause=[CAUSES.get(pair, "") for pair in pairs])
 
 
 def smallest(start: Start, limit: int = 400) -> Program:
@@ -227,7 +248,9 @@ def report(frame: pd.DataFrame, examples: int = 0, show: Callable[[str], None] =
     table = disagreements(frame)
     if table.empty:
         return
-    show(table.drop(columns=["origin", "number"]).to_string(index=False, max_colwidth=60))
+    show(table.drop(columns=["origin", "number", "cause"]).to_string(index=False, max_colwidth=60))
+    for row in table[table["cause"] != ""].to_dict("records"):
+        show(f"\nLinux: {row['kernel_class']}; here: {row['class']}\n   {row['cause']}")
     for row in table.head(examples).itertuples():
         show(f"\n{row.count}× Linux: {row.linux}\n   here: {row.workbench or 'accepted'}")
         show(f"; {row.origin} {row.number}\n{smallest(Start(row.origin, row.number))}")

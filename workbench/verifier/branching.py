@@ -14,7 +14,9 @@ from workbench.verifier.domain import (
     BEYOND_END,
     DELTA_32,
     MAP,
+    MAP_KEY,
     MAP_VALUE,
+    MEMORIES,
     OR_NULL,
     PACKET,
     PACKET_END,
@@ -80,8 +82,8 @@ def _way(op: int, left: Value, right: Value) -> bool | None:
 
 
 _ANY_PACKET = PACKETS | {PACKET_END}
-_NEVER_NULL = {STACK, MAP, MAP_VALUE, 6, 11, 12, 13, PACKET, PACKET_META, PACKET_END, 10}
-"""Kinds that reg_not_null knows: no context and no arena pointer."""
+_NEVER_NULL = MEMORIES | {MAP, MAP_VALUE, MAP_KEY}
+"""Kinds that reg_not_null knows: not the stack, contexts, packets and arenas."""
 
 
 def _packet_way(name: str, left: Value, right: Value) -> bool | None:

@@ -5,6 +5,7 @@ those is carried along such back edges once all of them are. Sources: is_state_v
 maybe_enter_scc, propagate_backedges and find_prev_entry in kernel/bpf/verifier.c.
 """
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from workbench.errors import VerificationError
@@ -44,7 +45,7 @@ class Checkpoints:
     def __init__(self, path: "Path") -> None:
         self.path, self.flow = path, path.flow
         self.size = len(path.program)
-        self.buckets: dict[int, list[State]] = {}
+        self.buckets: dict[int, list[State]] = defaultdict(list)
         self.visits: dict[tuple[int, ...], _Visit] = {}
         self.unsettled: set[tuple[int, ...] | None] = set()
         self.jumps = self.processed = 0
@@ -56,10 +57,7 @@ class Checkpoints:
 
     def _bucket(self, state: State) -> list[State]:
         """Newest last."""
-        key = self._key(state.pc, state)
-        if key not in self.buckets:
-            self.buckets[key] = []
-        return self.buckets[key]
+        return self.buckets[self._key(state.pc, state)]
 
     def _visit_of(self, state: State) -> tuple[int, ...] | None:
         """The call sites that lead into a loop and its number; None outside of loops."""
@@ -73,7 +71,7 @@ class Checkpoints:
 
     def _incomplete(self, state: State) -> bool:
         """Whether what matters to a state in a loop is not known completely."""
-        return bool(self.unsettled) and self._visit_of(state) in self.unsettled
+        return state.visit in self.unsettled
 
     def covered(self) -> bool:
         """Whether a path of type `raw` came here in such a state before, finished or not."""
@@ -168,7 +166,7 @@ class Checkpoints:
         self._propagate(old, state)
         if not loop:
             return
-        at = self._visit_of(old)
+        at = old.visit
         assert at is not None
         if self.path.log:
             self.path.log.line(f"SCC backedge {_loop_text(at)}")
@@ -199,6 +197,7 @@ class Checkpoints:
         self.last_jumps, self.last_processed = self.jumps, self.processed
         checkpoint = state.copy()
         checkpoint.precise = [[0, 0] for _ in state.frames]
+        checkpoint.sites, checkpoint.visit = state.call_sites(), self._visit_of(state)
         self._enter_loop(checkpoint)
         state.parent, state.first = checkpoint, state.pc
         state.depth = checkpoint.depth + 1
@@ -209,7 +208,7 @@ class Checkpoints:
         self.peak = max(self.peak, self.kept + self.unfreed + self.edges)
 
     def _enter_loop(self, state: State) -> None:
-        at = self._visit_of(state)
+        at = state.visit
         if at is None:
             return
         visit = self.visits.setdefault(at, _Visit())
@@ -231,7 +230,7 @@ class Checkpoints:
             at = at.parent
 
     def _leave_loop(self, state: State) -> None:
-        at = self._visit_of(state)
+        at = state.visit
         visit = self.visits.get(at) if at is not None else None
         if at is None or visit is None or visit.entry is not state:
             return
@@ -260,10 +259,10 @@ class Checkpoints:
         """Forget in finished checkpoints what no path reads any more."""
         sites = None
         for old in bucket:
-            if old.branches or old.cleaned or old.pc != state.pc:
+            if old.cleaned or old.branches or old.pc != state.pc:
                 continue
             sites = sites or state.call_sites()
-            if old.call_sites() == sites and not self._incomplete(old):
+            if old.sites == sites and not self._incomplete(old):
                 self._clean_state(old)
 
     def _clean_state(self, state: State) -> None:
@@ -283,7 +282,7 @@ class Checkpoints:
         key = self._key(pc, self.path.state)
         for old in reversed(self.buckets.get(key, ())):
             on_path = old.pc == pc and old.branches and old.depth < state.depth
-            if on_path and old.call_sites() == state.call_sites():
+            if on_path and old.sites == state.sites:
                 return old
         return None
 

@@ -214,7 +214,7 @@ class State:
 
     A checkpoint is a state that later ones are compared with: `branches` counts the paths from it
     that are not finished, `precise` has per frame the registers and slots whose exact numbers
-    mattered to some path from it.
+    mattered to some path from it, `sites` and `visit` say which calls and which loop it is in.
     """
 
     __slots__ = (
@@ -233,7 +233,9 @@ class State:
         "parent",
         "pc",
         "precise",
+        "sites",
         "unrolled",
+        "visit",
         "walked",
     )  # fmt: skip
 
@@ -247,6 +249,8 @@ class State:
         self.precise: list[list[int]] = []
         self.hits = self.misses = 0
         self.cleaned = self.evicted = False
+        self.sites: tuple[int, ...] = ()
+        self.visit: tuple[int, ...] | None = None
         self.walked: dict[tuple[int, int, int], tuple[int, ...]] = {}
 
     def copy(self) -> "State":

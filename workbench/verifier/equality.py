@@ -54,10 +54,9 @@ class Names:
         return True
 
     def same_number(self, old: int, new: int) -> bool:
-        """The same for numbers, of which one without an identity equals no other."""
+        """The same for numbers: the old one may stand alone, and then the new one may be linked."""
         if not old:
-            self.fresh += 1
-            old = self.fresh
+            return True
         if not new:
             self.fresh += 1
             new = self.fresh
@@ -68,18 +67,18 @@ def equal(old: State, new: State, how: int, flow: Flow) -> bool:
     """Whether everything that is safe after `old` is safe after `new`."""
     if len(old.frames) != len(new.frames):
         return False
-    names = Names()
+    names, innermost = Names(), len(old.frames) - 1
     if not _locks_equal(old.locks, new.locks, names):
         return False
-    for n, frame in enumerate(old.frames):
-        other = new.frames[n]
+    for n, (frame, other, precise) in enumerate(
+        zip(old.frames, new.frames, old.precise, strict=True)
+    ):
         if frame.callsite != other.callsite or frame.depth > other.depth:
             return False
-        if not _registers_equal(
-            frame, other, old.precise[n][0], how, flow.live[old.slot_of(n)], names
-        ):
+        live = flow.live[old.pc if n == innermost else old.frames[n + 1].callsite]
+        if not _registers_equal(frame.registers, other.registers, precise[0], how, live, names):
             return False
-        if not _stack_equal(frame, other, old.precise[n][1], how, names):
+        if not _stack_equal(frame, other, precise[1], how, names):
             return False
     return True
 
@@ -97,11 +96,10 @@ def _locks_equal(old: Locks, new: Locks, names: Names) -> bool:
 
 
 def _registers_equal(
-    old: Frame, new: Frame, precise: int, how: int, live: int, names: Names
+    old: list[Value], new: list[Value], precise: int, how: int, live: int, names: Names
 ) -> bool:
-    values, others = old.registers, new.registers
     for n in _members(live):
-        value, other = values[n], others[n]
+        value, other = old[n], new[n]
         if value is other and not value.id and not value.reference:
             continue
         if how == COVERED:
@@ -130,9 +128,11 @@ def value_equal(old: Value, new: Value, precise: int, how: int, names: Names) ->
     if kind == SCALAR:
         if not precise and how == COVERED:
             return True
-        delta = (old.id ^ new.id) & WITH_DELTA or (old.id & WITH_DELTA and old.off != new.off)
-        within = not delta and numbers.covers(old.number, new.number)
-        return within and names.same_number(old.id, new.id)
+        if old.id and (old.id ^ new.id) & WITH_DELTA:
+            return False
+        if old.id & WITH_DELTA and old.off != new.off:
+            return False
+        return names.same_number(old.id, new.id) and numbers.covers(old.number, new.number)
     if kind == ARENA:
         return True
     if kind in PACKETS:

@@ -119,14 +119,30 @@ def bits_to_32(n: Number) -> Number:
 
 
 def bits_to_ranges(n: Number) -> Number:
-    """Narrow all ranges by the known bits."""
+    """Narrow all ranges by the known bits; where only one number is left, it is that."""
     value, mask = n.value, n.mask
-    return bits_to_32(n)._replace(
+    n = bits_to_32(n)._replace(
         smin=max(n.smin, signed(value | mask & 1 << 63)),
         smax=min(n.smax, signed(value | mask & S64_MAX)),
         umin=max(n.umin, value),
         umax=min(n.umax, value | mask),
     )
+    only = _only(n)
+    return n if only is None else constant(only)
+
+
+def _only(n: Number) -> int | None:
+    """The one number in the unsigned range that has the known bits, if there is but one.
+
+    Linux takes the largest number with these bits without a look at the end of the range.
+    """
+    following = tnum.step(n.bits, n.umin)
+    if tnum.contains(n.bits, n.umin):
+        return n.umin if following > n.umax else None
+    if following == n.value | n.mask:
+        return following
+    alone = following <= n.umax < tnum.step(n.bits, following)
+    return following if alone else None
 
 
 def _narrow32_signed(n: Number, low: int, high: int) -> Number:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS = 0b111110
 ANY_TRAIL = 1 << 16
+LOOK_UP = 8  # entries of a path's past between questions whether this was walked before
 _KEEPS = facts.UNARY
 _COMBINES = facts.ALU_BINARY
 _COPIES = facts.MOVES | facts.CASTS
@@ -93,8 +94,8 @@ def _walk_back(path: "Path", state: State, trail: Trail, pc: int, later: int, sk
                 _back_over(path, pc, later, entry, trail)
                 if trail.empty():
                     return False
-            at = count, pc, trail.frame
-            if entry is not None and walked is not None and _was_walked(walked, at, trail):
+            asked = entry is not None and not count % LOOK_UP and walked is not None
+            if asked and _was_walked(state.walked, (count, pc, trail.frame), trail):
                 return False
         skip = False
         later = pc
@@ -250,7 +251,13 @@ def _mark_checkpoint(path: "Path", checkpoint: State, trail: Trail) -> bool:
 
 def scalars(frame: Frame, mask: int) -> int:
     """Those of the registers that hold numbers."""
-    return sum(1 << n for n in _bits(mask) if frame.registers[n].kind == SCALAR)
+    registers, found = frame.registers, 0
+    while mask:
+        bit = mask & -mask
+        mask ^= bit
+        if registers[bit.bit_length() - 1].kind == SCALAR:
+            found |= bit
+    return found
 
 
 def spilled_scalars(frame: Frame, mask: int) -> int:

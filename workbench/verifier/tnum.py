@@ -37,6 +37,18 @@ def between(low: int, high: int) -> Tnum:
     return Tnum(low & ~free & MASK, free & MASK)
 
 
+def step(a: Tnum, number: int) -> int:
+    """The smallest member above a number; the largest of all if there is none."""
+    top = a.value | a.mask
+    if number >= top or number < a.value:
+        return top if number >= top else a.value
+    wrong = (number ^ a.value) & ~a.mask & MASK
+    below = (1 << wrong.bit_length()) - 1
+    if wrong & a.value & ~(below >> 1):  # the highest bit that differs is 1 in all members
+        return (number & a.mask | a.value) & ~below | a.value & below
+    return (number | below | ~a.mask & MASK) + 1 & a.mask | a.value
+
+
 def add(a: Tnum, b: Tnum) -> Tnum:
     """Sums of numbers of both sets."""
     total = a.value + b.value
