@@ -1,16 +1,20 @@
 """From what machine code counts, a number for each block, to a number for each instruction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from workbench.engines.jit.graph import graph
 
 
-def spread(executed: np.ndarray, code: np.ndarray, left_before: int | None) -> None:
+def spread(
+    executed: np.ndarray, code: np.ndarray, starts: Sequence[int], left_before: int | None
+) -> None:
     """Give every instruction of a block the count of its first.
 
     A run that was left inside a block did not come to its instructions from `left_before` on.
     """
-    found = graph(code)
+    found = graph(code, starts)
     for function in found.functions.values():
         for first, block in function.blocks.items():
             executed[[ins.pc for ins in block]] = executed[first]
