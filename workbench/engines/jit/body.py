@@ -62,6 +62,7 @@ class Body:
         self.lengths = {first: len(block) for first, block in function.blocks.items()}
         self.checked: set[int] = set()
         self.streams = streams(function)
+        self.nears = [f"near{pc}" for pc in sorted(set(self.streams.values()))]
         self.is_main = function.entry == 0
         self.needed = fuel_needed(graph)
         self.frame_is_fixed = verified  # nothing writes r10
@@ -73,7 +74,7 @@ class Body:
         writer = self.writer
         writer.pc = self.function.entry
         names = [*(f"r{n}" for n in range(11)), "budget", "left", "back", "host"]
-        names += [f"near{pc}" for pc in sorted(self.streams)]
+        names += self.nears
         for name in names:
             writer.do(f"%{name} = alloca i64")
         for name in ("window", "pages"):
@@ -201,8 +202,8 @@ class Body:
 
     def forget_pages(self) -> None:
         """No page is known to be present: pages may have been freed."""
-        for pc in sorted(self.streams):
-            self.writer.do(f"store i64 {NOWHERE}, ptr %near{pc}")
+        for name in self.nears:
+            self.writer.do(f"store i64 {NOWHERE}, ptr %{name}")
 
     def call_support(self, function: Word, result: str) -> str:
         """Call a function of `support`, which leaves the registers of this one alone."""

@@ -36,7 +36,8 @@ def module(
     """The LLVM module of a program: INSTRUCTION records as loaded, with a final INVALID.
 
     `verified` programs follow the rules about registers; `counts` may have "blocks" and "pages".
-    `starts` are the first slots of the programs in it. `lines` adds a table of where the code of each slot lies: slot n is line n + 1.
+    `starts` are the first slots of the programs in it. `lines` adds a table of where the code of
+    each slot lies: slot n is line n + 1.
     """
     found = graph(code, starts)
     table = Lines() if lines else None

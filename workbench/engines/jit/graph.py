@@ -34,11 +34,11 @@ class Ins(NamedTuple):
     @property
     def enters(self) -> bool:
         """Whether other code of the program runs before the next instruction does, if ever."""
-        return self.op in _CALLS or (self.op == Op.CALL_HELPER and self.imm in _ENTERING)
+        return self.op in _CALLS or (self.op == Op.CALL_HELPER and self.imm in ENTERING)
 
 
 TAIL_CALL, FOR_EACH, LOOP = 12, 164, 181
-_ENTERING = frozenset({TAIL_CALL, FOR_EACH, LOOP})
+ENTERING = frozenset({TAIL_CALL, FOR_EACH, LOOP})  # helpers
 _TARGETED = frozenset(int(row.op) for row in TABLE if "{target}" in row.syntax)
 _CALLS = frozenset({int(Op.CALL_LOCAL), int(Op.CALLX)})
 _WIDE = frozenset(int(op) for op in WIDE)
@@ -110,7 +110,7 @@ class Graph:
     def loops(self) -> bool:
         """Whether an instruction may run again and again: after a jump back, or a call back."""
         return bool(self.named) or any(
-            (ins.op in _TARGETED and ins.target <= ins.pc) or ins.enters and ins.op != Op.CALL_LOCAL
+            ins.target <= ins.pc if ins.op in _TARGETED else ins.enters
             for function in self.functions.values()
             for ins in function.instructions()
         )
