@@ -2,7 +2,7 @@
 
 from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
 from workbench.engines.jit.graph import Function, Graph, Ins
-from workbench.engines.jit.layout import GONE, STUCK, Word
+from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
 from workbench.engines.machine import BUDGET, MAY_GOTO_LIMIT, PC, REGISTERS
@@ -226,16 +226,16 @@ class Body:
 
     def leave(self, pc: int) -> None:
         """Hand over to the interpreter before the instruction at `pc`."""
-        self._hand_over(str(pc), self.depth, self.later + 1)
+        self._hand_over(str(pc), self.depth, self.later + 1, STUCK)
 
     def leave_to(self, slot: str, depth: str) -> None:
         """Hand over to the interpreter at the function that this block's end has entered."""
-        self._hand_over(slot, depth, 0)
+        self._hand_over(slot, depth, 0, LEFT)
 
-    def _hand_over(self, slot: str, depth: str, later: int) -> None:
+    def _hand_over(self, slot: str, depth: str, later: int, how: int) -> None:
         self.put(Word.LEFT, self.unspent(later + self.needed))
         self.put(Word.PC, slot)
-        self.put(Word.HOW, str(STUCK))
+        self.put(Word.HOW, str(how))
         self.put(Word.DEPTH, depth)
         self.writer.goto("leave")
 

@@ -186,7 +186,8 @@ class Jit:
     def _count(self, how: int, recorded: Recorded) -> None:
         """Spread the counts of blocks, of which a run that stops inside one has done a part."""
         assert recorded.counts is not None
-        place = {STOPPED: int(self._words[Word.PC]) + 1, STUCK: int(self._words[Word.PC])}
+        pc = int(self._words[Word.PC])
+        place = {STOPPED: (pc, pc + 1), STUCK: (pc, pc)}
         code, starts = self._prepared.machine.code, self._prepared.starts
         spread(recorded.counts.executed, code, starts, place.get(how))
 
