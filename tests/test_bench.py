@@ -71,10 +71,8 @@ def test_every_program_runs_on_every_engine() -> None:
 
 
 def test_compiling() -> None:
-    cold, kept = compiling.measure(1)
-    assert cold.emulated is not None
-    assert kept.emulated is not None
-    assert kept.emulated < cold.emulated
+    cold, looping, kept = (cost.emulated or 0 for cost in compiling.measure(1))
+    assert 0 < kept < cold < looping
 
 
 def test_verifying() -> None:

@@ -7,7 +7,7 @@ from workbench.arena import Arena
 from workbench.engines.base import Result
 from workbench.engines.interpreter import Interpreter
 from workbench.engines.jit import Jit
-from workbench.engines.jit.graph import LARGEST
+from workbench.engines.jit.graph import ENTERING, LARGEST
 from workbench.engines.recorded import COUNTED
 from workbench.isa import TABLE, Op
 from workbench.maps import Map
@@ -83,7 +83,8 @@ def choose(
 
 
 def goes_back(program: Program) -> bool:
-    """Whether an instruction jumps or calls backwards, or calls what a register points to."""
-    code = program.instructions
-    jumps = code["off"][[op in _JUMPS for op in code["op"]]]
-    return bool((jumps < 0).any() or (code["op"] == Op.CALLX).any())
+    """Whether an instruction jumps or calls backwards, or calls what a register or map tells."""
+    return any(
+        (op in _JUMPS and off < 0) or op == Op.CALLX or (op == Op.CALL_HELPER and imm in ENTERING)
+        for op, off, imm in program.instructions[["op", "off", "imm"]].tolist()
+    )

@@ -31,6 +31,7 @@ from workbench.engines.machine import (
     REGS_AT,
     STOP,
     TOO_DEEP,
+    UNTYPED,
 )
 from workbench.engines.memory import fault
 from workbench.maps import operations
@@ -79,6 +80,9 @@ def _begin_round(machine, depth):
     """Give the callback its arguments and go to its first instruction."""
     row = machine.loops[depth * ROW : (depth + 1) * ROW]
     frame = depth * REGISTERS
+    if machine.control[UNTYPED] != 0:  # such a program may read what no one has set
+        for register in range(10):
+            _set(machine, frame + register, _0)
     if row[KIND] == np.uint64(LOOP):
         _set(machine, frame + 1, row[ROUND])
         _set(machine, frame + 2, row[CONTEXT])

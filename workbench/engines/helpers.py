@@ -12,15 +12,19 @@ from workbench.compiled import load32, load64, njit, store32, store64
 from workbench.engines import packets, probes
 from workbench.engines.callbacks import for_each, loop, throw
 from workbench.engines.machine import (
+    BUDGET,
     CPU,
+    DEPTH,
     JOURNAL,
     MAP_REGIONS,
+    MAY_GOTO_LIMIT,
     NOT_A_MAP,
     O_REG,
     O_VALUE,
     O_WROTE,
     PC,
     PROCESS,
+    REGISTERS,
     SEED,
     TAIL_CALLS,
     UNKNOWN_CALL,
@@ -159,6 +163,7 @@ def _tail_call(machine, number, index):
         if machine.programs[row] == held:
             control[TAIL_CALLS] += 1
             control[PC] = np.int64(machine.programs[row + 1])
+            machine.regs[control[DEPTH] * REGISTERS + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
             return
 
 

@@ -35,7 +35,8 @@ class Prepared:
     """A program on a machine of its own, in an arena that others may use too.
 
     `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
-    `machine` and `state` are what compiled code works on, `ctx` and `stack` the memory of the
+    `machine` and `state` are what compiled code works on, `starts` the first slots of the program
+    and of those that it may tail-call, `ctx` and `stack` the memory of the
     run that `start` began. An arena of 1024 pages is made if the program names one and none is
     given. Raises VerificationError, and Unsupported for what the in-process engines lack.
     """
@@ -57,6 +58,7 @@ class Prepared:
                 "this engine runs on a workbench.Arena, not on a real one; use workbench.Kernel"
             )
         self.program, first = joined(programs)
+        self.starts = tuple(first)
         self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
         self.state = core.no_arena() if arena is None else arena.state
         reports = [_verified(one, arena, self.maps) if verify else None for one in programs]

@@ -39,13 +39,14 @@ def _find_page(body: Body, ins: Ins, at: str, size: int, hot: str, slow: str) ->
         return
     writer = body.writer
     look, found = writer.new_label(), writer.new_label()
-    near = writer.value(f"load i64, ptr %near{ins.pc}")
+    name = f"%near{body.streams[ins.pc]}"
+    near = writer.value(f"load i64, ptr {name}")
     inside = writer.value(f"sub i64 {at}, {near}")
     writer.branch(writer.value(f"icmp ule i64 {inside}, {PAGE_SIZE - size}"), hot, look, LIKELY)
     writer.label(look)
     _test_page(body, at, size, found, slow)
     writer.label(found)
-    writer.do(f"store i64 {writer.value(f'and i64 {at}, -{PAGE_SIZE}')}, ptr %near{ins.pc}")
+    writer.do(f"store i64 {writer.value(f'and i64 {at}, -{PAGE_SIZE}')}, ptr {name}")
     writer.goto(hot)
 
 

@@ -2,10 +2,10 @@
 
 from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
 from workbench.engines.jit.graph import Function, Graph, Ins
-from workbench.engines.jit.layout import GONE, STUCK, Word
+from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
-from workbench.engines.machine import BUDGET, MAY_GOTO_LIMIT, REGISTERS
+from workbench.engines.machine import BUDGET, MAY_GOTO_LIMIT, PC, REGISTERS
 from workbench.isa import FRAME_POINTER, ZERO, Op
 
 NOWHERE = 1 << 40  # no place in the window is near it
@@ -62,6 +62,7 @@ class Body:
         self.lengths = {first: len(block) for first, block in function.blocks.items()}
         self.checked: set[int] = set()
         self.streams = streams(function)
+        self.nears = [f"near{pc}" for pc in sorted(set(self.streams.values()))]
         self.is_main = function.entry == 0
         self.needed = fuel_needed(graph)
         self.frame_is_fixed = verified  # nothing writes r10
@@ -73,7 +74,7 @@ class Body:
         writer = self.writer
         writer.pc = self.function.entry
         names = [*(f"r{n}" for n in range(11)), "budget", "left", "back", "host"]
-        names += [f"near{pc}" for pc in sorted(self.streams)]
+        names += self.nears
         for name in names:
             writer.do(f"%{name} = alloca i64")
         for name in ("window", "pages"):
@@ -91,10 +92,10 @@ class Body:
         writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
         writer.do("store i64 %left_in, ptr %left")
         self.forget_pages()
-        if self.is_main or (self.function.is_leaf and self.graph.unlooked):
-            writer.goto(f"b{self.function.entry}")
-        else:
+        if self.graph.looks(self.function):
             self.jump_checked(self.function.entry)
+        else:
+            writer.goto(f"b{self.function.entry}")
 
     # registers and state
 
@@ -135,17 +136,26 @@ class Body:
 
     def save(self, registers: tuple[int, ...]) -> None:
         """Write registers (or the budget) to this function's frame in machine.regs."""
-        writer = self.writer
-        base = "0"
-        if self.depth != "0":
-            base = writer.value(f"mul i64 {self.depth}, {REGISTERS}")
-        regs = self.fixed(Word.REGS, "ptr")
-        frame = writer.value(f"getelementptr i64, ptr {regs}, i64 {base}")
+        writer, frame = self.writer, self.frame_of(self.depth)
         for register in registers:
             name = "%budget" if register == BUDGET else f"%r{register}"
             value = writer.value(f"load i64, ptr {name}")
             address = writer.value(f"getelementptr i64, ptr {frame}, i64 {register}")
             writer.do(f"store i64 {value}, ptr {address}")
+
+    def frame_of(self, depth: str) -> str:
+        """Where machine.regs has the registers of a function."""
+        writer, base = self.writer, "0"
+        if depth != "0":
+            base = writer.value(f"mul i64 {depth}, {REGISTERS}")
+        regs = self.fixed(Word.REGS, "ptr")
+        return writer.value(f"getelementptr i64, ptr {regs}, i64 {base}")
+
+    def next_slot(self) -> str:
+        """The slot that the interpreter's code has chosen to go on at."""
+        control = self.fixed(Word.CONTROL, "ptr")
+        address = self.writer.value(f"getelementptr i64, ptr {control}, i64 {PC}")
+        return self.writer.value(f"load i64, ptr {address}")
 
     # steps, and what is uncommon
 
@@ -192,8 +202,8 @@ class Body:
 
     def forget_pages(self) -> None:
         """No page is known to be present: pages may have been freed."""
-        for pc in sorted(self.streams):
-            self.writer.do(f"store i64 {NOWHERE}, ptr %near{pc}")
+        for name in self.nears:
+            self.writer.do(f"store i64 {NOWHERE}, ptr %{name}")
 
     def call_support(self, function: Word, result: str) -> str:
         """Call a function of `support`, which leaves the registers of this one alone."""
@@ -216,15 +226,22 @@ class Body:
 
     def leave(self, pc: int) -> None:
         """Hand over to the interpreter before the instruction at `pc`."""
-        self.put(Word.LEFT, self.unspent(self.later + 1 + self.needed))
-        self.put(Word.PC, str(pc))
-        self.put(Word.HOW, str(STUCK))
-        self.put(Word.DEPTH, self.depth)
+        self._hand_over(str(pc), self.depth, self.later + 1, STUCK)
+
+    def leave_to(self, slot: str, depth: str) -> None:
+        """Hand over to the interpreter at the function that this block's end has entered."""
+        self._hand_over(slot, depth, 0, LEFT)
+
+    def _hand_over(self, slot: str, depth: str, later: int, how: int) -> None:
+        self.put(Word.LEFT, self.unspent(later + self.needed))
+        self.put(Word.PC, slot)
+        self.put(Word.HOW, str(how))
+        self.put(Word.DEPTH, depth)
         self.writer.goto("leave")
 
     def finish(self, pc: int) -> None:
         """Return from the function; from the main one, the program ends at `pc`."""
-        if self.is_main:
+        if self.is_main or self.function.entry in self.graph.starts:
             self.put(Word.PC, str(pc))
         self.give_back("load i64, ptr %left")
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from workbench.arena.state import ArenaState
 from workbench.compiled import array_at, callback, njit
+from workbench.engines.callbacks import next_round
 from workbench.engines.machine import (
+    DEPTH,
     O_ACCESS,
     O_ADDRESS,
     REGISTERS,
@@ -111,7 +113,17 @@ def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     at = array_at(table, _END, np.uint64)
     machine, arena = _machine(at), _arena(at)
     machine.control[STOP] = RUNNING
+    machine.control[DEPTH] = depth
     ins = machine.code[pc]
     rare(machine, arena, pc, ins.op, ins, a, b, depth * REGISTERS, clock)
     _count(at, machine, arena, ins.op)
     return machine.control[STOP]
+
+
+@callback("int64(uint64, int64)")
+def advance(table: Any, depth: Any) -> Any:
+    """After a callback's return in the frame `depth`: whether its next round has been prepared."""
+    machine = _machine(array_at(table, _END, np.uint64))
+    machine.control[DEPTH] = depth
+    next_round(machine, depth)
+    return machine.control[DEPTH] == depth

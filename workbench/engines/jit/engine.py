@@ -12,7 +12,7 @@ from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
 from workbench.engines import machine as core
 from workbench.engines.base import Result
 from workbench.engines.interpreter import interpret
-from workbench.engines.jit.cold import address_table, set_counts, step
+from workbench.engines.jit.cold import address_table, advance, set_counts, step
 from workbench.engines.jit.counting import spread
 from workbench.engines.jit.layout import (
     EXITED,
@@ -137,7 +137,10 @@ class Jit:
         self.close()
 
     def _compiled(self, counts: frozenset[str]) -> Native:
-        return compile_program(self._prepared.machine.code, self.report is not None, counts)
+        prepared = self._prepared
+        return compile_program(
+            prepared.machine.code, self.report is not None, counts, prepared.starts
+        )
 
     def _go(self, fuel: int, recorded: Recorded) -> _End:
         """Run machine code, and leave what it cannot do to the interpreter."""
@@ -184,16 +187,22 @@ class Jit:
     def _count(self, how: int, recorded: Recorded) -> None:
         """Spread the counts of blocks, of which a run that stops inside one has done a part."""
         assert recorded.counts is not None
-        place = {STOPPED: int(self._words[Word.PC]) + 1, STUCK: int(self._words[Word.PC])}
-        spread(recorded.counts.executed, self._prepared.machine.code, place.get(how))
+        pc = int(self._words[Word.PC])
+        place = {STOPPED: (pc, pc + 1), STUCK: (pc, pc)}
+        code, starts = self._prepared.machine.code, self._prepared.starts
+        spread(recorded.counts.executed, code, starts, place.get(how))
 
     def _stop(self, how: int) -> str:
         """The name of how machine code ended."""
         machine = self._prepared.machine
         if how == STOPPED and machine.control[core.STOP] == core.FAULT:
             return "fault"
-        if how == STOPPED:  # a packet load beyond the packet
-            machine.regs[core.REGISTERS * self._prepared.depth] = 0
+        frame = core.REGISTERS * self._prepared.depth
+        if how == STOPPED and machine.out[core.O_WROTE]:  # a packet load beyond the packet
+            machine.regs[frame] = 0
+        elif how == STOPPED:  # bpf_throw, whose r1 is the result
+            machine.regs[0] = machine.regs[frame + 1]
+            machine.control[core.DEPTH] = 0
         return "interrupt" if how == INTERRUPTED else "exit"
 
     def _finish(self, fuel: int, recorded: Recorded, seconds: float) -> _End:
@@ -215,6 +224,8 @@ def _parameters(prepared: Prepared, table: np.ndarray) -> np.ndarray:
     words[Word.PAGES] = state.pages.ctypes.data + GUARD_PAGES
     words[Word.HIGH] = state.meta[START] & ~np.uint64(0xFFFFFFFF)
     words[Word.STEP], words[Word.TABLE] = step.address, table.ctypes.data
+    words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
+    words[Word.ADVANCE] = advance.address
     words[Word.COLD : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")
     words[Word.RESTORE] = _address("PyEval_RestoreThread")

@@ -1,5 +1,7 @@
 """A whole program as an LLVM module: a function for each of its functions, and what they call."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from workbench.engines.jit import access, arithmetic, calls
@@ -20,6 +22,7 @@ _INTRINSICS = """
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
+declare i64 @llvm.fshr.i64(i64, i64, i64)
 """
 
 
@@ -27,14 +30,16 @@ def module(
     code: np.ndarray,
     verified: bool,
     counts: frozenset[str] = frozenset(),
+    starts: Sequence[int] = (),
     lines: bool = False,
 ) -> str:
     """The LLVM module of a program: INSTRUCTION records as loaded, with a final INVALID.
 
     `verified` programs follow the rules about registers; `counts` may have "blocks" and "pages".
-    `lines` adds a table of where the code of each slot lies: slot n is line n + 1.
+    `starts` are the first slots of the programs in it. `lines` adds a table of where the code of
+    each slot lies: slot n is line n + 1.
     """
-    found = graph(code)
+    found = graph(code, starts)
     table = Lines() if lines else None
     functions = [
         _function(found, each, verified, counts, table) for each in found.functions.values()

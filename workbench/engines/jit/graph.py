@@ -31,7 +31,14 @@ class Ins(NamedTuple):
         """Where a jump or local call leads."""
         return self.pc + 1 + self.off
 
+    @property
+    def enters(self) -> bool:
+        """Whether other code of the program runs before the next instruction does, if ever."""
+        return self.op in _CALLS or (self.op == Op.CALL_HELPER and self.imm in ENTERING)
 
+
+TAIL_CALL, FOR_EACH, LOOP = 12, 164, 181
+ENTERING = frozenset({TAIL_CALL, FOR_EACH, LOOP})  # helpers
 _TARGETED = frozenset(int(row.op) for row in TABLE if "{target}" in row.syntax)
 _CALLS = frozenset({int(Op.CALL_LOCAL), int(Op.CALLX)})
 _WIDE = frozenset(int(op) for op in WIDE)
@@ -54,24 +61,26 @@ class Function(NamedTuple):
     @property
     def is_leaf(self) -> bool:
         """Whether it calls no other function of the program."""
-        return not any(ins.op in _CALLS for ins in self.instructions())
+        return not any(ins.enters for ins in self.instructions())
 
 
 @dataclass(frozen=True)
 class Graph:
     """What of a program can be reached: its functions by first slot, the main one at 0.
 
-    `slots` counts the final INVALID. `named` are the functions that LD_FUNC names.
+    `slots` counts the final INVALID. `named` are the functions that LD_FUNC names, `starts` what
+    tail calls lead to.
     """
 
     slots: int
     functions: dict[int, Function]
     named: tuple[int, ...]
+    starts: tuple[int, ...]
 
     @property
     def reenters(self) -> bool:
         """Whether the main function is called, too."""
-        return 0 in self.named or any(
+        return 0 in self.named + self.starts or any(
             ins.op == Op.CALL_LOCAL and ins.target == 0
             for function in self.functions.values()
             for ins in function.instructions()
@@ -83,9 +92,28 @@ class Graph:
 
         0 if each function must look: where such functions are long, or not there.
         """
-        leaves = (f for entry, f in self.functions.items() if entry and f.is_leaf)
+        leaves = (f for entry, f in self.functions.items() if entry and self._is_short(f))
         longest = max((sum(map(len, f.blocks.values())) for f in leaves), default=0)
         return longest if longest * self.slots <= _FEW_STEPS else 0
+
+    def looks(self, function: Function) -> bool:
+        """Whether a function looks at the fuel as it begins."""
+        if function.entry == 0:
+            return self.reenters
+        return not (self._is_short(function) and self.unlooked)
+
+    def _is_short(self, function: Function) -> bool:
+        """Whether a function may do without a look: callbacks are called without an end."""
+        return function.is_leaf and function.entry not in self.named + self.starts
+
+    @cached_property
+    def loops(self) -> bool:
+        """Whether an instruction may run again and again: after a jump back, or a call back."""
+        return bool(self.named) or any(
+            ins.target <= ins.pc if ins.op in _TARGETED else ins.enters
+            for function in self.functions.values()
+            for ins in function.instructions()
+        )
 
 
 def following(ins: Ins) -> int:
@@ -93,10 +121,11 @@ def following(ins: Ins) -> int:
     return ins.pc + (2 if ins.op in _WIDE else 1)
 
 
-def graph(code: np.ndarray) -> Graph:
+def graph(code: np.ndarray, starts: Sequence[int] = ()) -> Graph:
     """Cut a program (INSTRUCTION records with a final INVALID) into functions and basic blocks.
 
-    Raises Unsupported for more than LARGEST instructions.
+    `starts` are the first slots of what tail calls may lead to. Raises Unsupported for more than
+    LARGEST instructions.
     """
     if len(code) - 1 > LARGEST:
         raise Unsupported(
@@ -106,18 +135,20 @@ def graph(code: np.ndarray) -> Graph:
     program = [Ins(pc, *field) for pc, field in enumerate(fields)]
     named = sorted({i.target for i in program if i.op == Op.LD_FUNC})
     named = [target for target in named if 0 <= target < len(program)]
-    reached = _reached(program, [0, *named])
-    leaders = _leaders(program, reached, [0, *named])
+    tails = any(ins.op == Op.CALL_HELPER and ins.imm == TAIL_CALL for ins in program)
+    starts = tuple(starts) if tails else ()
+    reached = _reached(program, [0, *named, *starts])
+    leaders = _leaders(program, reached, [0, *named, *starts])
     blocks = {first: list(_block(program, first, leaders)) for first in sorted(leaders)}
     called = {program[pc].target for pc in reached if program[pc].op == Op.CALL_LOCAL}
-    entries = sorted({0, *named, *called})
+    entries = sorted({0, *named, *starts, *called})
     functions, written = {}, 0
     for entry in entries:
         functions[entry] = Function(entry, _within(program, blocks, entry))
         written += sum(map(len, functions[entry].blocks.values()))
         if written > 2 * LARGEST:
             raise Unsupported("too many functions share their code for the jit; " + _INSTEAD)
-    return Graph(len(program), functions, tuple(named))
+    return Graph(len(program), functions, tuple(named), starts)
 
 
 def _within(
@@ -162,7 +193,7 @@ def _leaders(program: Sequence[Ins], reached: set[int], entries: Sequence[int]) 
     found = set(entries)
     for pc in reached:
         ins = program[pc]
-        if ins.op in _BRANCHES or ins.op in _CALLS:
+        if ins.op in _BRANCHES or ins.enters:
             found.update(_within_program(program, ins, calls=True))
     return found
 

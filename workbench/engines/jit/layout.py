@@ -21,10 +21,11 @@ class Word(IntEnum):
     NEAR_READ, READ_ROOM, READ_HOST = range(31, 34)  # the region last read, as `owned` has it
     NEAR_WRITE, WRITE_ROOM, WRITE_HOST = range(34, 37)  # the region last written
     REGION_COUNT, BUDGET = range(37, 39)  # rounds that may_goto has left in this function
-    COLD, REFILL, REACH_LOAD, REACH_STORE = range(39, 43)  # the functions of `support`
-    LOAD1, LOAD2, LOAD4, LOAD8 = range(43, 47)
-    STORE1, STORE2, STORE4, STORE8 = range(47, 51)
-    STACK = 51  # the program's stack itself
+    CONTROL, LOOPS, ADVANCE = range(39, 42)  # arrays of the Machine; what begins another round
+    COLD, REFILL, AGAIN, REACH_LOAD, REACH_STORE = range(42, 47)  # the functions of `support`
+    LOAD1, LOAD2, LOAD4, LOAD8 = range(47, 51)
+    STORE1, STORE2, STORE4, STORE8 = range(51, 55)
+    STACK = 55  # the program's stack itself
 
 
 WORDS = Word.STACK + STACK_BYTES // 8

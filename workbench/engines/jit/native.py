@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.engines.jit import cache
 from workbench.engines.jit.function import module
+from workbench.engines.jit.graph import graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
 from workbench.isa import INSTRUCTION
@@ -19,13 +20,15 @@ _KEPT = 64
 class Native:
     """A compiled program; `run(address of a parameter block)` returns how it ended."""
 
-    def __init__(self, code: np.ndarray, verified: bool, counts: frozenset[str]) -> None:
-        self._source = code, verified, counts
-        key = cache.key(code.tobytes(), verified, *sorted(counts), *_processor())
+    def __init__(
+        self, code: np.ndarray, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
+    ) -> None:
+        self._source = code, verified, counts, starts
+        key = cache.key(code.tobytes(), verified, *sorted(counts), starts, *_processor())
         found = cache.load(key)
         self.cached = found is not None
         if found is None:
-            found = _machine().emit_object(_optimised(module(code, verified, counts)))
+            found = _object(*self._source)
             cache.store(key, found)
         self.object_code = found
         self._engine = _engine()
@@ -36,12 +39,12 @@ class Native:
 
     @property
     def llvm_ir(self) -> str:
-        """The optimised LLVM IR."""
-        return str(_optimised(module(*self._source)))
+        """The LLVM IR that machine code is made of."""
+        return str(_improved(*self._source)[0])
 
     def with_lines(self) -> bytes:
         """The object file with a table of where the code of each slot lies."""
-        return _machine().emit_object(_optimised(module(*self._source, lines=True)))
+        return _object(*self._source, lines=True)
 
     @property
     def code(self) -> bytes:
@@ -50,14 +53,21 @@ class Native:
         return b"".join(section.data() for section in sections if section.is_text())
 
 
-def compile_program(code: np.ndarray, verified: bool, counts: frozenset[str]) -> Native:
-    """Compile INSTRUCTION records; equal programs are compiled once in a process."""
-    return _compile(code.tobytes(), verified, counts)
+def compile_program(
+    code: np.ndarray, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
+) -> Native:
+    """Compile INSTRUCTION records; equal programs are compiled once in a process.
+
+    `starts` are the first slots of the programs in them.
+    """
+    return _compile(code.tobytes(), verified, counts, starts)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _compile(records: bytes, verified: bool, counts: frozenset[str]) -> Native:
-    return Native(np.frombuffer(records, INSTRUCTION), verified, counts)
+def _compile(
+    records: bytes, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
+) -> Native:
+    return Native(np.frombuffer(records, INSTRUCTION), verified, counts, starts)
 
 
 def forget() -> None:
@@ -105,17 +115,45 @@ def _processor() -> tuple[str, str]:
 
 
 @functools.cache
-def _machine() -> llvm.TargetMachine:
+def _machine(level: int = 2) -> llvm.TargetMachine:
     """The target machine for compiling."""
-    return _target_machine()
+    return _target_machine(level)
 
 
-def _target_machine() -> llvm.TargetMachine:
+def _target_machine(level: int = 2) -> llvm.TargetMachine:
     _initialise()
     name, features = _processor()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=name, features=features, opt=2, reloc="pic", codemodel="small", jit=True
+        cpu=name, features=features, opt=level, reloc="pic", codemodel="small", jit=True
     )
+
+
+def _object(  # the arguments of `module`
+    code: np.ndarray,
+    verified: bool,
+    counts: frozenset[str],
+    starts: tuple[int, ...],
+    lines: bool = False,
+) -> bytes:
+    parsed, level = _improved(code, verified, counts, starts, lines)
+    return _machine(level).emit_object(parsed)
+
+
+def _improved(
+    code: np.ndarray,
+    verified: bool,
+    counts: frozenset[str],
+    starts: tuple[int, ...],
+    lines: bool = False,
+) -> tuple[llvm.ModuleRef, int]:
+    """The module of a program, and how hard LLVM is to try.
+
+    What runs every instruction once has no use for good code: making it takes longer than running.
+    """
+    text = module(code, verified, counts, starts, lines)
+    if graph(code, starts).loops:
+        return _optimised(text), 2
+    return _parsed(text), 0
 
 
 def _parsed(text: str) -> llvm.ModuleRef:

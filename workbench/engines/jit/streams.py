@@ -5,6 +5,7 @@ Only speed depends on the answer: for these the code remembers the last page tha
 
 from collections.abc import Iterator
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.jit.graph import Function, Ins, successors
 from workbench.isa import ZERO, Op
 
@@ -18,14 +19,29 @@ _CALLS = (Op.CALL_LOCAL, Op.CALLX, Op.CALL_HELPER, Op.CALL_KFUNC)
 _NO_RESULT = frozenset(op for op in Op if "STX" in op.name or op.name.startswith("J"))
 
 
-def streams(function: Function) -> set[int]:
-    """Slots of plain arena accesses whose base, in the innermost loop around, only steps."""
-    found: set[int] = set()
+def streams(function: Function) -> dict[int, int]:
+    """Slots of plain arena accesses whose base, in the innermost loop around, only steps.
+
+    With each, the first slot of those that step together, on the same page but for its ends.
+    """
+    found: dict[int, int] = {}
     for body in sorted(_loops(function), key=len, reverse=True):
-        inside = [ins for first in body for ins in function.blocks[first]]
-        found.difference_update(ins.pc for ins in inside)  # an inner loop decides anew
+        inside = [ins for first in sorted(body) for ins in function.blocks[first]]
+        for ins in inside:
+            found.pop(ins.pc, None)  # an inner loop decides anew
         if not any(ins.op in _CALLS for ins in inside):
-            found.update(ins.pc for ins in inside if _walks(ins, inside))
+            found.update(_together(inside))
+    return found
+
+
+def _together(inside: list[Ins]) -> dict[int, int]:
+    """The accesses of a loop that walk, and the first of those from the same base nearby."""
+    found: dict[int, int] = {}
+    firsts: dict[tuple[int, int], int] = {}
+    for ins in inside:
+        base = _walks(ins, inside)
+        if base is not None:
+            found[ins.pc] = firsts.setdefault((base, ins.off // PAGE_SIZE), ins.pc)
     return found
 
 
@@ -52,20 +68,20 @@ def _body(before: dict[int, list[int]], head: int, latches: list[int]) -> set[in
     return body
 
 
-def _walks(ins: Ins, inside: list[Ins]) -> bool:
-    """Whether an arena access has a base that steps, or a copy of one."""
+def _walks(ins: Ins, inside: list[Ins]) -> int | None:
+    """The base of an arena access if it steps, or is a copy of one that does."""
     if ins.op in _STORES:
         base = ins.dst
     elif ins.op in _LOADS or ins.op in _SIGNED_LOADS:
         base = ins.src
     else:
-        return False
+        return None
     writers = _writers(base, inside)
     copied = {writer.src for writer in writers if writer.op in _COPIES}
     if len(copied) == 1 and len(writers) == 1:
         (base,) = copied
         writers = _writers(base, inside)
-    return bool(writers) and all(map(_steps, writers))
+    return base if writers and all(map(_steps, writers)) else None
 
 
 def _steps(ins: Ins) -> bool:

@@ -1,7 +1,9 @@
 """What compiled programs call when they must; the same for all, and compiled once."""
 
+from workbench.engines import callbacks
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, ROUNDS, SLICE, STOPPED, Word
 from workbench.engines.jit.text import load_words
+from workbench.engines.machine import REGISTERS
 
 _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }
@@ -62,6 +64,53 @@ give:
 out:
   store i64 {LEFT}, ptr %how_at
   ret i64 {GONE}
+}}
+"""
+
+
+_AGAIN = f"""
+; a callback has returned A to the frame above DEPTH: 1 for another round, else VALUE is the result
+define preserve_mostcc i64 @again(ptr %p) #0 {{
+{load_words("ptr", regs=Word.REGS, loops=Word.LOOPS, advance=Word.ADVANCE)}
+{load_words("i64", table=Word.TABLE, depth=Word.DEPTH, r0=Word.A, unused=Word.VALUE)}
+  %words = mul i64 %depth, {callbacks.ROW}
+  %row = getelementptr i64, ptr %loops, i64 %words
+  %first = mul i64 %depth, {REGISTERS}
+  %frame = getelementptr i64, ptr %regs, i64 %first
+  store i64 %r0, ptr %frame
+  %kind_at = getelementptr i64, ptr %row, i64 {callbacks.KIND}
+  %kind = load i64, ptr %kind_at
+  %counted = icmp eq i64 %kind, {callbacks.LOOP}
+  br i1 %counted, label %loop, label %other
+loop:
+  %round_at = getelementptr i64, ptr %row, i64 {callbacks.ROUND}
+  %before = load i64, ptr %round_at
+  %round = add i64 %before, 1
+  store i64 %round, ptr %round_at
+  %rounds_at = getelementptr i64, ptr %row, i64 {callbacks.ROUNDS}
+  %rounds = load i64, ptr %rounds_at
+  %some = icmp ult i64 %round, %rounds
+  %go = icmp eq i64 %r0, 0
+  %more = and i1 %some, %go
+  br i1 %more, label %next, label %done
+next:
+  %context_at = getelementptr i64, ptr %row, i64 {callbacks.CONTEXT}
+  %context = load i64, ptr %context_at
+  %r1_at = getelementptr i64, ptr %frame, i64 1
+  %r2_at = getelementptr i64, ptr %frame, i64 2
+  store i64 %round, ptr %r1_at
+  store i64 %context, ptr %r2_at
+  ret i64 1
+done:
+  store i64 {callbacks.NO_LOOP}, ptr %kind_at
+  store i64 %round, ptr %unused_at
+  ret i64 0
+other:
+  %again = call i64 %advance(i64 %table, i64 %depth)
+  %above = getelementptr i64, ptr %frame, i64 -{REGISTERS}
+  %result = load i64, ptr %above
+  store i64 %result, ptr %unused_at
+  ret i64 %again
 }}
 """
 
@@ -175,6 +224,7 @@ SUPPORT = (
     _ATTRIBUTES
     + _COLD
     + _REFILL
+    + _AGAIN
     + "".join(_arena(size) for size in (1, 2, 4, 8))
     + _reach("load", Word.NEAR_READ, Word.READ_ROOM, Word.READ_HOST)
     + _reach("store", Word.NEAR_WRITE, Word.WRITE_ROOM, Word.WRITE_HOST)
