@@ -54,7 +54,7 @@ class Operations(NamedTuple):
 class Digest(NamedTuple):
     """What a program's `iterate` met: how many keys, their sum, the sum of their values."""
 
-    count: int
+    met: int
     keys: int
     values: int
 

@@ -4,15 +4,12 @@ Every walk fills `keys` and `values` and returns (status, count): a status of th
 how many it met. No pointer is followed that leads out of the arena.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workbench.arena.rules import GUARD, PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.compiled import load64, njit, store64
-
-if TYPE_CHECKING:
-    from workbench.studies.kv import AnyArena
 
 WHOLE, WILD, UNSORTED, ENDLESS, BACK_LINK, BUCKET, COLORS, PARENT, LEVEL, HEAD, TORN = range(11)
 BROKEN = {
@@ -47,14 +44,11 @@ class View(NamedTuple):
     narrow: bool
 
 
-def view_of(arena: "AnyArena") -> View:
-    """The arena for compiled user space; it must outlive what is done with the view."""
-    from workbench.arena import Arena
-
+def view_of(arena: Any) -> View:
+    """An Arena or KernelArena for compiled user space; it must outlive the view."""
     low, block = arena.user_start % WINDOW, arena.user_start // WINDOW * WINDOW
-    host = block
-    if isinstance(arena, Arena):
-        host = arena.state.window.ctypes.data + GUARD
+    state = getattr(arena, "state", None)
+    host = state.window.ctypes.data + GUARD if state is not None else block
     end = low + arena.page_count * PAGE_SIZE
     narrow = ArenaFlags.NO_USER_CONV in arena.flags
     return View(np.uint64(host), np.uint64(block), np.uint64(low), np.uint64(end), narrow)
