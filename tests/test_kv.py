@@ -2,8 +2,11 @@
 
 import random
 import struct
+import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kernel_support import KERNEL, REASON
 
 import workbench as wb
@@ -117,6 +120,74 @@ def test_no_schedule_tears_the_lookup_with_sequence_numbers(scale):
     assert race("get", range(scale(60, 2000))) is None
 
 
+def lent(arena) -> bool:
+    """Whether the lookup took the value of the key that had the entry in between."""
+    seen = arena.user.read(arena.user_start + OBJECT.variables["seen"].offset, 64)
+    return seen not in (OLD, bytes(64), b"\2" * 64)
+
+
+def test_no_schedule_gives_a_key_the_value_of_another(scale):
+    values = (b"\1" * 8 + b"\2" * 8).ljust(64, b"\0")
+    programs = [OBJECT.program("get"), OBJECT.program("lend")]
+    contexts = [question(b"k"), question(b"k", values)]
+    assert find_schedule(programs, one_key, lent, range(scale(60, 2000)), contexts, 40) is None
+    naive = [OBJECT.program("get_naive"), OBJECT.program("lend")]
+    assert find_schedule(naive, one_key, lent, range(100), contexts, 40) is not None
+
+
+def test_a_lookup_survives_a_resize_at_every_step():
+    steps = 1
+    while True:
+        kept = store()
+        kept[b"k"] = OLD
+        engine = wb.Interpreter(OBJECT.program("get"), kept.arena)
+        stopped = engine.run(question(b"k"), fuel=steps)
+        if stopped.stop == "exit":
+            break
+        kept._rebuild(2 * kept.size)
+        result = engine.resume()
+        assert (result.r0, result.ctx[32:96]) == (1, OLD), steps
+        steps += 7
+    assert steps > 100
+
+
+@pytest.mark.parametrize(("make", "engine"), ENGINES)
+def test_native_changes_are_those_of_the_user_view(make, engine):
+    kept, draw = store(make), random.Random(2)
+    keys = [b"key %d" % draw.randrange(400) for _ in range(900)]
+    values = [draw.randbytes(draw.randrange(65)) for _ in keys]
+    kept.update(keys, values)
+    model = dict(zip(keys, values, strict=True))
+    for key in keys[:200]:
+        assert kept.discard(key) == (model.pop(key, None) is not None)
+    assert {key: kept[key].data for key in kept} == model
+    assert len(kept) == len(model)
+    with engine(OBJECT.program("get"), kept.arena) as machine:
+        for key in set(keys):
+            assert machine.run(question(key)).r0 == (key in model)
+    kept.arena.close()
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(bool(REASON), reason=REASON or "bpf(2) works")
+def test_linux_sees_no_torn_value_while_user_space_writes(scale):
+    kept, count = store(wb.KernelArena), 20_000
+    kept.update([b"hot"], [bytes(64)])
+    kept.rewrite(b"hot", 1)  # compiled before it is timed
+    wanted = kept.arena.user_start + 2000 * 4096
+    kept.arena.user.write(wanted, b"hot".ljust(32, b"\0") * count)
+    kept.arena.user.store(kept.arena.user_start + OBJECT.variables["wanted"].offset, "u64", wanted)
+    writer = threading.Thread(target=kept.rewrite, args=(b"hot", scale(2_000_000, 50_000_000)))
+    with wb.Kernel(OBJECT.program("get_many"), kept.arena) as machine:
+        writer.start()
+        while writer.is_alive():
+            found = struct.unpack("<5Q", machine.run(struct.pack("<5Q", count, 0, 0, 0, 0)).ctx)
+            assert found[1] + found[3] == count
+            assert (found[2], found[4]) == (0, 0)
+    writer.join()
+    kept.arena.close()
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_requests_have_right_checksums(version):
     frame = packets.request(b"abc", 5, version)
@@ -186,3 +257,33 @@ def test_replies_are_byte_for_byte_those_of_linux():
             replies[engine.__name__] = [machine.run(frame).packet for frame in frames]
         kept.arena.close()
     assert replies["Interpreter"] == replies["Jit"] == replies["Kernel"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    kept = store()
+    kept[b"k"] = b"value"
+    with wb.Interpreter(OBJECT.program("serve"), kept.arena) as machine:
+        yield machine
+
+
+@given(
+    version=st.sampled_from([4, 6]),
+    changes=st.lists(st.tuples(st.integers(0, 161), st.integers(0, 255)), max_size=6),
+    length=st.integers(14, 162),
+)
+def test_hostile_frames_pass_untouched_or_are_answered_whole(server, version, changes, length):
+    frame = bytearray(packets.request(b"k", version=version))
+    for at, byte in changes:
+        frame[at % len(frame)] = byte
+    sent = bytes(frame[:length])
+    result = server.run(sent)
+    assert result.stop == "exit"
+    if result.r0 == XDP_PASS:
+        assert result.packet == sent
+        return
+    assert result.r0 == XDP_TX
+    assert len(result.packet) == len(sent)
+    udp = 34 if sent[12:14] == b"\x08\x00" else 54
+    assert sent[udp + 8 + 8] == 0x80
+    assert result.packet[udp + 40 :][4:9] == b"value"

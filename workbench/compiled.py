@@ -32,6 +32,8 @@ _COMPILED_SOURCES = (
     "engines/jit",
     "debugger/shadow.py",
     "conversion/walks.py",
+    "studies/native.py",
+    "studies/walks.py",
 )
 _KEPT_CACHES = 6
 

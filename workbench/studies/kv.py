@@ -6,13 +6,14 @@ has the table during a resize.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from workbench.arena.rules import PAGE_SIZE
+from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.errors import WorkbenchError
+from workbench.studies import native, walks
 
 KEY_BYTES, VALUE_BYTES, PROBES = 32, 64, 32
 EMPTY, DELETED, USED = range(3)
@@ -57,6 +58,14 @@ class AnyArena(Protocol):
     @property
     def user_start(self) -> int:
         """User address of the first page."""
+
+    @property
+    def page_count(self) -> int:
+        """Its size."""
+
+    @property
+    def flags(self) -> ArenaFlags:
+        """What it was made with."""
 
     def free(self, address: int, count: int = 1) -> None:
         """Give pages back."""
@@ -121,6 +130,47 @@ class Store:
         for n in range(self.size):
             if self.arena.user.load(self._at(n) + 4, "u16") == USED:
                 yield self.arena.user.read(self._at(n) + 16, KEY_BYTES).rstrip(b"\0")
+
+    def update(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Insert or replace many, natively: compiled code writes to the arena's memory.
+
+        The table grows, or forgets, as in single changes.
+        """
+        words = b"".join(_padded(key, KEY_BYTES, "key") for key in keys)
+        body = b"".join(_padded(value, VALUE_BYTES, "value") for value in values)
+        lengths = np.array([len(value) for value in values], np.uint64)
+        columns = np.frombuffer(words, np.uint64).reshape(-1, 4)
+        content = np.frombuffer(body, np.uint64).reshape(-1, 8)
+        row = 0
+        while row < len(keys):
+            array, room = self.host, max(0, int(FULL * self.size) - self._filled)
+            row, new, filled = native.put_many(
+                array, self.size, room, columns, content, lengths, row
+            )
+            self.count += new
+            self._filled += filled
+            if row < len(keys):
+                self[keys[row]] = values[row]
+                row += 1
+
+    @property
+    def host(self) -> np.uint64:
+        """The host address of the entries, for compiled code."""
+        return walks.host_of(walks.view_of(self.arena), np.uint64(self.entries))
+
+    def rewrite(self, key: bytes, rounds: int) -> None:
+        """Replace a key's value natively, `rounds` times: eight words, all the round's number."""
+        words = np.frombuffer(_padded(key, KEY_BYTES, "key"), np.uint64)
+        native.rewrite(self.host, self.size, words, rounds)
+
+    def discard(self, key: bytes) -> bool:
+        """Delete a key natively; False if it was not there."""
+        words = np.frombuffer(_padded(key, KEY_BYTES, "key"), np.uint64)
+        place, used = native.find_entry(self.host, self.size, words)
+        if used:
+            native.delete_entry(place)
+            self.count -= 1
+        return bool(used)
 
     @property
     def pages(self) -> int:

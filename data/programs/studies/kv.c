@@ -77,19 +77,28 @@ static __always_inline int same_key(const struct kv_entry __arena *entry, const 
  * itself; on a machine that does not, the sequence numbers need loads with acquire (mcpu=v4). */
 #define ordered() asm volatile("" : : : "memory")
 
-/* Copies an entry's value: 1 if it is whole, 0 if user space was writing. */
-static __always_inline int read_entry(struct kv_entry __arena *entry, struct kv_answer *answer)
+static __always_inline void copy_value(struct kv_entry __arena *entry, struct kv_answer *answer)
+{
+	answer->bytes = entry->value_bytes;
+	answer->flags = entry->flags;
+#pragma unroll
+	for (int n = 0; n < VALUE_WORDS; n++)
+		answer->value[n] = *(volatile __u64 __arena *)&entry->value[n];
+}
+
+/* Copies an entry's value: 1 if it is whole and the key's, 0 if user space was writing. The key is
+ * looked at again in between: user space may have given the entry to another one. */
+static __always_inline int read_entry(struct kv_entry __arena *entry, const __u64 *key,
+				      struct kv_answer *answer)
 {
 	__u32 before = *(volatile __u32 __arena *)&entry->sequence;
 
 	if (before & 1)
 		return 0;
 	ordered();
-	answer->bytes = entry->value_bytes;
-	answer->flags = entry->flags;
-#pragma unroll
-	for (int n = 0; n < VALUE_WORDS; n++)
-		answer->value[n] = *(volatile __u64 __arena *)&entry->value[n];
+	if (entry->state != USED || !same_key(entry, key))
+		return 0;
+	copy_value(entry, answer);
 	ordered();
 	return *(volatile __u32 __arena *)&entry->sequence == before;
 }
@@ -135,9 +144,7 @@ __noinline int lookup(const struct kv_key *wanted, struct kv_answer *answer)
 			continue;
 		ordered();
 		entry = find(key);
-		if (entry && !read_entry(entry, answer))
-			continue;
-		if (entry && !same_key(entry, key))
+		if (entry && !read_entry(entry, key, answer))
 			continue;
 		ordered();
 		if (*(volatile __u64 __arena *)&table.sequence != before)
@@ -382,6 +389,85 @@ SEC("syscall") int set(struct get *ctx)
 	ordered();
 	*(volatile __u32 __arena *)&entry->sequence = entry->sequence + 1;
 	return 1;
+}
+
+/* User space deletes a key, gives its entry to another, and takes it back for the first: two changes
+ * more, between which a reader must not take the other's value for the key's. */
+static __always_inline void change(struct kv_entry __arena *entry, __u64 first_key_word, __u64 value)
+{
+	*(volatile __u32 __arena *)&entry->sequence = entry->sequence + 1;
+	ordered();
+	*(volatile __u64 __arena *)&entry->key[0] = first_key_word;
+	for (int n = 0; n < VALUE_WORDS; n++)
+		*(volatile __u64 __arena *)&entry->value[n] = value;
+	ordered();
+	*(volatile __u32 __arena *)&entry->sequence = entry->sequence + 1;
+}
+
+SEC("syscall") int lend(struct get *ctx)
+{
+	struct kv_entry __arena *entry;
+	__u64 key[KEY_WORDS];
+
+	__builtin_memcpy(key, ctx->key, sizeof(key));
+	entry = find(key);
+	if (!entry)
+		return 0;
+	change(entry, ~key[0], ctx->value[0]);
+	change(entry, key[0], ctx->value[1]);
+	return 1;
+}
+
+/* Many lookups in a row, for measurements: of the keys that user space left at `wanted`. `torn` counts
+ * values whose first and last words differ, which none has that was stored. */
+struct kv_key __arena *__arena wanted;
+
+struct many {
+	__u64 count;
+	__u64 hits, misses, busy, torn; /* out */
+};
+
+static __always_inline void count_answer(struct many *ctx, int found, struct kv_answer *answer)
+{
+	ctx->hits += found > 0;
+	ctx->misses += found == 0;
+	ctx->busy += found < 0;
+	ctx->torn += found > 0 && answer->value[0] != answer->value[VALUE_WORDS - 1];
+}
+
+static __always_inline void take_wanted(struct kv_key *key, __u64 n)
+{
+	for (int word = 0; word < KEY_WORDS; word++)
+		key->words[word] = wanted[n].words[word];
+}
+
+SEC("syscall") int get_many(struct many *ctx)
+{
+	struct kv_answer answer = {};
+	struct kv_key key;
+
+	for (__u64 n = 0; n < ctx->count && can_loop; n++) {
+		take_wanted(&key, n);
+		count_answer(ctx, lookup(&key, &answer), &answer);
+	}
+	return 0;
+}
+
+SEC("syscall") int get_many_naive(struct many *ctx)
+{
+	struct kv_answer answer = {};
+	struct kv_key key;
+
+	for (__u64 n = 0; n < ctx->count && can_loop; n++) {
+		struct kv_entry __arena *entry;
+
+		take_wanted(&key, n);
+		entry = find(key.words);
+		if (entry)
+			copy_value(entry, &answer);
+		count_answer(ctx, entry != NULL, &answer);
+	}
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,7 +1,7 @@
 /* A skip list in an arena: a sorted list with express lanes. A node of height h is in the lists of
  * levels 0 to h - 1; half of the nodes of a level are in the next one, so a search that begins at the
  * top skips most of them. Deleted nodes are used again. */
-#include "arena.h"
+#include "operate.h"
 
 ARENA(arena, 8192);
 
@@ -18,25 +18,12 @@ typedef struct node __arena node_t;
 
 node_t first; /* in every level's list, before all keys */
 node_t *__arena spare;
-__u64 __arena length;
-__u64 __arena random_state;
 struct arena_pool __arena pool;
 
 /* The last node before `key` on each level. */
 struct path {
 	node_t *before[LEVELS];
 };
-
-static __always_inline __u64 draw(void)
-{
-	__u64 x = random_state;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	random_state = x;
-	return x;
-}
 
 /* The first node whose key is not below `key`, or NULL, and the way to it. */
 static __noinline node_t *find_path(__u64 key, struct path *path)
@@ -80,8 +67,6 @@ static __always_inline int height(__u64 bits)
 	return levels;
 }
 
-/* 1 for a new key, 0 if its value was replaced, -1 without memory. Global functions are verified once,
- * by themselves, and not again on every path that leads to them. */
 __noinline int insert(__u64 key, __u64 value)
 {
 	struct path path = {};
@@ -109,7 +94,6 @@ __noinline int insert(__u64 key, __u64 value)
 	return 1;
 }
 
-/* 1 if the key was there. */
 __noinline int erase(__u64 key)
 {
 	struct path path = {};
@@ -127,7 +111,6 @@ __noinline int erase(__u64 key)
 	return 1;
 }
 
-/* 1 if the key is there. */
 __noinline int find(__u64 key)
 {
 	struct path path = {};
@@ -137,35 +120,11 @@ __noinline int find(__u64 key)
 	return node && node->key == key;
 }
 
-/* `count` random operations on keys below `keys`; each draw decides what, and on which key:
- * half of them insert (the value is the draw), a quarter delete, a quarter look up. */
-struct operations {
-	__u64 count;
-	__u64 seed; /* 0: go on where the last run stopped */
-	__u64 keys;
-	__u64 inserted, deleted, found, refused; /* out */
-};
-
-SEC("syscall") int operate(struct operations *ctx)
+SEC("syscall") int iterate(struct contents *ctx)
 {
-	__u64 keys = ctx->keys ? ctx->keys : 1;
-
-	if (ctx->seed)
-		random_state = ctx->seed;
-	for (__u64 n = 0; n < ctx->count && can_loop; n++) {
-		__u64 number = draw(), key = (number >> 8) % keys;
-		int what = number & 3, done;
-
-		if (what < 2) {
-			done = insert(key, number);
-			ctx->inserted += done == 1;
-			ctx->refused += done < 0;
-		} else if (what == 2) {
-			ctx->deleted += erase(key);
-		} else {
-			ctx->found += find(key);
-		}
-	}
+	use_arena(arena);
+	for (node_t *node = first.next[0]; node && can_loop; node = node->next[0])
+		note(ctx, node->key, node->value);
 	return 0;
 }
 
