@@ -575,7 +575,7 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
         page.wait_for_selector(".stp:has(> .stp-pages)[data-step='18']")
         page.evaluate(BUSY)
         page.keyboard.press("ArrowRight")
-        page.wait_for_selector(".stp:has(> .stp-pages)[data-step='19']", timeout=2000)
+        page.wait_for_selector(".stp:has(> .stp-pages)[data-step='19']", timeout=3500)
         page.keyboard.press("ArrowLeft")
         page.evaluate(PYTHON, "stepper.selection = 'r2'")  # waits for the kernel
         page.wait_for_selector(".stp-regs tr.stp-picked")
@@ -613,7 +613,7 @@ def test_first_notebook_in_jupyterlab(browser: Any, lab: Lab, tmp_path: Path) ->
         check_keys_stay_inside(page)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Poll until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
