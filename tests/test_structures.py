@@ -116,6 +116,8 @@ def test_an_object_is_that_of_its_source(name, monkeypatch):
     built, prebuilt = compile_c(corpus.directory() / "studies" / f"{name}.c"), load(name)
     assert prebuilt.programs == built.programs
     assert prebuilt.contents == built.contents
+    lines = [line.file for program in prebuilt.programs.values() for line in program.lines]
+    assert not [file for file in lines if file.startswith("/")]
 
 
 @pytest.mark.parametrize(("make", "engine", "few", "many"), ENGINES)

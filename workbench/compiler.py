@@ -171,8 +171,10 @@ def _arguments(
     compiler: Compiler, mcpu: str, source: Path, output: Path, directory: Path | None
 ) -> list[str]:
     """The command line; paths of this machine stay out of the object."""
-    paths = [f"-ffile-prefix-map={source.parent}=.", f"-ffile-prefix-map={INCLUDE}=include"]
-    folders = [f"-I{INCLUDE}", *([f"-I{directory.resolve()}"] if directory else [])]
+    own = [directory.resolve()] if directory else []
+    places = {**dict.fromkeys(own, "."), source.parent: ".", INCLUDE: "include"}
+    paths = [f"-ffile-prefix-map={path}={place}" for path, place in places.items()]
+    folders = [f"-I{path}" for path in (INCLUDE, *own)]
     return [
         *compiler.command,
         *("-target", compiler.target, f"-mcpu={mcpu}", *_FLAGS, *_NO_TABLES, *_NO_UNWINDING),
