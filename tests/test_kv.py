@@ -15,6 +15,7 @@ from workbench.debugger.cpus import find_schedule
 from workbench.errors import WorkbenchError
 from workbench.studies import packets
 from workbench.studies.kv import Store, Value
+from workbench.verifier import remembering
 
 XDP_PASS, XDP_TX = 2, 3
 OBJECT = wb.load_object(corpus.directory() / "studies" / "kv.o")
@@ -23,6 +24,12 @@ ENGINES = [
     pytest.param(wb.Arena, wb.Jit, id="jit"),
     pytest.param(wb.KernelArena, wb.Kernel, id="kernel", marks=KERNEL),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def verified_once():
+    with remembering():
+        yield
 
 
 def store(make=None, entries=64, limit=1024):

@@ -1,6 +1,7 @@
 """The verifier: rows of single rules, random programs, and Linux's own answers to both."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import kernel_rewrite
@@ -16,7 +17,7 @@ from workbench.assembler import assemble
 from workbench.errors import DecodeError, VerificationError
 from workbench.isa import Op
 from workbench.program import Program, Reference, read_programs
-from workbench.verifier import Report, verify
+from workbench.verifier import Report, remembering, verify
 from workbench.verifier.calls import CALLS
 from workbench.verifier.check import CHECKS
 from workbench.verifier.facts import _FACTS, Fact
@@ -109,6 +110,19 @@ def test_addresses_are_checked_against_the_arena() -> None:
     assert verify(program, arena_pages=2).ok, "one past the end, as in Linux 6.18"
     report = verify(program, arena_pages=1)
     assert report.reason == "invalid access to map value pointer, value_size=4096 off=8192"
+
+
+def test_reports_are_remembered_by_program_and_arena_inside_a_block_only() -> None:
+    program = assemble("r0 = arena ll\nr0 = cast_kern(r0)\nr0 = *(u64 *)(r0 + 0)\nexit")
+    with remembering():
+        first = verify(program, arena_pages=2)
+        with remembering():
+            assert verify(program, arena_pages=2) is first
+        assert verify(program, arena_pages=2) is first
+        for other in (verify(program, 1, arena_pages=2), verify(program, arena_pages=3)):
+            assert other is not first
+        assert verify(replace(program), arena_pages=2) is not first
+    assert verify(program, arena_pages=2) is not first
 
 
 def test_many_paths_stay_cheap() -> None:

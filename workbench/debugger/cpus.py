@@ -27,6 +27,7 @@ from workbench.errors import WorkbenchError
 from workbench.events import KEYFRAME, STEP_COLUMNS, Actor, columns
 from workbench.program import Program
 from workbench.trace import CHANGES, Trace
+from workbench.verifier import remembering
 
 MOST_CPUS = 255 // MAX_FRAMES
 CAPACITY = 1_000_000
@@ -108,13 +109,14 @@ def find_schedule(
     """
     from tqdm import tqdm
 
-    for seed in tqdm(seeds, desc="schedules", delay=1, leave=False):
-        schedule = Random(seed, longest)
-        tried = arena()
-        _run(programs, tried, schedule, ctx, fuel, recorded=False)
-        if broken(tried):
-            trace = record_cpus(programs, arena(), schedule, ctx, fuel)
-            return replace(trace, reason=trace.reason or f"schedule {schedule}")
+    with remembering():
+        for seed in tqdm(seeds, desc="schedules", delay=1, leave=False):
+            schedule = Random(seed, longest)
+            tried = arena()
+            _run(programs, tried, schedule, ctx, fuel, recorded=False)
+            if broken(tried):
+                trace = record_cpus(programs, arena(), schedule, ctx, fuel)
+                return replace(trace, reason=trace.reason or f"schedule {schedule}")
     return None
 
 

@@ -18,6 +18,9 @@ It follows Linux 6.18 as run by root on x86-64; a later version is the profile "
 `raw` no bounds are proven: its engine checks every access as it happens.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 
 from workbench.errors import VerificationError, WorkbenchError
@@ -44,7 +47,27 @@ PROFILES = ("6.18", "7.3")
 """Versions of Linux: from 7.3 on, arena functions may be called anywhere, and 64-bit arithmetic
 may not see arena pointers on some paths only."""
 
-__all__ = ["PROFILES", "Report", "Seen", "verify"]
+_remembered: ContextVar[dict[tuple[object, ...], tuple[Program, Report]] | None] = ContextVar(
+    "_remembered", default=None
+)
+
+__all__ = ["PROFILES", "Report", "Seen", "remembering", "verify"]
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Verify a program once, for the length of a `with` block; then its report is at hand.
+
+    For who runs the same programs on many arenas. A program is the same only as the same object.
+    """
+    if _remembered.get() is not None:
+        yield
+        return
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
 
 
 def verify(
@@ -64,6 +87,19 @@ def verify(
     if profile not in PROFILES or log_level not in (1, 2):
         known = f"profiles are {', '.join(PROFILES)}, levels 1 and 2"
         raise WorkbenchError(f"no profile '{profile}' with log level {log_level}; {known}")
+    reports_known = _remembered.get()
+    if reports_known is None:
+        return _verify(program, int(flags), arena_pages, log_level, profile)
+    key = id(program), int(flags), arena_pages, log_level, profile
+    if key not in reports_known:  # which keeps the program, and so its id
+        report = _verify(program, int(flags), arena_pages, log_level, profile)
+        reports_known[key] = program, report
+    return reports_known[key][1]
+
+
+def _verify(
+    program: Program, flags: int, arena_pages: int | None, log_level: int, profile: str
+) -> Report:
     verification = _Verification(program, arena_pages, log_level, profile)
     error = verification.run(None)
     explorer = verification.explorer
@@ -72,7 +108,7 @@ def verify(
         return reports.make(program, error, processed, xlated, verification.record)
     path = explorer.path
     accesses = [pc for pc, kinds in path.accesses.items() if kinds == 1 << ARENA]
-    xlated = rewrite(program.instructions, accesses, path.arithmetic, int(flags))
+    xlated = rewrite(program.instructions, accesses, path.arithmetic, flags)
     return reports.make(program, None, explorer.processed, xlated, verification.record)
 
 
