@@ -279,10 +279,10 @@ class Checkpoints:
 
     def earlier(self, state: State, pc: int) -> State | None:
         """The nearest checkpoint at `pc` that the path to `state` went through."""
-        key = self._key(pc, self.path.state)
+        key, sites = self._key(pc, self.path.state), state.call_sites()
         for old in reversed(self.buckets.get(key, ())):
             on_path = old.pc == pc and old.branches and old.depth < state.depth
-            if on_path and old.sites == state.sites:
+            if on_path and old.sites == sites:
                 return old
         return None
 
