@@ -1,6 +1,7 @@
 """The harness that compares verdicts: its programs, its changes, its figures, and Linux itself."""
 
 import random
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL
 
 from workbench.assembler import assemble
+from workbench.engines.kernel import KernelArena, verdict
 from workbench.experiments import log_agreement, seeds, verdicts
 from workbench.experiments.mutate import minimised, mutated
 from workbench.experiments.verdicts import COLUMNS, Start, confusion, disagreements, summary
 from workbench.program import Program
+from workbench.verifier import verify
 from workbench.verifier.logs import read_verifier_log
 
 SEEDS = seeds.seeds()
@@ -78,8 +81,6 @@ class TestLinux:
 
     @pytest.mark.parametrize("name", SEEDS)
     def test_linux_accepts_every_seed(self, name: str) -> None:
-        from workbench.engines.kernel import verdict
-
         answer = verdict(SEEDS[name])
         assert answer.ok, answer.message()
 
@@ -89,6 +90,62 @@ class TestLinux:
         assert found.programs > scale(300, 20_000) * 0.9
         assert 0.3 < found.refused_by_linux / found.programs < 0.7
         assert found.agreement > 60
+
+
+SPLIT = """
+call bpf_ktime_get_ns
+{shift}
+{mask}
+if r0 s> 31 goto out
+if r0 s< 0 goto out
+*(u64 *)(r10 - 32) = 0
+r1 = r10
+r1 += -32
+r1 += r0
+*(u8 *)(r1 + 0) = 0
+out: r0 = 0
+exit
+"""
+SHIFTS = ("r0 s>>= 63", "w0 s>>= 31", "r0 s>>= 32\nw0 s>>= 31", "r0 s>>= 62")
+MASKS = ("r0 &= 3", "w0 &= 7", "r0 |= 7", "w0 |= 1", "r2 = 4\nr0 &= r2")
+STARTS = [
+    Start("examples/heap.o/drain", -1),  # two functions that are verified apart
+    Start("examples/hash_table.o/operate", -1),
+    Start("examples/search.o/search", 1598046099),  # drops a checkpoint, ends in an older one
+    Start("examples/skiplist.o/operate", 368330147),  # numbers known by one name in two frames
+    Start("arithmetic", 610043630),
+]
+
+
+@pytest.fixture(scope="module")
+def arena() -> Iterator[KernelArena]:
+    with KernelArena(verdicts.PAGES) as made:
+        yield made
+
+
+class TestTotals:
+    """How many instructions and checkpoints it took: the last line of both logs."""
+
+    pytestmark = KERNEL
+
+    @staticmethod
+    def totals(program: Program, arena: KernelArena) -> tuple[str, str]:
+        linux = verdict(program, arena, verdicts.TOTALS)
+        ours = verify(program, arena_pages=verdicts.PAGES)
+        return linux.log.strip().splitlines()[-1], ours.log.splitlines()[-1]
+
+    def test_of_programs(self, arena: KernelArena, scale) -> None:
+        starts = [Start(f"examples/{name}", -1) for name in seeds.examples()]
+        for start in scale(STARTS, STARTS + starts):
+            linux, ours = self.totals(verdicts.program_of(start), arena)
+            assert linux == ours, start
+
+    @pytest.mark.parametrize("shift", SHIFTS)
+    def test_of_masks(self, arena: KernelArena, shift: str) -> None:
+        """All ones or all zeros under a mask are two paths."""
+        for mask in MASKS:
+            linux, ours = self.totals(assemble(SPLIT.format(shift=shift, mask=mask)), arena)
+            assert linux == ours, mask
 
 
 LINUX_LOG = """

@@ -52,6 +52,12 @@ class Checkpoints:
         self.last_jumps = self.last_processed = 0
         self.total = self.kept = self.peak = self.most = self.unfreed = self.edges = 0
 
+    def forget(self) -> None:
+        """Another function begins; all that is counted goes on, as in Linux."""
+        self.buckets.clear()
+        self.visits.clear()
+        self.unsettled.clear()
+
     def _key(self, pc: int, state: State) -> int:
         return ((pc ^ state.frames[-1].callsite) & 0xFFFFFFFF) % self.size
 
@@ -94,8 +100,8 @@ class Checkpoints:
         add = forced or (jumps >= 2 and steps >= 8)
         bucket = self._bucket(state)
         self._clean(bucket, state)
-        seen, loop, evicted = 0, False, False
-        for old in reversed(bucket):
+        seen, loop = 0, False
+        for old in reversed(bucket):  # from the end, so that the present one may be taken out
             seen += 1
             if old.pc != pc:
                 continue
@@ -111,9 +117,7 @@ class Checkpoints:
                 if equal(old, state, WITHIN if loop else COVERED, self.flow):
                     self._end_at(old, state, loop)
                     return True
-            evicted |= self._missed(old, add)
-        if evicted:
-            bucket[:] = [old for old in bucket if not old.evicted]
+            self._missed(bucket, old, add)
         self.most = max(self.most, seen)
         if add:
             self._remember(bucket, state)
@@ -147,16 +151,16 @@ class Checkpoints:
         iterator = self.path.iterator_at(state, state.frames[-1].registers[1])
         return iterator is not None and iterator.state == "active"
 
-    def _missed(self, old: State, add: bool) -> bool:
-        """Drop a checkpoint that seldom helps; whether it was dropped."""
+    def _missed(self, bucket: list[State], old: State, add: bool) -> None:
+        """Drop a checkpoint that seldom helps."""
         old.misses += add
         patience = 64 if old.pc in self.flow.forced and old.branches else 3
         if old.misses <= old.hits * patience + patience:
-            return False
+            return
         old.evicted = True
+        bucket.remove(old)
         self.kept -= 1
         self.unfreed += old.branches > 0 or self._incomplete(old)
-        return True
 
     def _end_at(self, old: State, state: State, loop: bool) -> None:
         """What mattered after the checkpoint matters on this path as well."""

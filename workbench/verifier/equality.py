@@ -241,7 +241,8 @@ def iterations_differ(old: State, new: State) -> bool:
 def widen(old: State, new: State) -> None:
     """Forget numbers that changed from one round of a loop to the next and did not matter."""
     names = Names()
-    for frame, other, precise in zip(old.frames, new.frames, old.precise, strict=False):
+    frames = zip(old.frames, new.frames, old.precise, strict=True)
+    for frame, other, precise in reversed(list(frames)):  # innermost first: the first is named
         for n, value in enumerate(frame.registers):
             if _changed(value, other.registers[n], precise[0] >> n & 1, names):
                 other.registers[n] = ANY_SCALAR

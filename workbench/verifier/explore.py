@@ -15,7 +15,6 @@ from workbench.isa import Op
 from workbench.verifier import facts
 from workbench.verifier.calls import CALLS, END
 from workbench.verifier.check import CHECKS
-from workbench.verifier.checkpoints import Checkpoints
 from workbench.verifier.domain import (
     ANY_SCALAR,
     CTX,
@@ -78,7 +77,6 @@ class Explorer:
             for reads, writes in (reads_and_writes(i, pc, setting) for pc, i in enumerate(program))
         ]
         self._points = [self._point(pc, i.op) for pc, i in enumerate(program)]
-        self._counts = [0, 0, 0, 0]
 
     def _point(self, pc: int, op: int) -> tuple[bool, bool, bool, bool]:
         """Whether paths are compared here, their past is noted, it is a jump, and it may store."""
@@ -100,7 +98,7 @@ class Explorer:
     def _begin_again(self, mixed: frozenset[int]) -> None:
         if self.recorder:
             self.recorder.clear()
-        self.processed, self._counts = 0, [0, 0, 0, 0]
+        self.processed = 0
         self.path = Path(self.program, self.setting, self.flow, self.path.log)
         self.path.mixed = mixed
 
@@ -155,16 +153,13 @@ class Explorer:
     def statistics(self) -> tuple[int, int, int]:
         """Most checkpoints looked at in one place, checkpoints in total, most at one time."""
         points = self.path.checkpoints
-        most, total, peak, _ = self._counts
-        return max(most, points.most), total + points.total, max(peak, points.peak)
+        return points.most, points.total, points.peak
 
     def _run(self, state: State, tell: Tell, start: int = 0) -> None:
         """Explore one function, and all that it calls, to the end."""
         path = self.path
-        if start:  # forget the checkpoints of the function before
-            self._counts = [*self.statistics, 0]
-            old, path.checkpoints = path.checkpoints, Checkpoints(path)
-            path.checkpoints.jumps, path.checkpoints.processed = old.jumps, old.processed
+        if start:
+            path.checkpoints.forget()
         path.forks.clear()
         path.previous, path.show_state, path.shown = -1, False, EVERYTHING
         path.begin(state)

@@ -92,6 +92,15 @@ def with_bits(n: Number, bits: Tnum) -> Number:
     return n._replace(value=bits.value, mask=bits.mask)
 
 
+def with_low(n: Number, low: int) -> Number:
+    """With known low 32 bits; not yet synced."""
+    part = constant(low)
+    return part._replace(
+        smin=n.smin, smax=n.smax, umin=n.umin, umax=n.umax,
+        **tnum.with_low(n.bits, part.bits)._asdict(),
+    )  # fmt: skip
+
+
 def unbounded(n: Number) -> Number:
     """Without its ranges."""
     return UNKNOWN._replace(value=n.value, mask=n.mask)

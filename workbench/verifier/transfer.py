@@ -52,6 +52,7 @@ _SUMS = {
     int(Op.SUB32): (-1, 32, DELTA_32),
 }
 """Operations that keep a number linked to what it was copied from."""
+_MASKS = frozenset({int(Op.AND64), int(Op.OR64), int(Op.AND32), int(Op.OR32)})
 _LAST_64 = int(Op.ARSH64)
 
 
@@ -76,6 +77,8 @@ def _binary(i: Instruction, path: "Path") -> None:
 def _numbers(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
     """Two numbers; one that another is the copy of stays linked to it while a constant is added."""
     op = i.op
+    if op in _MASKS and right.number.known:
+        left = _split(i, path, left)
     if op <= _LAST_64:
         path.plain.add(path.pc)
         if path.pc in path.mixed:  # runs in 32 bits, as arena pointers come here too
@@ -89,6 +92,19 @@ def _numbers(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
         if delta is not None and S32_MIN <= sign * delta <= S32_MAX:
             return Value(SCALAR, number, sign * delta, left.id | link)
     return Value(SCALAR, number)
+
+
+def _split(i: Instruction, path: "Path", left: Value) -> Value:
+    """All ones or all zeros, before a mask: a path for each. Source: maybe_fork_scalars."""
+    n = left.number
+    if (n.smin, n.smax) == (-1, 0):
+        zeros, ones = scalar(0), scalar(-1)
+    elif (n.smin32, n.smax32) == (-1, 0):
+        zeros, ones = (left._replace(number=numbers.with_low(n, low)) for low in (0, -1))
+    else:
+        return left
+    path.fork(path.pc).frames[-1].registers[i.dst] = zeros
+    return ones
 
 
 def _known(n: Number, bits: int) -> int | None:
