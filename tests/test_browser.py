@@ -593,6 +593,8 @@ def test_jupyterlab_stepper(browser: Any, lab: Lab, tmp_path: Path) -> None:
         page.keyboard.press("Control+s")
         wait_for(lambda: not page.evaluate(DIRTY))
         page.evaluate(THEME, "JupyterLab Light")
+        page.wait_for_selector("body[data-jp-theme-light=true]", state="attached")
+        page.locator(".stp").first.focus()
         page.keyboard.press("Escape")
         wait_for(lambda: page.evaluate("document.activeElement.closest('.jp-Notebook') !== null"))
         assert page.evaluate("document.activeElement.closest('.stp') === null")
