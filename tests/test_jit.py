@@ -495,7 +495,8 @@ FILES = sorted(corpus.directory().rglob("*.bpf")) + sorted(corpus.directory().rg
 
 def told(path: Path, names: list[str], engine: str) -> list[dict[str, object]]:
     """What `workbench run --json` says of programs in turn; C examples declare their arenas."""
-    base = 1 << 44 if path.name == "sparse.o" else BASE  # an arena of 4 GiB begins on such a line
+    whole = ("sparse.o", "sparse_array.o")  # arenas of 4 GiB, which begin on such a line
+    base = 1 << 44 if path.name in whole else BASE
     arguments = ["run", str(path), "--engine", engine, "--json", "--user-base", f"{base:x}"]
     arguments += ["--pages", "256"] if path.suffix == ".bpf" else []
     size = 128 if path.parent.name == "studies" else 32
