@@ -93,7 +93,8 @@ def _value(types: Types, number: int, name: str, text: str) -> bytes:
             raise WorkbenchError(f"setting {name} is the string {text}; declare it char[]")
         return text.strip('"').encode()[: size - 1].ljust(size, b"\0")
     value = _number(type, name, text)
-    if type.kind == Kind.ARRAY or not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
+    whole = type.kind != Kind.ARRAY and size in (1, 2, 4, 8)
+    if not whole or not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
         raise WorkbenchError(f"setting {name} = {text} does not fit into {size} bytes")
     return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
