@@ -14,6 +14,7 @@ from test_oracle import broken
 
 import workbench as wb
 from workbench.engines import prepared
+from workbench.engines.machine import Machine
 from workbench.errors import DecodeError, Unsupported
 
 ROWS = tomllib.loads(Path(__file__).with_name("conformance.toml").read_text())["row"]
@@ -53,12 +54,14 @@ class Fences:
 def fences(monkeypatch: pytest.MonkeyPatch) -> Fences:
     """Fences around every array of the machines, stacks, contexts and packets made from now on."""
     made, plain, around = Fences(), prepared.Prepared.__init__, prepared.surroundings
+    machine = prepared._machine
+
+    def inside(*args: object) -> Machine:
+        arrays = machine(*args)._asdict()  # type: ignore[arg-type]
+        return Machine(**{k: v if k in LAZY else made.around(k, v) for k, v in arrays.items()})
 
     def fenced(self: prepared.Prepared, *args: object, **named: object) -> None:
         plain(self, *args, **named)  # type: ignore[arg-type]
-        arrays = self.machine._asdict()
-        inside = {k: v if k in LAZY else made.around(k, v) for k, v in arrays.items()}
-        self.machine = type(self.machine)(**inside)
         self.stack = made.around("stack", self.stack)
 
     def surrounded(type: str, ctx: bytes) -> object:
@@ -67,6 +70,7 @@ def fences(monkeypatch: pytest.MonkeyPatch) -> Fences:
             ctx=made.around("context", found.ctx), buffer=made.around("packet", found.buffer)
         )
 
+    monkeypatch.setattr(prepared, "_machine", inside)
     monkeypatch.setattr(prepared.Prepared, "__init__", fenced)
     monkeypatch.setattr(prepared, "surroundings", surrounded)
     return made
@@ -78,7 +82,7 @@ def test_a_write_outside_is_seen(engine: type, fences: Fences) -> None:
         machine.run(bytes(8))
         assert fences.rooms
         fences.rooms[0][1][MARGIN - 1] = 0
-    assert fences.broken() == ["context: byte -1"]
+    assert fences.broken() == ["code: byte -1"]
 
 
 @ENGINES

@@ -9,8 +9,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numba
 from llvmlite import ir
@@ -23,6 +24,7 @@ _COMPILED_SOURCES = (
     "addresses.py",
     "memory.py",
     "events.py",
+    "functions.py",
     "requests",
     "allocators",
     "faults",
@@ -101,6 +103,7 @@ def njit(
             forceinline=inline,
             error_model="numpy",
             boundscheck=False,
+            no_cfunc_wrapper=True,
             _nrt=allocates,
         )(function)
     finally:
@@ -111,22 +114,36 @@ COMPILE_ERRORS: tuple[type[Exception], ...] = (numba.core.errors.NumbaError,)
 """What numba raises for a function that it cannot compile."""
 
 
-def callback(signature: str, cached: bool = True) -> Any:
-    """Compile a function that machine code from elsewhere may call: `.address` is its C entry.
+class Callback:
+    """A function that machine code from elsewhere may call; compiled when it is first wanted."""
 
-    `signature` is numba's text, such as "int64(uint64)"; `cached` as by `njit`, which a function
-    of a notebook cannot be. Calls need no GIL.
-    """
+    def __init__(self, function: Callable[..., Any], signature: str, cached: bool) -> None:
+        self._function, self._signature, self._cached = function, signature, cached
 
-    def compile_function(function: Callable[..., Any]) -> Any:
+    @cached_property
+    def address(self) -> int:
+        """Its C entry, which lasts as long as this object."""
+        return int(self.compile()._kept.address)
+
+    def compile(self) -> Self:
+        """Compile it now; raises COMPILE_ERRORS."""
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
         try:
-            return numba.cfunc(signature, cache=cached and _CACHED)(function)
+            cached = self._cached and _CACHED
+            self._kept: Any = numba.cfunc(self._signature, cache=cached)(self._function)
         finally:
             config.CACHE_DIR = before
+        return self
 
-    return compile_function
+
+def callback(signature: str, cached: bool = True) -> Callable[[Callable[..., Any]], Callback]:
+    """Make a Callback of a function; calls need no GIL.
+
+    `signature` is numba's text, such as "int64(uint64)"; `cached` as by `njit`, which a function
+    of a notebook cannot be.
+    """
+    return lambda function: Callback(function, signature, cached)
 
 
 def _builtin(function: Callable[..., Any]) -> Any:
@@ -235,6 +252,19 @@ def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
+
+
+@_builtin
+def call_address(typingctx, address, arguments):  # type: ignore[no-untyped-def]
+    """Call the `callback` at a host address with a tuple of 64-bit arguments; returns int64."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        word = ir.IntType(64)
+        values = [builder.extract_value(args[1], at) for at in range(len(arguments))]
+        kind = ir.FunctionType(word, [word] * len(values))
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+
+    return types.int64(types.uint64, arguments), codegen
 
 
 @_builtin

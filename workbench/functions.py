@@ -137,6 +137,13 @@ BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
 HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}
 KFUNCS: dict[str, Function] = {row.name: row for row in FUNCTIONS if row.kind == "kfunc"}
 
+LAST_ARENA_KFUNC = KFUNCS["bpf_arena_reserve_pages"].number
+"""The kfuncs with numbers up to this one are those of arenas."""
+PRINTING_HELPERS, PRINTING_KFUNCS = (
+    tuple(row.number for row in FUNCTIONS if row.kind == kind and "print" in row.name)
+    for kind in ("helper", "kfunc")
+)
+
 
 def missing(called: str | int) -> str:
     """Name a function that is not in the table, a helper by number too, and what comes near it."""

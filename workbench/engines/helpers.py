@@ -7,7 +7,6 @@ Errors are negative errno, as in Linux; only memory that is not the program's is
 import numpy as np
 
 from workbench.addresses import HANDLE_STEP, MAP_HANDLE
-from workbench.arena import state as arena_core
 from workbench.compiled import load32, load64, njit, store32, store64
 from workbench.engines import packets, probes
 from workbench.engines.callbacks import for_each, loop, throw
@@ -23,14 +22,15 @@ from workbench.engines.machine import (
     O_VALUE,
     O_WROTE,
     PC,
+    PRINT,
     PROCESS,
     REGISTERS,
     SEED,
     TAIL_CALLS,
     UNKNOWN_CALL,
+    by_address,
 )
 from workbench.engines.memory import fault, host_of
-from workbench.engines.printing import print_array, print_text
 from workbench.maps import operations, ringbuf
 from workbench.maps.layout import E2BIG, EINVAL, ENOENT, Field, get, note_all, put
 
@@ -210,7 +210,7 @@ def call_helper(machine, arena, which, frame, pc, clock):
     elif which == 14:
         out[O_VALUE] = np.uint64(machine.control[PROCESS])
     elif which == 6:
-        out[O_VALUE] = print_text(machine, arena, r1, r2, frame + 3, pc, clock)
+        by_address(machine.control, PRINT, pc, r1, r2, clock)
     elif which == 12:
         out[O_WROTE] = _0
         number = number_of(machine, r2)
@@ -275,28 +275,12 @@ def _iterate(machine, which, address, start, end):
 
 
 @njit
-def call_kfunc(machine, arena, which, frame, pc, clock):
-    """kfuncs by the number that workbench.functions gives them."""
+def call_kfunc(machine, which, frame, pc, clock):
+    """kfuncs by the number that workbench.functions gives them; those of arenas are in `rare`."""
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0
-    is_arena = r1 == _HANDLE
-    if which == 1:
-        node, flags = np.int64(np.int32(np.uint32(regs[frame + 4]))), regs[frame + 5]
-        if is_arena:
-            out[O_VALUE] = arena_core.alloc_pages(arena, r2, r3, node, flags, pc)
-        else:
-            out[O_VALUE] = _0
-    elif which == 2:
-        if is_arena:
-            arena_core.free_pages(arena, r2, r3, pc)
-        out[O_WROTE] = _0
-    elif which == 3:
-        status = np.int64(-arena_core.EINVAL)
-        if is_arena:
-            status = arena_core.reserve_pages(arena, r2, r3, pc)
-        out[O_VALUE] = np.uint64(status) & _LOW
-    elif 4 <= which <= 6:
+    if 4 <= which <= 6:
         out[O_VALUE] = _iterate(machine, which, r1, r2, r3)
         if which == 6:
             out[O_WROTE] = _0
@@ -311,6 +295,6 @@ def call_kfunc(machine, arena, which, frame, pc, clock):
     elif which == 13:
         throw(machine, r1, pc)
     elif which == 14 or which == 15:
-        out[O_VALUE] = print_array(machine, arena, r1, r2, r3, regs[frame + 4], pc, clock) & _LOW
+        by_address(machine.control, PRINT, pc, r1, r2, clock)
     else:
         fault(machine, UNKNOWN_CALL, np.uint64(which))

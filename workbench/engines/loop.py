@@ -1,7 +1,8 @@
 """The interpreter's loop: one `if` for each operation, which LLVM turns into a jump table.
 
 Recording, counting and breakpoints are arguments that may be None: numba then compiles them
-away. What is rare is in `rare`, which leaves its results in `machine.out`.
+away. What is uncommon is done by `cold.step`, which leaves its results in `machine.out`; it is
+reached through its address, so that it is compiled once and LLVM keeps it out of this loop.
 """
 
 import numpy as np
@@ -26,10 +27,12 @@ from workbench.engines.machine import (
     PC,
     REGISTERS,
     RUNNING,
+    STEP,
     STEPS,
     STOP,
+    by_address,
 )
-from workbench.engines.memory import extend, load_arena, store_arena
+from workbench.engines.memory import UNCOMMON, extend, load_arena, store_arena
 from workbench.engines.observe import (
     count_access,
     keep_access,
@@ -37,7 +40,6 @@ from workbench.engines.observe import (
     keep_registers,
     keep_step,
 )
-from workbench.engines.rare import pop_frame, rare
 from workbench.events import IN_ARENA, KEYFRAME, NO_REGISTER
 from workbench.isa import Op
 
@@ -265,45 +267,43 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
 
         elif op == Op.ARENA_LDX8:
             size = 1
-            value, address, access = load_arena(arena, window, b, ins.off, 1, here, clock)
+            value, address, access = load_arena(arena, window, b, ins.off, 1)
         elif op == Op.ARENA_LDX16:
             size = 2
-            value, address, access = load_arena(arena, window, b, ins.off, 2, here, clock)
+            value, address, access = load_arena(arena, window, b, ins.off, 2)
         elif op == Op.ARENA_LDX32:
             size = 4
-            value, address, access = load_arena(arena, window, b, ins.off, 4, here, clock)
+            value, address, access = load_arena(arena, window, b, ins.off, 4)
         elif op == Op.ARENA_LDX64:
             size = 8
-            value, address, access = load_arena(arena, window, b, ins.off, 8, here, clock)
+            value, address, access = load_arena(arena, window, b, ins.off, 8)
         elif op == Op.ARENA_STX8:
             wrote, size, new = False, 1, b & np.uint64(0xFF)
-            old, address, access = store_arena(arena, window, a, ins.off, 1, b, here, clock)
+            old, address, access = store_arena(arena, window, a, ins.off, 1, b)
         elif op == Op.ARENA_STX16:
             wrote, size, new = False, 2, b & np.uint64(0xFFFF)
-            old, address, access = store_arena(arena, window, a, ins.off, 2, b, here, clock)
+            old, address, access = store_arena(arena, window, a, ins.off, 2, b)
         elif op == Op.ARENA_STX32:
             wrote, size, new = False, 4, b & _LOW
-            old, address, access = store_arena(arena, window, a, ins.off, 4, b, here, clock)
+            old, address, access = store_arena(arena, window, a, ins.off, 4, b)
         elif op == Op.ARENA_STX64:
             wrote, size, new = False, 8, b
-            old, address, access = store_arena(arena, window, a, ins.off, 8, b, here, clock)
+            old, address, access = store_arena(arena, window, a, ins.off, 8, b)
 
-        elif op == Op.EXIT:
+        elif op == Op.EXIT and control[DEPTH] == 0:
             wrote, moved = False, True
-            if control[DEPTH] == 0:
-                control[STOP] = EXIT
-                pc = here
-            else:
-                pop_frame(machine)
-                pc = control[PC]
+            control[STOP] = EXIT
+            pc = here
         else:
-            rare(machine, arena, here, op, ins, a, b, np.int64(frame), clock)
+            access = UNCOMMON
+
+        if access == UNCOMMON:
+            by_address(control, STEP, here, a, b, clock)
             pc, moved = control[PC], True
             value, wrote = out[O_VALUE], out[O_WROTE] != _0
             dst = frame + out[O_REG]
             address, old, new = out[O_ADDRESS], out[O_OLD], out[O_NEW]
             size, access = np.int64(out[O_SIZE]), np.int64(out[O_ACCESS])
-
         if taken:
             pc += ins.off
         if recording is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
+from workbench.compiled import call_address, njit
 from workbench.events import KEYFRAME, ring
 from workbench.maps.layout import JOURNAL_ROW
 from workbench.memory import lazy_zeros
@@ -20,7 +21,7 @@ MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as ma
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
 OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL, NOT_A_MAP = range(6)
 PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
-TAIL_CALLS, JOURNAL, PROCESS, REGS_AT = range(8, 12)
+TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT = range(8, 16)
 CONTROLS = 16
 STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
@@ -30,7 +31,7 @@ class Machine(NamedTuple):
     """One program being run.
 
     code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
-    each of 8 frames. control: int64, see PC..REGS_AT. returns: int64[9], return slot of each
+    each of 8 frames. control: int64, see PC..PRINT. returns: int64[9], return slot of each
     frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4],
     (start, bytes, host address, writable) of the memory a program owns: stack, context, packet,
     and from MAP_REGIONS on values and keys of each map. out: uint64, results of `rare`. maps:
@@ -87,6 +88,13 @@ class Recording(NamedTuple):
     change_old: np.ndarray
     change_new: np.ndarray
     length: np.ndarray
+
+
+@njit(inline=True)
+def by_address(control, door, pc, a, b, clock):  # type: ignore[no-untyped-def]
+    """Call a function of `cold` through its address in control[door]: it is compiled on its own."""
+    table, depth = np.uint64(control[TABLE]), control[DEPTH]
+    return call_address(np.uint64(control[door]), (table, pc, a, b, depth, clock))
 
 
 JOURNAL_ROOM = 1 << 16

@@ -242,25 +242,27 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
     out[O_NEW] = load_bytes(host, size)
 
 
+UNCOMMON = -1
+"""Instead of an access: the loop leaves the instruction to `cold.step`."""
+
+
 @njit(inline=True)
-def load_arena(arena, window, base, off, size, pc, clock):
-    """Load through an arena pointer: (value, user address, access); 0 from an absent page."""
+def load_arena(arena, window, base, off, size):
+    """Load through an arena pointer: (value, user address, access); UNCOMMON for absent pages."""
     at = (base & _LOW) + np.uint64(off) + _GUARD
     address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
     if present(arena.pages, at, size):
         return load_bytes(window + at, size), address, READ | IN_ARENA
-    arena_core.log_access(arena, Kind.ABSENT_READ, pc, address, size, clock)
-    return _0, address, READ | IN_ARENA | ABSENT
+    return _0, address, UNCOMMON
 
 
 @njit(inline=True)
-def store_arena(arena, window, base, off, size, value, pc, clock):
-    """Store through an arena pointer: (bytes before, user address, access); dropped if absent."""
+def store_arena(arena, window, base, off, size, value):
+    """Store through an arena pointer: (bytes before, user address, access); as `load_arena`."""
     at = (base & _LOW) + np.uint64(off) + _GUARD
     address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
     if present(arena.pages, at, size):
         old = load_bytes(window + at, size)
         store_bytes(window + at, size, value)
         return old, address, WRITE | IN_ARENA
-    arena_core.log_access(arena, Kind.DROPPED_WRITE, pc, address, size, clock)
-    return _0, address, WRITE | IN_ARENA | ABSENT
+    return _0, address, UNCOMMON

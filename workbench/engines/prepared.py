@@ -17,6 +17,7 @@ from workbench.arena.rules import PAGE_SIZE
 from workbench.disassembler import instruction_text
 from workbench.engines import machine as core
 from workbench.engines.bound import BoundMaps
+from workbench.engines.cold import address_table, doors
 from workbench.engines.linked import joined
 from workbench.engines.printing import print_room, printed_frame, printed_lines
 from workbench.engines.surroundings import PACKET_TYPES, surroundings
@@ -35,10 +36,11 @@ class Prepared:
     """A program on a machine of its own, in an arena that others may use too.
 
     `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
-    `machine` and `state` are what compiled code works on, `starts` the first slots of the program
-    and of those that it may tail-call, `ctx` and `stack` the memory of the
-    run that `start` began. An arena of 1024 pages is made if the program names one and none is
-    given. Raises VerificationError, and Unsupported for what the in-process engines lack.
+    `machine` and `state` are what compiled code works on, `table` where it finds them, `doors` what
+    it calls through an address. `starts` are the first slots of the program and of those that it
+    may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
+    pages is made if the program names one and none is given. Raises VerificationError, and
+    Unsupported for what the in-process engines lack.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Prepared:
             for one, report in zip(programs, reports, strict=True)
         ]
         self.machine = _machine(_whole(parts), self._bound, first)
+        self.table = address_table(self.machine, self.state)
+        self.doors = doors(self.machine.code)
         self.surroundings = surroundings("raw", b"")
         self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
         self.started = False
@@ -99,6 +103,9 @@ class Prepared:
         machine.control[core.UNTYPED] = self.report is None or raw
         machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
         machine.control[core.REGS_AT] = machine.regs.ctypes.data
+        for door, address in self.doors.items():
+            machine.control[door] = address
+        machine.control[core.TABLE] = self.table.ctypes.data
         self.started = True
 
     @property
@@ -198,27 +205,31 @@ def _loadable(
 ) -> np.ndarray:
     """Resolve references."""
     code = records.copy()
-    casts = program.instructions["op"] == Op.CAST_KERN  # xlated says mov32, which is the same
-    code["op"][casts] = Op.CAST_KERN
+    ops, immediates = code["op"], code["imm"]
+    # xlated says mov32, which is the same
+    ops[program.instructions["op"] == Op.CAST_KERN] = Op.CAST_KERN
     for reference in program.references:
         code[reference.pc] = _resolved(
             code[reference.pc], reference.kind, reference.name, arena, maps
         )
-    for record in code:
-        if record["op"] in (Op.LD_MAP_IDX, Op.LD_MAP_FD) and arena is not None:
-            _set_address(record, addresses.MAP_HANDLE)
-        if record["op"] == Op.CAST_USER and arena and arena.flags & ArenaFlags.NO_USER_CONV:
-            record["op"] = Op.MOV32  # what a verified program has there already
-        if record["op"] == Op.LD_IMM64:
-            record["src"] = isa.ZERO  # it is executed as regs[src] + imm, like a move
-        if record["op"] == Op.CALL_HELPER and int(record["imm"]) not in HELPERS:
-            number = int(record["imm"])
+    if arena is not None:
+        unresolved = (ops == Op.LD_MAP_IDX) | (ops == Op.LD_MAP_FD)
+        ops[unresolved], immediates[unresolved] = Op.LD_IMM64, _immediate(addresses.MAP_HANDLE)
+        if arena.flags & ArenaFlags.NO_USER_CONV:
+            ops[ops == Op.CAST_USER] = Op.MOV32  # what a verified program has there already
+    code["src"][ops == Op.LD_IMM64] = isa.ZERO  # executed as regs[src] + imm, like a move
+    for number in immediates[ops == Op.CALL_HELPER].tolist():
+        if number not in HELPERS:
             raise Unsupported(f"helper {number} cannot be called here: {missing(number)}")
     return code
 
 
+def _immediate(address: int) -> np.int64:
+    return np.uint64(address).astype(np.int64)
+
+
 def _set_address(record: np.void, address: int) -> None:
-    record["op"], record["imm"] = Op.LD_IMM64, np.uint64(address).astype(np.int64)
+    record["op"], record["imm"] = Op.LD_IMM64, _immediate(address)
 
 
 def _resolved(

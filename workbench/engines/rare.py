@@ -1,18 +1,23 @@
-"""The less common instructions: calls, generic memory, atomics, packet loads."""
+"""The less common instructions: calls, generic memory, atomics, packet loads.
+
+Of the functions that a program calls only those of arenas are here; the others are compiled when
+the first program needs them.
+"""
 
 import numpy as np
 
 from workbench.addresses import (
     CODE_START,
     FRAME_BYTES,
+    MAP_HANDLE,
     MAX_FRAMES,
 )
 from workbench.arena import state as arena_core
 from workbench.compiled import byte_swap, njit
-from workbench.engines.callbacks import KIND, NO_LOOP, ROW, next_round
-from workbench.engines.helpers import call_helper, call_kfunc
+from workbench.engines.callbacks import KIND, NO_LOOP, ROW
 from workbench.engines.machine import (
     BUDGET,
+    CALL,
     CTX_REGION,
     DEPTH,
     EXIT,
@@ -31,13 +36,16 @@ from workbench.engines.machine import (
     REGISTERS,
     STOP,
     TOO_DEEP,
+    UNKNOWN_CALL,
+    by_address,
 )
 from workbench.engines.memory import acquire, atomic, fault, load_bytes, plain_load, plain_store
+from workbench.functions import LAST_ARENA_KFUNC
 from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7 = (np.uint64(n) for n in (0, 1, 3, 7))
-_CODE_START = np.uint64(CODE_START)
+_CODE_START, _HANDLE = np.uint64(CODE_START), np.uint64(MAP_HANDLE)
 
 
 @njit
@@ -59,18 +67,43 @@ def _push_frame(machine, pc, target):
 
 
 @njit
-def pop_frame(machine):
+def _pop_frame(machine, pc, clock):
     """Return from a local function: r0..r5 are handed back, as on the real machine."""
     control, regs = machine.control, machine.regs
     depth = control[DEPTH]
     if machine.loops[depth * ROW + KIND] != NO_LOOP:
-        next_round(machine, depth)
+        by_address(control, CALL, pc, _0, _0, clock)
         return
     frame = depth * REGISTERS
     for register in range(6):
         regs[frame - REGISTERS + register] = regs[frame + register]
     control[PC] = machine.returns[depth]
     control[DEPTH] = depth - 1
+
+
+@njit
+def _call(machine, arena, op, which, frame, pc, clock):
+    """Call a helper or a kfunc."""
+    regs, out = machine.regs, machine.out
+    arena.meta[arena_core.CLOCK] = clock
+    out[O_REG] = _0
+    if op == Op.CALL_HELPER or which > LAST_ARENA_KFUNC:
+        if machine.control[CALL] == 0:
+            fault(machine, UNKNOWN_CALL, np.uint64(which))
+        else:
+            by_address(machine.control, CALL, pc, _0, _0, clock)
+        return
+    r2, r3, known = regs[frame + 2], regs[frame + 3], regs[frame + 1] == _HANDLE
+    status = np.uint64(-arena_core.EINVAL) & _LOW if which == 3 else _0
+    if which == 1 and known:
+        node, flags = np.int64(np.int32(np.uint32(regs[frame + 4]))), regs[frame + 5]
+        status = arena_core.alloc_pages(arena, r2, r3, node, flags, pc)
+    elif which == 2 and known:
+        arena_core.free_pages(arena, r2, r3, pc)
+    elif which == 3 and known:
+        status = np.uint64(arena_core.reserve_pages(arena, r2, r3, pc)) & _LOW
+    out[O_WROTE] = _0 if which == 2 else _1
+    out[O_VALUE] = status
 
 
 @njit
@@ -119,6 +152,9 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
     elif op == Op.CALL_LOCAL:
         out[O_WROTE] = _0
         _push_frame(machine, pc, pc + 1 + ins.off)
+    elif op == Op.EXIT:
+        out[O_WROTE] = _0
+        _pop_frame(machine, pc, clock)
     elif op == Op.CALLX:
         out[O_WROTE] = _0
         slot = (a - _CODE_START) >> _3
@@ -127,11 +163,7 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
         else:
             _push_frame(machine, pc, np.int64(slot))
     elif op == Op.CALL_HELPER or op == Op.CALL_KFUNC:
-        arena.meta[arena_core.CLOCK] = clock
-        if op == Op.CALL_HELPER:
-            call_helper(machine, arena, ins.imm, frame, pc, clock)
-        else:
-            call_kfunc(machine, arena, ins.imm, frame, pc, clock)
+        _call(machine, arena, op, ins.imm, frame, pc, clock)
     elif op == Op.LD_FUNC:
         out[O_VALUE] = _CODE_START + (np.uint64(pc + 1 + ins.off) << _3)
         control[PC] = pc + 2

@@ -11,8 +11,8 @@ from workbench.arena import Arena
 from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
 from workbench.engines import machine as core
 from workbench.engines.base import Result
+from workbench.engines.cold import advance, set_counts, step
 from workbench.engines.interpreter import interpret
-from workbench.engines.jit.cold import address_table, advance, set_counts, step
 from workbench.engines.jit.counting import spread
 from workbench.engines.jit.layout import (
     EXITED,
@@ -71,8 +71,7 @@ class Jit:
         began = time.perf_counter()
         self._native = self._compiled(frozenset())
         self.compile_seconds = time.perf_counter() - began
-        self._table = address_table(self._prepared.machine, self._prepared.state)
-        self._words = _parameters(self._prepared, self._table)
+        self._words = _parameters(self._prepared)
 
     def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None) -> Result:
         """Run from the start, at most `fuel` steps; `ctx` as for `Interpreter.run`.
@@ -169,7 +168,7 @@ class Jit:
         words[Word.FUEL], words[Word.ISSUED] = fuel, min(fuel, SLICE)
         words[Word.BUDGET] = core.MAY_GOTO_LIMIT
         words[Word.READ_ROOM] = words[Word.WRITE_ROOM] = 0
-        set_counts(self._table, counts)
+        set_counts(self._prepared.table, counts)
         if counts is not None:
             words[Word.EXECUTED : Word.WRITES + 1] = [array.ctypes.data for array in counts]
 
@@ -207,12 +206,13 @@ class Jit:
 
     def _finish(self, fuel: int, recorded: Recorded, seconds: float) -> _End:
         """Let the interpreter go on: to the last step, and to whatever stops a program."""
+        set_counts(self._prepared.table, None)  # the interpreter's loop counts by itself
         began = time.perf_counter()
         stop = interpret(self._prepared, fuel, recorded, False)
         return _End(stop, seconds + time.perf_counter() - began)
 
 
-def _parameters(prepared: Prepared, table: np.ndarray) -> np.ndarray:
+def _parameters(prepared: Prepared) -> np.ndarray:
     """The parameter block of a machine and an arena; the program's stack is in it."""
     machine, state = prepared.machine, prepared.state
     words = np.zeros(WORDS, np.uint64)
@@ -223,9 +223,10 @@ def _parameters(prepared: Prepared, table: np.ndarray) -> np.ndarray:
     words[Word.WINDOW] = state.meta[HOST]
     words[Word.PAGES] = state.pages.ctypes.data + GUARD_PAGES
     words[Word.HIGH] = state.meta[START] & ~np.uint64(0xFFFFFFFF)
-    words[Word.STEP], words[Word.TABLE] = step.address, table.ctypes.data
+    words[Word.STEP], words[Word.TABLE] = step.address, prepared.table.ctypes.data
     words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
-    words[Word.ADVANCE] = advance.address
+    if core.CALL in prepared.doors:
+        words[Word.ADVANCE] = advance.address
     words[Word.COLD : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")
     words[Word.RESTORE] = _address("PyEval_RestoreThread")

@@ -1,7 +1,7 @@
-"""What machine code calls for an uncommon instruction: the interpreter's own code for it.
+"""What the interpreter's loop and the jit's machine code call for an uncommon instruction.
 
-Machine code passes a table of where every array lies, and how long it is, from which the arrays of
-machine and arena are rebuilt.
+They pass a table of where every array lies, and how long it is, from which the arrays of machine
+and arena are rebuilt. So this code is compiled once, however many forms of the loop there are.
 """
 
 from collections.abc import Iterator
@@ -12,23 +12,44 @@ import numpy as np
 from workbench.arena.state import ArenaState
 from workbench.compiled import array_at, callback, njit
 from workbench.engines.callbacks import next_round
+from workbench.engines.helpers import call_helper, call_kfunc
 from workbench.engines.machine import (
+    CALL,
     DEPTH,
     O_ACCESS,
     O_ADDRESS,
+    O_VALUE,
+    PRINT,
     REGISTERS,
     RUNNING,
+    STEP,
     STOP,
     Counts,
     Machine,
 )
 from workbench.engines.observe import count_access
+from workbench.engines.printing import print_array, print_text
 from workbench.engines.rare import rare
 from workbench.events import IN_ARENA, Ring
-from workbench.isa import FIRST_ARENA_OP, INSTRUCTION
+from workbench.functions import LAST_ARENA_KFUNC, PRINTING_HELPERS, PRINTING_KFUNCS
+from workbench.isa import FIRST_ARENA_OP, INSTRUCTION, Op
 
 _RECORD = INSTRUCTION
+_SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"
+_LOW = np.uint64(0xFFFFFFFF)
 _MACHINE, _ARENA, _LOG, _COUNTS, _END = 0, 22, 30, 46, 52  # where the arrays' entries begin
+
+
+def doors(code: np.ndarray) -> dict[int, int]:
+    """The addresses, by index of `control`, of what these instructions may need: compiled now."""
+    helpers = code["imm"][code["op"] == Op.CALL_HELPER]
+    kfuncs = code["imm"][code["op"] == Op.CALL_KFUNC]
+    found = {STEP: step.address}
+    if len(helpers) or np.any(kfuncs > LAST_ARENA_KFUNC):
+        found[CALL] = call.address
+    if np.isin(helpers, PRINTING_HELPERS).any() or np.isin(kfuncs, PRINTING_KFUNCS).any():
+        found[PRINT] = show.address
+    return found
 
 
 def address_table(machine: Machine, arena: ArenaState) -> np.ndarray:
@@ -107,7 +128,7 @@ def _count(at, machine, arena, op):  # type: ignore[no-untyped-def]
         count_access(counts, arena, access, machine.out[O_ADDRESS])
 
 
-@callback("int64(uint64, int64, uint64, uint64, int64, uint64)")
+@callback(_SIGNATURE)
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     """Execute one instruction as `rare` does; returns control[STOP]."""
     at = array_at(table, _END, np.uint64)
@@ -118,6 +139,36 @@ def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     rare(machine, arena, pc, ins.op, ins, a, b, depth * REGISTERS, clock)
     _count(at, machine, arena, ins.op)
     return machine.control[STOP]
+
+
+@callback(_SIGNATURE)
+def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
+    """Execute a helper or a kfunc, or the EXIT of a callback."""
+    at = array_at(table, _END, np.uint64)
+    machine, arena = _machine(at), _arena(at)
+    ins, frame = machine.code[pc], depth * REGISTERS
+    if ins.op == Op.EXIT:
+        next_round(machine, depth)
+    elif ins.op == Op.CALL_HELPER:
+        call_helper(machine, arena, ins.imm, frame, pc, clock)
+    else:
+        call_kfunc(machine, ins.imm, frame, pc, clock)
+    return 0
+
+
+@callback(_SIGNATURE)
+def show(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
+    """Execute a helper or a kfunc that prints; `a` and `b` are its first arguments."""
+    at = array_at(table, _END, np.uint64)
+    machine, arena = _machine(at), _arena(at)
+    third = depth * REGISTERS + 3
+    if machine.code[pc].op == Op.CALL_HELPER:
+        value = print_text(machine, arena, a, b, third, pc, clock)
+    else:
+        r3, r4 = machine.regs[third], machine.regs[third + 1]
+        value = print_array(machine, arena, a, b, r3, r4, pc, clock) & _LOW
+    machine.out[O_VALUE] = value
+    return 0
 
 
 @callback("int64(uint64, int64)")
