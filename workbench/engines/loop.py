@@ -93,14 +93,14 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     window = arena.meta[arena_core.HOST] - _GUARD
     high = arena.meta[arena_core.START] & ~_LOW
     start_clock = arena.meta[arena_core.CLOCK]
-    pc = np.int64(control[PC])
+    pc = np.uint64(control[PC])
     frame = np.uint64(control[DEPTH] * REGISTERS)
-    steps = np.int64(0)
+    left = limit
     control[STOP] = RUNNING
-    while steps < limit:
+    while left > 0:
         ins = code[pc]
         if breaks is not None:
-            if ins.mark and steps > 0:
+            if ins.mark and left < limit:
                 control[STOP] = BREAKPOINT
                 break
         if counts is not None:
@@ -113,16 +113,15 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         dst = frame + np.uint64(ins.dst)
         a = regs[dst]
         b = regs[frame + np.uint64(ins.src)] + np.uint64(ins.imm)
-        steps += 1
+        left -= 1
         here = pc
-        pc += 1
+        pc += _1
         wrote = True
         value = b
         size = 0
         access = 0
         address, old, new = _0, _0, _0
         taken, moved = False, False
-        clock = start_clock + np.uint64(steps)
 
         if op == Op.ADD64:
             value = a + b
@@ -203,12 +202,6 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             value = a & _LOW
         elif op == Op.LE64:
             value = a
-        elif op == Op.BE16 or op == Op.BSWAP16:
-            value = byte_swap(a) >> np.uint64(48)
-        elif op == Op.BE32 or op == Op.BSWAP32:
-            value = byte_swap(a) >> np.uint64(32)
-        elif op == Op.BE64 or op == Op.BSWAP64:
-            value = byte_swap(a)
 
         elif op == Op.JEQ64:
             wrote, taken = False, a == b
@@ -263,7 +256,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             regs[frame + np.uint64(BUDGET)] = budget - _1 if budget else _0
         elif op == Op.LD_IMM64:
             value = np.uint64(ins.imm)
-            pc += 1
+            pc += _1
 
         elif op == Op.ARENA_LDX8:
             size = 1
@@ -290,6 +283,12 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             wrote, size, new = False, 8, b
             old, address, access = store_arena(arena, window, a, ins.off, 8, b)
 
+        elif op == Op.BE16 or op == Op.BSWAP16:
+            value = byte_swap(a) >> np.uint64(48)
+        elif op == Op.BE32 or op == Op.BSWAP32:
+            value = byte_swap(a) >> np.uint64(32)
+        elif op == Op.BE64 or op == Op.BSWAP64:
+            value = byte_swap(a)
         elif op == Op.EXIT and control[DEPTH] == 0:
             wrote, moved = False, True
             control[STOP] = EXIT
@@ -298,24 +297,26 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             access = UNCOMMON
 
         if access == UNCOMMON:
+            clock = start_clock + np.uint64(limit - left)
             by_address(control, STEP, here, a, b, clock)
-            pc, moved = control[PC], True
+            pc, moved = np.uint64(control[PC]), True
             value, wrote = out[O_VALUE], out[O_WROTE] != _0
             dst = frame + out[O_REG]
             address, old, new = out[O_ADDRESS], out[O_OLD], out[O_NEW]
             size, access = np.int64(out[O_SIZE]), np.int64(out[O_ACCESS])
         if taken:
-            pc += ins.off
+            pc += np.uint64(np.int64(ins.off))
         if recording is not None:
             reg = np.int64(dst - frame) if wrote else NO_REGISTER
             depth = np.int64(frame) // REGISTERS
             keep_step(recording, done, here, depth, reg, size, access, value, address, old, new)
             if machine.journal[0] != _0:
                 if keep_changes(recording, done, machine.journal):
-                    limit = steps
+                    limit, left = limit - left, 0
         if accesses is not None:
             if size > 0 or op == Op.CAST_KERN or op == Op.CAST_USER:
                 shown = address if size > 0 else value
+                clock = start_clock + np.uint64(limit - left)
                 keep_access(accesses, arena, clock, here, op, access, shown, size, value)
         if counts is not None:
             if access & IN_ARENA:
@@ -329,6 +330,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
 
     if control[STOP] == RUNNING:
         control[STOP] = FUEL
+    steps = limit - left
     control[PC] = pc
     control[STEPS] += steps
     arena.meta[arena_core.CLOCK] = start_clock + np.uint64(steps)
