@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numba
 from llvmlite import ir
@@ -121,20 +121,23 @@ class Callback:
         self._function, self._signature, self._cached = function, signature, cached
 
     @cached_property
-    def address(self) -> int:
-        """Its C entry, which lasts as long as this object."""
-        return int(self.compile()._kept.address)
+    def compiled(self) -> Any:
+        """Numba's own object, which compiled code takes as an argument; may raise COMPILE_ERRORS.
 
-    def compile(self) -> Self:
-        """Compile it now; raises COMPILE_ERRORS."""
+        Its `address` is a C entry that lasts as long as this object.
+        """
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
         try:
             cached = self._cached and _CACHED
-            self._kept: Any = numba.cfunc(self._signature, cache=cached)(self._function)
+            return numba.cfunc(self._signature, cache=cached)(self._function)
         finally:
             config.CACHE_DIR = before
-        return self
+
+    @property
+    def address(self) -> int:
+        """The C entry."""
+        return int(self.compiled.address)
 
 
 def callback(signature: str, cached: bool = True) -> Callable[[Callable[..., Any]], Callback]:

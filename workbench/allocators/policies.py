@@ -60,7 +60,7 @@ def policy(choose: "str | Policy | Callable[..., Any]") -> Policy:
     if not callable(function) or len(inspect.signature(function).parameters) != 2:
         raise WorkbenchError(f"policy '{name}': expected a function choose(extents, count)")
     try:
-        compiled = callback(SIGNATURE, cached=False)(function).compile()
+        compiled = callback(SIGNATURE, cached=False)(function).compiled
     except COMPILE_ERRORS as error:
         reason = str(error).strip().splitlines()
         detail = next((line.strip() for line in reversed(reason) if line.strip()), "")
