@@ -171,6 +171,67 @@ def test_loop(rounds: int, last: int) -> None:
     on_all(wb.assemble(text))
 
 
+CORNER = """
+    r6 = r1
+    r7 = *(u64 *)(r1 + 0)
+    r1 = ROUNDS ll
+    r2 = add ll
+    r3 = 0
+    r4 = FLAGS
+    call bpf_loop
+    *(u64 *)(r6 + 0) = r0
+    exit
+add: r0 = 0
+    exit
+"""
+
+
+@pytest.mark.parametrize("rounds", [3, 1 << 23, (1 << 23) + 1, 1 << 32 | 3, (1 << 64) - 1])
+@pytest.mark.parametrize("flags", ["0", "1", "r7"])
+def test_loop_out_of_range(rounds: int, flags: str) -> None:
+    """All of r0: where flags are known to be 0, Linux writes the loop out, with another errno."""
+    program = wb.assemble(CORNER.replace("ROUNDS", str(rounds)).replace("FLAGS", flags))
+    found = wb.compare(program, ("kernel", "interpreter", "jit"), bytes(8))
+    assert found.equal, str(found)
+
+
+NEVER = """
+    r1 = 0
+    r2 = add ll
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+    CALL
+    exit
+BEFORE
+add: r0 = 0
+    exit
+BEHIND
+"""
+OTHER = "other: r0 = 3\nexit"
+
+
+@pytest.mark.parametrize(("before", "behind"), [("", ""), (OTHER, ""), ("", OTHER)])
+def test_callback_that_is_never_entered(before: str, behind: str) -> None:
+    """Linux takes it out; it cannot find it again where a function is left, but none behind it."""
+    text = NEVER.replace("CALL", "call other" if before or behind else "")
+    program = wb.assemble(text.replace("BEFORE", before).replace("BEHIND", behind))
+    found = wb.compare(program, ("kernel", "interpreter"))
+    assert found.equal, str(found)
+    assert bool(found.results) == (not before)
+
+
+@pytest.mark.parametrize("sizes", [(0, 6), (6, 0), (5, 7), (3, 3), (1, 2), (16, 13), (0, 0)])
+def test_checksum_of_any_size(sizes: tuple[int, int]) -> None:
+    """Linux 6.18 takes sizes that are no multiple of 4."""
+    old, new = sizes
+    lines = ["r1 = 0x1234567890abcdef ll", "*(u64 *)(r10 - 16) = r1", "*(u64 *)(r10 - 8) = -5"]
+    lines += ["r1 = r10\nr1 += -16" if old else "r1 = 0", f"r2 = {old}"]
+    lines += ["r3 = r10\nr3 += -16" if new else "r3 = 0", f"r4 = {new}"]
+    lines += ["r5 = -77", "call bpf_csum_diff", "exit"]
+    on_all(wb.assemble("\n".join(lines), type="tc"), bytes(64))
+
+
 EACH = """
     r6 = 0
     *(u64 *)(r10 - 8) = 0

@@ -14,7 +14,7 @@ CAST_KERN, CAST_USER = 1, 0x10000
 
 
 class Reference(NamedTuple):
-    """The arena or kernel function that instruction `pc` refers to."""
+    """The arena, map or kernel function that instruction `pc` refers to."""
 
     pc: int
     kind: str
@@ -98,8 +98,29 @@ class Writer:
     def land(self, position: int, target: int | None = None) -> None:
         """Let the jump at `position` go to `target`, by default to the next instruction written."""
         distance = (len(self) if target is None else target) - position - 1
-        far = self.slots[position][0] in (0x06, 0x85)  # gotol and local calls: distance in imm
+        far = self.slots[position][0] in (0x06, 0x18, 0x85)  # gotol, functions: distance in imm
         self.slots[position][4 if far else 3] = distance
+
+    def map(self, dst: int, name: str) -> None:
+        """`dst = name ll`: the map."""
+        self.references.append(Reference(len(self), "map", name))
+        self.emit(0x18, dst, 1)
+        self.emit(0)
+
+    def map_value(self, dst: int, name: str, offset: int) -> None:
+        """`dst = name[offset] ll`: an address in the only value of an array."""
+        self.references.append(Reference(len(self), "map", name))
+        self.emit(0x18, dst, 2)
+        self.emit(0, imm=offset)
+
+    def function(self, dst: int) -> int:
+        """`dst = function ll`, which `land` fills in."""
+        position = self.emit(0x18, dst, 4)
+        self.emit(0)
+        return position
+
+    def helper(self, number: int) -> None:
+        self.emit(0x85, imm=number)
 
     def kfunc(self, name: str) -> None:
         self.references.append(Reference(len(self), "kfunc", name))

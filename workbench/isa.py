@@ -88,6 +88,7 @@ class Op(IntEnum):
 FIRST_MEMORY_OP = Op.LDX8
 FIRST_ARENA_OP = Op.ARENA_LDX8
 ARENA_SHIFT = FIRST_ARENA_OP - FIRST_MEMORY_OP
+INLINED = 1  # `off` of a rewritten call of bpf_loop that Linux writes out in place
 WIDE = frozenset(op for op in Op if Op.LD_IMM64 <= op <= Op.LD_MAP_IDX_VALUE)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import wire as b
 
 from generate.state import ARENA, CTX, FRAME, SCALAR, State
+from workbench.declarations import MapDefinition
 
 PAGE = 4096
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
@@ -18,12 +19,17 @@ Action = Callable[["Body"], None]
 
 
 class Function(NamedTuple):
-    """A local function: kinds of its arguments and of its result, and where it is called."""
+    """A local function: kinds of its arguments and of its result, and where it is called.
+
+    A `quiet` one neither adds nor removes a map's entries, and does not sleep.
+    """
 
     arguments: tuple[str, ...]
     result: str
     depth: int
     calls: list[int]
+    quiet: bool = False
+    callback: str = ""  # of "loop", or of for_each over the map of this name
 
 
 class Shared(NamedTuple):
@@ -37,6 +43,8 @@ class Shared(NamedTuple):
     weights: tuple[float, ...]
     functions: list[Function]
     pinned: set[int]  # slots that a shrinker must leave alone
+    maps: tuple[MapDefinition, ...] = ()
+    kind: str = "syscall"
 
 
 class Body:
@@ -51,6 +59,7 @@ class Body:
         self.state.kinds[10] = FRAME
         self.reserved = {10}  # registers that actions leave alone
         self.loop_head: State | None = None  # inside a loop: what its first instruction relies on
+        self.quiet, self.holding = function.quiet, False  # holding: something to be given back
         self.ctx: int | None = None
         self.left = self.nesting = 0
         if CTX in function.arguments:

@@ -45,6 +45,8 @@ def branch(body: Body) -> None:
 
 
 def leave_early(body: Body) -> None:
+    if body.holding:
+        return
     position = condition(body)
     state = body.state.copy()
     body.finish()
@@ -135,8 +137,9 @@ def call(body: Body) -> None:
 
 
 def callable_from(body: Body, function: Function) -> bool:
-    deeper = function.depth == body.function.depth + 1
-    return deeper and (body.ctx is not None or CTX not in function.arguments)
+    deeper = function.depth == body.function.depth + 1 and not function.callback
+    known = body.ctx is not None or CTX not in function.arguments
+    return deeper and known and function.quiet >= body.quiet
 
 
 def new_function(body: Body) -> Function:
@@ -145,7 +148,7 @@ def new_function(body: Body) -> Function:
     if body.ctx is not None and body.chance(0.6):
         arguments = (CTX, *arguments)
     result = body.rng.choice((SCALAR, ARENA))
-    function = Function(arguments, result, body.function.depth + 1, [])
+    function = Function(arguments, result, body.function.depth + 1, [], body.quiet)
     body.shared.functions.append(function)
     return function
 

@@ -34,12 +34,14 @@ from workbench.engines.machine import (
     UNTYPED,
 )
 from workbench.engines.memory import fault
+from workbench.isa import INLINED
 from workbench.maps import operations
 from workbench.maps.layout import E2BIG, EINVAL, Field, get, note, value_at, write32
 
 KIND, ROUND, ROUNDS, MAP, SLOT, NEXT, CONTEXT, TARGET = range(8)  # words of a frame's row
 NO_LOOP, LOOP, FOR_EACH = range(3)
 ROW = 8
+_LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7, _8 = (np.uint64(n) for n in (0, 1, 3, 7, 8))
 _CODE_START = np.uint64(CODE_START)
 _MOST_ROUNDS = np.uint64(8 << 20)  # BPF_MAX_LOOPS
@@ -112,8 +114,16 @@ def _give_entry(machine, row, frame):
 
 @njit
 def loop(machine, rounds, target, context, flags, pc):
-    """bpf_loop: r0 is the number of rounds, or a negative errno."""
-    out, rounds = machine.out, rounds & np.uint64(0xFFFFFFFF)
+    """bpf_loop: r0 is the number of rounds, or a negative errno.
+
+    Where Linux writes the loop out in place it looks at all 64 bits of the number, and the errno
+    has only 32. Source: inline_bpf_loop in kernel/bpf/verifier.c.
+    """
+    out, inlined = machine.out, machine.code[pc].off == INLINED
+    if inlined and rounds > _MOST_ROUNDS:
+        out[O_VALUE] = np.uint64(-E2BIG) & _LOW
+        return
+    rounds &= _LOW
     if flags != _0 or rounds > _MOST_ROUNDS or rounds == _0:
         out[O_VALUE] = np.uint64(-EINVAL if flags != _0 else -E2BIG if rounds != _0 else 0)
         return

@@ -1,17 +1,22 @@
 """One program on several engines, each with a fresh arena at the same address: do they agree?"""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from html import escape
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
 from workbench.declarations import MapDefinition
 from workbench.engines.base import Result
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
+from workbench.events import Actor, Kind, columns
 from workbench.maps import Content, Map, create, drained
 from workbench.program import Program
 
@@ -21,22 +26,39 @@ if TYPE_CHECKING:
     from workbench.objects import Object
 
     AnyArena = Arena | KernelArena
+    Prepare = Callable[[AnyArena, Mapping[str, Map]], None]
 
 PAGES = 64  # of an arena that no object declares
 R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
+
+
+class Fault(NamedTuple):
+    """A program's access to an absent page; `pc` is -1 where nobody told it."""
+
+    cause: str
+    address: int
+    pc: int = -1
+
+    def __str__(self) -> str:
+        at = f" by instruction {self.pc}" if self.pc >= 0 else ""
+        return f"{self.cause} at {self.address:#x}{at}"
 
 
 class Outcome(NamedTuple):
     """What one engine made of the program: a result, arena and maps after it, or a refusal.
 
     `refused` is the verifier's reason, "" if the program ran. `maps` has the content of each map
-    by name, see `workbench.maps.drained`.
+    by name, see `workbench.maps.drained`. `free` are the arena's free ranges as (first page,
+    pages), None where they cannot be read. `faults` are what the engine told of accesses to absent
+    pages, oldest first; Linux tells of them, from 6.18 on, where it finds the memory to do so.
     """
 
     result: Result | None
     arena: Snapshot | None
     refused: str = ""
     maps: Mapping[str, Content] = {}
+    free: tuple[tuple[int, int], ...] | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,7 @@ def compare(
     user_base: int | None = None,
     before: Sequence[Program] = (),
     obj: "Object | None" = None,
+    prepare: "Prepare | None" = None,
 ) -> Comparison:
     """Run a program everywhere and say where the engines first disagree.
 
@@ -107,10 +130,15 @@ def compare(
     Every engine gets a fresh arena of `pages` pages with these flags, all at `user_base` (None:
     where the kernel has room), so that stored pointers must be equal to the bit. `before` are
     programs that run first, without context, such as a benchmark's setup; all share the maps
-    that they declare. Compared are the verdict, stop, r0 (its low half when the kernel takes part),
-    context or packet, present pages, every byte of the arena, and what is in each map (of per-CPU
-    maps the values in order of size; not LRU maps, which differ in what they drop). An engine
-    that cannot run here is told in `missing`; a mistake in the arguments raises WorkbenchError.
+    that they declare. `prepare(arena, maps)` is called before them all on each engine, to fill
+    arena and maps: `lambda arena, maps: maps["table"].update(1, 2)`.
+
+    Compared are the verdict, stop, r0 (its low half when the kernel takes part), context or packet,
+    present pages, every byte of the arena, its free ranges, and what is in each map (of per-CPU
+    maps the values in order of size; not LRU maps, which differ in what they drop). Between
+    engines that count them also steps and accesses to absent pages; what Linux reports of the
+    latter must be among ours, in order. An engine that cannot run here is told in `missing`; a
+    mistake in the arguments raises WorkbenchError.
     """
     for name in engines:
         if name not in _ENGINES:
@@ -121,7 +149,7 @@ def compare(
         try:
             with _arena(name, obj, pages, int(flags), user_base) as arena:
                 user_base = arena.user_start
-                outcomes[name] = _outcome(name, program, arena, ctx, before)
+                outcomes[name] = _outcome(name, program, arena, ctx, before, prepare)
         except (KernelError, Unsupported) as error:
             missing[name] = str(error)
     ordered = {name: outcomes[name] for name in engines if name in outcomes}
@@ -139,7 +167,12 @@ def _arena(
 
 
 def _outcome(
-    name: str, program: Program, arena: "AnyArena", ctx: bytes, before: Sequence[Program]
+    name: str,
+    program: Program,
+    arena: "AnyArena",
+    ctx: bytes,
+    before: Sequence[Program],
+    prepare: "Prepare | None",
 ) -> Outcome:
     """Run on one engine and look at what is left."""
     run, make = _ENGINES[name].run, _ENGINES[name].map
@@ -147,14 +180,24 @@ def _outcome(
         maps: dict[str, Map] = {}
         for one in (*before, program):
             maps = create(one.maps, maps, make=lambda d: stack.enter_context(make(d)))
+        if prepare is not None:
+            prepare(arena, maps)
         try:
             for earlier in before:
                 run(earlier, arena, b"", maps)
-            result = run(program, arena, ctx, maps)
+            result, faults = run(program, arena, ctx, maps)
         except VerificationError as error:
             return Outcome(None, None, str(error))
         found = {key: drained(map) for key, map in maps.items()}
-    return Outcome(result, arena.snapshot(), maps=found)
+    return Outcome(result, arena.snapshot(), "", found, _free(arena), faults)
+
+
+def _free(arena: "AnyArena") -> tuple[tuple[int, int], ...] | None:
+    """The free ranges; None where the kernel's memory cannot be read."""
+    try:
+        return tuple((first, count) for first, count in arena.free_extents.tolist())
+    except (KernelError, Unsupported):
+        return None
 
 
 def _first_difference(outcomes: dict[str, Outcome]) -> str:
@@ -167,7 +210,7 @@ def _first_difference(outcomes: dict[str, Outcome]) -> str:
 
 
 def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
-    """Compare two outcomes: verdict, stop, r0, context, pages, bytes."""
+    """Compare two outcomes: verdict, stop, r0, steps, context, arena, maps, faults."""
     if one.result is None or other.result is None:
         return _different_verdict(first, one, second, other)
     mine, theirs = one.result, other.result
@@ -180,6 +223,8 @@ def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
     mask = (1 << bits) - 1
     if (mine.r0 ^ theirs.r0) & mask:
         return f"r0 is {mine.r0 & mask:#x} on {first}, {theirs.r0 & mask:#x} on {second}"
+    if mine.steps != theirs.steps and "kernel" not in (first, second):
+        return f"steps are {mine.steps:,} on {first}, {theirs.steps:,} on {second}"
     if mine.ctx != theirs.ctx:
         return f"context: {_first_byte(first, mine.ctx, second, theirs.ctx)}"
     assert one.arena is not None
@@ -187,7 +232,26 @@ def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
     found = one.arena.difference(other.arena)
     if found:
         return f"arena: {found} ({first}, {second})"
-    return _different_maps(first, one.maps, second, other.maps)
+    if one.free != other.free and None not in (one.free, other.free):
+        return f"free pages: {one.free} on {first}, {other.free} on {second}"
+    different = _different_maps(first, one.maps, second, other.maps)
+    return different or _different_faults(first, one.faults, second, other.faults)
+
+
+def _different_faults(
+    first: str, mine: tuple[Fault, ...], second: str, theirs: tuple[Fault, ...]
+) -> str:
+    """Say where accesses to absent pages differ; Linux may have left some out."""
+    if "kernel" in (first, second):
+        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        found = iter((fault.cause, fault.address) for fault in ours)
+        strange = next((f for f in told if (f.cause, f.address) not in found), None)
+        return f"only the kernel reports: {strange}" if strange else ""
+    for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
+        if one != other:
+            said = (f"{fault or 'nothing'}" for fault in (one, other))
+            return f"fault {number}: {next(said)} on {first}, {next(said)} on {second}"
+    return ""
 
 
 def _different_maps(
@@ -238,11 +302,14 @@ def _line(found: Outcome) -> str:
     )
 
 
+Ran = tuple[Result, tuple[Fault, ...]]
+
+
 class _Engine(NamedTuple):
     """How to make an engine's arena, how to run a program, and how to make its maps."""
 
     arena: "Callable[[int, int, int | None], AnyArena]"
-    run: "Callable[[Program, AnyArena, bytes, Mapping[str, Map]], Result]"
+    run: "Callable[[Program, AnyArena, bytes, Mapping[str, Map]], Ran]"
     map: Callable[[MapDefinition], Map] = Map
 
 
@@ -257,18 +324,27 @@ def _emulated(pages: int, flags: int, user_base: int | None) -> "Arena":
     return Arena(pages, flags, user_base)
 
 
-def _interpret(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Result:
+def _interpret(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.interpreter import Interpreter
 
     with Interpreter(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
-        return engine.run(ctx)
+        return engine.run(ctx), _faults(arena)  # type: ignore[arg-type]
 
 
-def _compile(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Result:
+def _compile(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.jit import Jit
 
     with Jit(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
-        return engine.run(ctx)
+        return engine.run(ctx), _faults(arena)  # type: ignore[arg-type]
+
+
+def _faults(arena: "Arena") -> tuple[Fault, ...]:
+    """What programs met in an emulated arena, from its log."""
+    log = columns(arena.state.log)
+    absent = (log["kind"] == Kind.ABSENT_READ) | (log["kind"] == Kind.DROPPED_WRITE)
+    rows = np.flatnonzero(absent & (log["actor"] == Actor.PROGRAM))
+    told = zip(*(log[name][rows].tolist() for name in ("kind", "address", "pc")), strict=True)
+    return tuple(Fault(Kind(kind).name.lower(), address, pc) for kind, address, pc in told)
 
 
 def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":
@@ -283,14 +359,19 @@ def _real_map(definition: MapDefinition) -> Map:
     return kernel_map(definition)
 
 
-def _run_for_real(
-    program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]
-) -> Result:
+def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.kernel import Kernel
     from workbench.measurement import pinned
 
     with Kernel(program, arena, maps=maps) as engine, pinned(min(os.sched_getaffinity(0))):
-        return engine.run(ctx)
+        result = engine.run(ctx)
+        return result, tuple(_reported(engine.reports()))
+
+
+def _reported(text: str) -> Iterable[Fault]:
+    """What Linux said of absent pages."""
+    for kind, address in re.findall(r"ERROR: Arena (READ|WRITE) access at \D*(0x[0-9a-f]+)", text):
+        yield Fault("absent_read" if kind == "READ" else "dropped_write", int(address, 16))
 
 
 _ENGINES = {

@@ -8,7 +8,7 @@ Source: net/bpf/test_run.c for the room, net/core/filter.c for the helpers.
 
 import numpy as np
 
-from workbench.compiled import load32, njit, store8, store32
+from workbench.compiled import load8, load32, njit, store8, store32
 from workbench.engines.machine import CTX_REGION, JOURNAL, PACKET_REGION
 from workbench.engines.memory import host_of
 from workbench.maps.layout import EFAULT, EINVAL, move, note_all
@@ -51,15 +51,15 @@ def copy_bytes(machine, store, offset, memory, size, flags):
 
 @njit
 def _sum(machine, memory, size):
-    """The sum of the 32-bit words of some memory, folded to 32 bits."""
+    """The sum of some memory as little-endian words, folded to 32 bits."""
     total = _0
     if size == _0:
         return total
     host = host_of(machine, memory, size, False)
     if host == _0:
         return total
-    for word in range(np.int64(size // _4)):
-        total += np.uint64(load32(host + np.uint64(4 * word)))
+    for byte in range(np.int64(size)):
+        total += np.uint64(load8(host + np.uint64(byte))) << np.uint64(8 * (byte & 3))
     while total > _LOW:
         total = (total & _LOW) + (total >> np.uint64(32))
     return total
@@ -67,9 +67,7 @@ def _sum(machine, memory, size):
 
 @njit
 def checksum(machine, old, old_size, new, new_size, seed):
-    """bpf_csum_diff: seed + new - old as a 16-bit one's complement sum, or -EINVAL."""
-    if (old_size | new_size) & np.uint64(3):
-        return np.uint64(-EINVAL)
+    """bpf_csum_diff: seed + new - old as a 16-bit one's complement sum, of any sizes."""
     total = _sum(machine, new, new_size) + (_LOW ^ _sum(machine, old, old_size) if old_size else _0)
     total += seed & _LOW
     while total > np.uint64(0xFFFF):

@@ -34,6 +34,7 @@ from workbench.verifier.flow import analyse
 from workbench.verifier.limits import (
     GPL_LICENSES,
     check_functions,
+    check_named,
     check_program,
     check_references,
     check_stack,
@@ -108,7 +109,8 @@ def _verify(
         return reports.make(program, error, processed, xlated, verification.record)
     path = explorer.path
     accesses = [pc for pc, kinds in path.accesses.items() if kinds == 1 << ARENA]
-    xlated = rewrite(program.instructions, accesses, path.arithmetic, flags)
+    loops = [pc for pc, target in path.loops.items() if target >= 0]
+    xlated = rewrite(program.instructions, accesses, path.arithmetic, loops, flags)
     return reports.make(program, None, explorer.processed, xlated, verification.record)
 
 
@@ -138,6 +140,7 @@ class _Verification:
             self.explorer.explore()
             if not setting.raw:
                 check_stack(instructions, self.explorer.path.depths)
+                check_named(self.explorer.path.named, self.explorer.path.entered)
         except VerificationError as error:
             return error
         return None

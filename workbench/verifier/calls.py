@@ -295,12 +295,18 @@ def _tail_call(row: Function, path: "Path") -> None:
 
 def _loop(row: Function, path: "Path") -> None:
     """Enter the callback once more, unless it was entered as often as it can be."""
+    target = path.registers[2].about
     if is_null(path.registers[4]):
         path.rely(4)
+        same = path.loops.setdefault(path.pc, target) == target
+    else:
+        same = False
+    if not same:
+        path.loops[path.pc] = -1
     path.rely(1)
     if path.frame.depth < path.registers[1].number.umax:
         context = path.registers[3]
-        _callback(path, path.registers[2].about, [ANY_SCALAR, context])
+        _callback(path, target, [ANY_SCALAR, context])
     else:
         path.frame.depth = 0
         if path.log:
@@ -318,6 +324,7 @@ def _callback(path: "Path", target: int, arguments: list[Value]) -> None:
     if len(path.state.frames) >= MAX_FRAMES:
         depth = len(path.state.frames) + 1
         raise VerificationError(path.pc, f"the call stack of {depth} frames is too deep")
+    path.entered.add(target)
     other = path.fork(target)
     frame = new_frame(len(other.frames), path.pc, target)
     frame.registers[1 : 1 + len(arguments)] = arguments
@@ -350,6 +357,7 @@ _SPECIAL: dict[str, Callable[[Function, "Path"], None]] = {
 def local(i: Instruction, path: "Path") -> int:
     """Call a function of the program: a static one is entered, a global one is assumed valid."""
     target, caller = path.pc + 1 + i.off, path.frame
+    path.entered.add(target)
     if path.is_global(target):
         return _global(target, path)
     frame = new_frame(len(path.state.frames), path.pc, target)

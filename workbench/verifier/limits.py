@@ -1,6 +1,6 @@
 """Rules about the program as a whole: licence, arenas, maps, and the stack of nested calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from workbench.errors import VerificationError
@@ -77,6 +77,20 @@ def check_functions(program: Sequence[Instruction], setting: Setting) -> None:
                 raise VerificationError(-1, "tail_call is not allowed in subprogs without BTF")
             if program[pc].op in PACKET_LOADS:
                 raise VerificationError(-1, "LD_ABS is not allowed in subprogs without BTF")
+
+
+def check_named(named: Mapping[int, int], entered: Collection[int]) -> None:
+    """Raise VerificationError for a callback that nothing enters, where others are before it.
+
+    Linux takes such a function out as dead code, and cannot find it when it translates functions
+    one by one; one that follows stands in for it. It tells the slot in the rewritten program.
+    Source: jit_subprogs in kernel/bpf/verifier.c.
+    """
+    last = max(entered, default=None)
+    for pc, target in sorted(named.items()):
+        if last is not None and target > last:
+            reason = f"verifier bug: No program to jit at insn {pc} (subprog < 0)"
+            raise VerificationError(pc, reason)
 
 
 def _check_address(program: Program, pc: int, size: int) -> None:

@@ -19,16 +19,22 @@ _TO_32_BITS = Op.ADD32 - Op.ADD64
 
 
 def rewrite(
-    records: np.ndarray, accesses: Iterable[int], arithmetic: Iterable[int], flags: int
+    records: np.ndarray,
+    accesses: Iterable[int],
+    arithmetic: Iterable[int],
+    loops: Iterable[int],
+    flags: int,
 ) -> np.ndarray:
     """Return rewritten INSTRUCTION records, read-only.
 
     `accesses` are the slots of memory accesses that only ever use arena pointers, `arithmetic`
-    those of 64-bit operations that ever see one; `flags` are the arena's.
+    those of 64-bit operations that ever see one, `loops` the calls of bpf_loop that Linux writes
+    out in place; `flags` are the arena's.
     """
     xlated = records.copy()
     xlated["op"][list(accesses)] += isa.ARENA_SHIFT
     xlated["op"][list(arithmetic)] += _TO_32_BITS
+    xlated["off"][list(loops)] = isa.INLINED
     casts = xlated["op"] == Op.CAST_KERN
     if flags & NO_USER_CONV:
         casts |= xlated["op"] == Op.CAST_USER

@@ -16,7 +16,7 @@ from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
 from workbench.engines.kernel.stream import read_stderr
-from workbench.errors import Unsupported
+from workbench.errors import KernelError, Unsupported
 from workbench.maps import Map, create
 from workbench.program import Program
 
@@ -143,6 +143,13 @@ class Kernel:
         workbench.faults.from_reports makes a frame of the accesses to absent pages in it.
         """
         return read_stderr(self._descriptor.fileno())
+
+    def reports(self) -> str:
+        """The same, and "" where this kernel keeps no such text."""
+        try:
+            return self.read_stderr()
+        except KernelError:
+            return ""
 
     @property
     def report(self) -> Verdict:
