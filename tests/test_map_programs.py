@@ -221,6 +221,22 @@ def test_callback_that_is_never_entered(before: str, behind: str) -> None:
     assert bool(found.results) == (not before)
 
 
+@pytest.mark.parametrize("where", ["0", str(1 << 46), str(1 << 47), str(1 << 63), "stack"])
+@pytest.mark.parametrize("size", [0, 3])
+def test_reads_where_nothing_can_be_read(where: str, size: int) -> None:
+    """No bytes are no reason not to look at the address, for some."""
+    lines = ["r6 = r1", "r7 = 0"]
+    for name in ("read_user", "read_kernel", "read_user_str", "read_kernel_str"):
+        if where == "stack" and "user" in name:
+            continue
+        lines += ["*(u64 *)(r10 - 8) = 65", "*(u64 *)(r10 - 16) = -1", "r1 = r10", "r1 += -16"]
+        lines += [f"r2 = {size}", "r3 = r10\nr3 += -8" if where == "stack" else f"r3 = {where} ll"]
+        lines += [f"call bpf_probe_{name}", "r7 *= 31", "r7 += r0", "r1 = *(u64 *)(r10 - 16)"]
+        lines += ["r7 *= 31", "r7 ^= r1"]
+    lines += ["*(u64 *)(r6 + 0) = r7", "r0 = 0", "exit"]
+    on_all(wb.assemble("\n".join(lines)), bytes(8))
+
+
 @pytest.mark.parametrize("sizes", [(0, 6), (6, 0), (5, 7), (3, 3), (1, 2), (16, 13), (0, 0)])
 def test_checksum_of_any_size(sizes: tuple[int, int]) -> None:
     """Linux 6.18 takes sizes that are no multiple of 4."""

@@ -2,7 +2,7 @@
 
 import wire as b
 
-from generate.body import CTX_BYTES
+from generate.body import CTX_BYTES, PAGE
 from generate.memory import keep_honest
 from generate.scratch import ENTRY, OUTER, SHARED_BYTES, STATE, VALUE_BYTES, MixedBody
 from generate.state import SCALAR
@@ -253,16 +253,19 @@ def unpredictable(body: MixedBody) -> None:
 
 
 def probe_read(body: MixedBody) -> None:
-    """Read from the stack, or where nothing can be read."""
+    """Read from the stack, from the arena as user space has it, or where nothing can be read."""
     put_value(body)
-    if body.chance(0.6):
+    draw, number = body.rng.random(), body.rng.choice((112, 113, 114, 115))
+    if draw < 0.4 and number in (113, 115):
         body.stack_address(3, body.value_at)
+    elif draw < 0.8:
+        body.writer.constant(3, body.shared.base + body.inside(body.shared.pages * PAGE))
     else:
-        body.writer.constant(3, body.rng.choice((0, 8, 1 << 46, 1 << 60)))
+        body.writer.constant(3, body.rng.choice((0, 8, 1 << 46, 1 << 60, 1 << 63)))
     body.writer.alu(b.MOV, 2, imm=body.rng.randrange(9))
     body.store_word(body.key_at)
     body.stack_address(1, body.key_at)
-    body.writer.helper(body.rng.choice((113, 115)))
+    body.writer.helper(number)
     body.called()
     body.writer.load(8, 1, 10, body.key_at)
     body.state.kinds[1] = SCALAR

@@ -54,17 +54,30 @@ def _failed(to, size, status):
 
 
 @njit
+def _in_kernel(address):
+    return address >= _USER_TOP + _PAGE and address >= _KERNEL_BOTTOM
+
+
+@njit
+def _of_nothing(which, address):
+    """Read no bytes: two of the helpers look at the address all the same."""
+    if which == 113 and not _in_kernel(address):
+        return -ERANGE
+    return -EFAULT if which == 112 and address > _USER_TOP - _PAGE else 0
+
+
+@njit
 def read(machine, arena, which, r1, r2, r3):
     """112 and 113 copy r2 bytes from r3 to r1, 114 and 115 a string; 148 faults pages in."""
     size, text = r2 & _LOW, which == 114 or which == 115
     user, may_fault = which == 112 or which == 114 or which == 148, which == 148
     if size == _0:
-        return _0
+        return np.uint64(_of_nothing(which, r3))
     to = host_of(machine, r1, size, True)
     if to == _0:
         return _0
     note_all(np.uint64(machine.control[JOURNAL]), to, size)
-    if not user and (r3 < _USER_TOP + _PAGE or r3 < _KERNEL_BOTTOM):
+    if not user and not _in_kernel(r3):
         return _failed(to, size, -ERANGE)
     for byte in range(np.int64(size)):
         at = np.uint64(byte)
