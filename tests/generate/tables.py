@@ -255,6 +255,7 @@ def unpredictable(body: MixedBody) -> None:
 def probe_read(body: MixedBody) -> None:
     """Read from the stack, from the arena as user space has it, or where nothing can be read."""
     put_value(body)
+    body.store_word(body.key_at)
     draw, number = body.rng.random(), body.rng.choice((112, 113, 114, 115))
     if draw < 0.4 and number in (113, 115):
         body.stack_address(3, body.value_at)
@@ -263,7 +264,6 @@ def probe_read(body: MixedBody) -> None:
     else:
         body.writer.constant(3, body.rng.choice((0, 8, 1 << 46, 1 << 60, 1 << 63)))
     body.writer.alu(b.MOV, 2, imm=body.rng.randrange(9))
-    body.store_word(body.key_at)
     body.stack_address(1, body.key_at)
     body.writer.helper(number)
     body.called()

@@ -50,6 +50,14 @@ def copy_bytes(machine, store, offset, memory, size, flags):
 
 
 @njit
+def _folded(total):
+    """A one's complement sum in 32 bits."""
+    while total > _LOW:
+        total = (total & _LOW) + (total >> np.uint64(32))
+    return total
+
+
+@njit
 def _sum(machine, memory, size):
     """The sum of some memory as little-endian words, folded to 32 bits."""
     total = _0
@@ -60,16 +68,19 @@ def _sum(machine, memory, size):
         return total
     for byte in range(np.int64(size)):
         total += np.uint64(load8(host + np.uint64(byte))) << np.uint64(8 * (byte & 3))
-    while total > _LOW:
-        total = (total & _LOW) + (total >> np.uint64(32))
-    return total
+    return _folded(total)
 
 
 @njit
 def checksum(machine, old, old_size, new, new_size, seed):
     """bpf_csum_diff: seed + new - old as a 16-bit one's complement sum, of any sizes."""
-    total = _sum(machine, new, new_size) + (_LOW ^ _sum(machine, old, old_size) if old_size else _0)
-    total += seed & _LOW
+    total = seed & _LOW
+    if new_size or not old_size:
+        total = _folded(total + _sum(machine, new, new_size))
+        if old_size:
+            total += _LOW ^ _sum(machine, old, old_size)
+    else:
+        total = _LOW ^ _folded((_LOW ^ total) + _sum(machine, old, old_size))
     while total > np.uint64(0xFFFF):
         total = (total & np.uint64(0xFFFF)) + (total >> np.uint64(16))
     return total

@@ -140,7 +140,7 @@ class _Verification:
             self.explorer.explore()
             if not setting.raw:
                 check_stack(instructions, self.explorer.path.depths)
-                check_named(self.explorer.path.named, self.explorer.path.entered)
+                check_named(instructions, self.explorer.seen, self.explorer.path.throws)
         except VerificationError as error:
             return error
         return None

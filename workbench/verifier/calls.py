@@ -63,6 +63,7 @@ def call(i: Instruction, path: "Path") -> int | None:
     if special is not None:
         special(row, path)
     if row.returns == "never":
+        path.throws = True
         return END
     path.registers[0:6] = [_result(row, map, key, longest, path)] + [NOTHING] * 5
     if row.moves_packet:
@@ -324,7 +325,6 @@ def _callback(path: "Path", target: int, arguments: list[Value]) -> None:
     if len(path.state.frames) >= MAX_FRAMES:
         depth = len(path.state.frames) + 1
         raise VerificationError(path.pc, f"the call stack of {depth} frames is too deep")
-    path.entered.add(target)
     other = path.fork(target)
     frame = new_frame(len(other.frames), path.pc, target)
     frame.registers[1 : 1 + len(arguments)] = arguments
@@ -357,7 +357,6 @@ _SPECIAL: dict[str, Callable[[Function, "Path"], None]] = {
 def local(i: Instruction, path: "Path") -> int:
     """Call a function of the program: a static one is entered, a global one is assumed valid."""
     target, caller = path.pc + 1 + i.off, path.frame
-    path.entered.add(target)
     if path.is_global(target):
         return _global(target, path)
     frame = new_frame(len(path.state.frames), path.pc, target)

@@ -66,6 +66,7 @@ class Explorer:
         self.recorder = recorder
         self.path = Path(program, setting, flow, recorder.log if recorder else None)
         self.processed = 0
+        self.seen = bytearray(len(program))
         self._checks = [
             [(CHECKS[type(fact)], fact) for fact in facts.facts_of(i, pc, setting)]
             for pc, i in enumerate(program)
@@ -188,7 +189,7 @@ class Explorer:
         """Follow one path to its end, or to a checkpoint that covers it."""
         path, points, live = self.path, self.path.checkpoints, self.path.live
         program, checks, transfers = self.program, self._checks, self._transfers
-        shape, recorder = self._points, self.recorder
+        shape, recorder, seen = self._points, self.recorder, self.seen
         while True:
             self.processed = points.processed = self.processed + 1
             if not self.processed % CHUNK:
@@ -205,6 +206,7 @@ class Explorer:
                 if recorder:
                     recorder.safe(path)
                 return
+            seen[pc] = 1
             if note:
                 path.note()
             if recorder:

@@ -1,7 +1,8 @@
 """Rules about the program as a whole: licence, arenas, maps, and the stack of nested calls."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from workbench.errors import VerificationError
 from workbench.functions import KFUNCS
@@ -11,6 +12,9 @@ from workbench.verifier.check import MAX_FRAMES
 from workbench.verifier.domain import FRAME_BYTES
 from workbench.verifier.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
 from workbench.verifier.structure import function_starts
+
+if TYPE_CHECKING:
+    pass
 
 PAGE_BYTES = 4096
 REFERRING = frozenset(int(op) for op in (*WIDE, Op.CALL_KFUNC)) - {int(Op.LD_IMM64)}
@@ -79,16 +83,26 @@ def check_functions(program: Sequence[Instruction], setting: Setting) -> None:
                 raise VerificationError(-1, "LD_ABS is not allowed in subprogs without BTF")
 
 
-def check_named(named: Mapping[int, int], entered: Collection[int]) -> None:
-    """Raise VerificationError for a callback that nothing enters, where others are before it.
+def check_named(program: Sequence[Instruction], seen: Sequence[int], throws: bool) -> None:
+    """Raise VerificationError for the address of a function that Linux loses.
 
-    Linux takes such a function out as dead code, and cannot find it when it translates functions
-    one by one; one that follows stands in for it. It tells the slot in the rewritten program.
-    Source: jit_subprogs in kernel/bpf/verifier.c.
+    A callback that nothing enters is dead code, which Linux takes out: what begins then where it
+    began stands in for it. If that is no function, Linux stumbles when it translates functions one
+    by one; where bpf_throw is called there is one more, hidden. It tells the slot in the rewritten
+    program. Source: bpf_adj_delta_to_imm in kernel/bpf/core.c, jit_subprogs in verifier.c.
     """
-    last = max(entered, default=None)
-    for pc, target in sorted(named.items()):
-        if last is not None and target > last:
+    functions = [start for start in function_starts(program) if seen[start]]
+    if len(functions) == 1 and not throws:
+        return
+    for pc, i in enumerate(program):
+        target = pc + 1 + i.off
+        if i.op != Op.LD_FUNC or not seen[pc] or seen[target]:
+            continue
+        first = target  # of the dead code
+        while not seen[first - 1] and not (seen[first - 2] and program[first - 2].op in WIDE):
+            first -= 1
+        behind = next((slot for slot in range(target, len(program)) if seen[slot]), len(program))
+        if behind + target - first not in functions:
             reason = f"verifier bug: No program to jit at insn {pc} (subprog < 0)"
             raise VerificationError(pc, reason)
 

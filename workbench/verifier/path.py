@@ -38,9 +38,8 @@ class Path:
     `frame` and `registers` are those of the function that runs. Afterwards `accesses` has per slot
     the kinds of pointers used, `arithmetic` the slots of 64-bit operations that saw an arena
     pointer and `plain` of those that did not, `depths` the stack bytes per function, `called` the
-    global functions that were called, `named` the functions by the slots that take their address,
-    `entered` those that were followed, `loops` the only callback of each call of bpf_loop that
-    Linux writes out in place (-1 for a call that it does not).
+    global functions that were called, `loops` the only callback of each call of bpf_loop that
+    Linux writes out in place (-1 for a call that it does not). `throws` is set by bpf_throw.
     """
 
     def __init__(
@@ -57,8 +56,7 @@ class Path:
         self.mixed: frozenset[int] = frozenset()
         self.depths: dict[int, int] = {}
         self.called: set[int] = set()
-        self.named: dict[int, int] = {}
-        self.entered: set[int] = set()
+        self.throws = False
         self.loops: dict[int, int] = {}
         self.pc, self.previous, self.came = 0, -1, -1
         self.entry: Entry | None = None

@@ -290,7 +290,6 @@ def _wide(i: Instruction, path: "Path") -> int:
     if i.op == Op.LD_IMM64:
         value = scalar(i.imm)
     elif i.op == Op.LD_FUNC:
-        path.named[path.pc] = path.pc + 1 + i.off
         value = Value(FUNC, about=path.pc + 1 + i.off)
     elif i.op in (Op.LD_MAP_FD, Op.LD_MAP_IDX):
         value = Value(MAP, about=row or ARENA_MAP)
