@@ -93,3 +93,27 @@ def test_plugin_says_what_is_wrong(arguments: list[str], content: str, words: st
     found = CliRunner().invoke(cli, ["plugin", *arguments], input=content)
     assert found.exit_code in (1, 2)
     assert words in f"{found.output} {found.exception}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["01  02  03  04  ", ""],
+        ["01  02  03  04  ", "--engine jit"],
+        ["01020304", "--engine=jit"],
+        ["0x01020304", "--engine", "jit"],
+        ["--engine jit", "01 02 03 04"],
+    ],
+)
+def test_plugin_takes_arguments_as_the_runner_passes_them(arguments: list[str]) -> None:
+    """Memory with spaces, all options in one argument, or an empty one for none."""
+    content = wb.assemble("r0 = *(u32 *)(r1 + 0)\nexit", type="raw").bytecode.hex("  ")
+    found = CliRunner().invoke(cli, ["plugin", *arguments], input=f"{content}  \n")
+    assert found.output == "4030201\n"
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["", ""], ["", "--engine jit"], ["--engine=jit"]])
+def test_plugin_without_memory(arguments: list[str]) -> None:
+    content = wb.assemble("r0 = r2\nexit", type="raw").bytecode.hex()
+    found = CliRunner().invoke(cli, ["plugin", *arguments], input=content)
+    assert found.output == "0\n"

@@ -1,7 +1,8 @@
 """`workbench plugin`: a virtual machine for bpf_conformance, the public suite of ISA tests.
 
-The suite starts a process for each test: memory in hexadecimal as the first argument, if the
-test has any, bytecode in hexadecimal on standard input. It reads r0 from standard output.
+The suite starts a process for each test: memory in hexadecimal as the first argument, empty or
+absent if the test has none, its plugin options in the second, and bytecode in hexadecimal on
+standard input. It reads r0 from standard output.
 Source: github.com/Alan-Jowett/bpf_conformance.
 """
 
@@ -15,7 +16,16 @@ from workbench.errors import WorkbenchError
 FUEL = 1_000_000_000
 
 
-@click.command()
+class _Lenient(click.Command):
+    """Takes arguments as the suite's runner passes them: empty ones, and all options as one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave out what is empty, and take options apart."""
+        options = (a.split() if a.lstrip().startswith("-") else [a.strip()] for a in args)
+        return super().parse_args(ctx, [word for words in options for word in words if word])
+
+
+@click.command(cls=_Lenient)
 @click.argument("memory", metavar="[MEMORY]", type=hex_bytes, default="", required=False)
 @click.option(
     "--engine", type=click.Choice(["interpreter", "jit"]), default="interpreter", show_default=True

@@ -45,6 +45,8 @@ def doors(code: np.ndarray) -> dict[int, int]:
     helpers = code["imm"][code["op"] == Op.CALL_HELPER]
     kfuncs = code["imm"][code["op"] == Op.CALL_KFUNC]
     found = {STEP: step.address}
+    if np.any(code["op"] == Op.CALLX):  # the number of a helper may be in the register
+        return found | {CALL: call.address, PRINT: show.address}
     if len(helpers) or np.any(kfuncs > LAST_ARENA_KFUNC):
         found[CALL] = call.address
     if np.isin(helpers, PRINTING_HELPERS).any() or np.isin(kfuncs, PRINTING_KFUNCS).any():
@@ -151,6 +153,8 @@ def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
         next_round(machine, depth)
     elif ins.op == Op.CALL_HELPER:
         call_helper(machine, arena, ins.imm, frame, pc, clock)
+    elif ins.op == Op.CALLX:
+        call_helper(machine, arena, np.int64(machine.regs[frame + ins.dst]), frame, pc, clock)
     else:
         call_kfunc(machine, ins.imm, frame, pc, clock)
     return 0
@@ -162,7 +166,7 @@ def show(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     at = array_at(table, _END, np.uint64)
     machine, arena = _machine(at), _arena(at)
     third = depth * REGISTERS + 3
-    if machine.code[pc].op == Op.CALL_HELPER:
+    if machine.code[pc].op != Op.CALL_KFUNC:
         value = print_text(machine, arena, a, b, third, pc, clock)
     else:
         r3, r4 = machine.regs[third], machine.regs[third + 1]

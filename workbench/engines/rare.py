@@ -40,12 +40,13 @@ from workbench.engines.machine import (
     by_address,
 )
 from workbench.engines.memory import acquire, atomic, fault, load_bytes, plain_load, plain_store
-from workbench.functions import LAST_ARENA_KFUNC
+from workbench.functions import HELPERS, LAST_ARENA_KFUNC
 from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7 = (np.uint64(n) for n in (0, 1, 3, 7))
 _CODE_START, _HANDLE = np.uint64(CODE_START), np.uint64(MAP_HANDLE)
+_LAST_HELPER = np.uint64(max(HELPERS))
 
 
 @njit
@@ -87,7 +88,7 @@ def _call(machine, arena, op, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     arena.meta[arena_core.CLOCK] = clock
     out[O_REG] = _0
-    if op == Op.CALL_HELPER or which > LAST_ARENA_KFUNC:
+    if op != Op.CALL_KFUNC or which > LAST_ARENA_KFUNC:
         if machine.control[CALL] == 0:
             fault(machine, UNKNOWN_CALL, np.uint64(which))
         else:
@@ -155,13 +156,15 @@ def rare(machine, arena, pc, op, ins, a, b, frame, clock):
     elif op == Op.EXIT:
         out[O_WROTE] = _0
         _pop_frame(machine, pc, clock)
-    elif op == Op.CALLX:
+    elif op == Op.CALLX and a > _LAST_HELPER:
         out[O_WROTE] = _0
         slot = (a - _CODE_START) >> _3
         if a & _7 or slot >= np.uint64(machine.code.shape[0] - 1):
             fault(machine, NOT_CODE, a)
         else:
             _push_frame(machine, pc, np.int64(slot))
+    elif op == Op.CALLX:  # as in other virtual machines: the register has a helper's number
+        _call(machine, arena, op, np.int64(a), frame, pc, clock)
     elif op == Op.CALL_HELPER or op == Op.CALL_KFUNC:
         _call(machine, arena, op, ins.imm, frame, pc, clock)
     elif op == Op.LD_FUNC:
