@@ -107,8 +107,8 @@ def test_plugin_says_what_is_wrong(arguments: list[str], content: str, words: st
 )
 def test_plugin_takes_arguments_as_the_runner_passes_them(arguments: list[str]) -> None:
     """Memory with spaces, all options in one argument, or an empty one for none."""
-    content = wb.assemble("r0 = *(u32 *)(r1 + 0)\nexit", type="raw").bytecode.hex("  ")
-    found = CliRunner().invoke(cli, ["plugin", *arguments], input=f"{content}  \n")
+    content = wb.assemble("r0 = *(u32 *)(r1 + 0)\nexit", type="raw").bytecode.hex(" ")
+    found = CliRunner().invoke(cli, ["plugin", *arguments], input=content.replace(" ", "  ") + "\n")
     assert found.output == "4030201\n"
 
 

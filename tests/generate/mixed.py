@@ -30,7 +30,7 @@ from workbench.declarations import MapDefinition
 
 NO_PREALLOC, ZERO_SEED = 1, 1 << 6
 KINDS = ("syscall", "syscall", "syscall", "xdp", "tc")
-MAIN_STACK, SUB_STACK = 128, 32
+MAIN_STACK, SUB_STACK = 128, 24
 STATE = MapDefinition("state", "array", 4, CTX_BYTES, 1)
 ANYWHERE = (
     MapDefinition("array", "array", 4, 16, 5),

@@ -1,6 +1,7 @@
 """A function that has maps and callbacks: where keys and values lie, and what callbacks start with.
 
-r10 - stack_bytes - 64    iterator, 8 bytes
+r10 - stack_bytes - 72    the key that a callback was called for, 8 bytes
+                  - 64    iterator, 8
                   - 56    key, 8
                   - 48    value, 16
                   - 32    words that a callback is given the address of, 32
@@ -13,7 +14,7 @@ from generate.body import Body, Function, Shared
 from generate.state import ARENA, CTX, SCALAR
 
 STATE, PACKET, OUTER, ENTRY = "state", "packet", "outer", "entry"  # further kinds of registers
-ROOM, SHARED_BYTES, VALUE_BYTES = 64, 32, 16
+ROOM, SHARED_BYTES, VALUE_BYTES = 72, 32, 16
 
 
 class MixedBody(Body):
@@ -22,9 +23,8 @@ class MixedBody(Body):
     def __init__(self, shared: Shared, function: Function, stack_bytes: int) -> None:
         super().__init__(shared, function, stack_bytes)
         bottom = -stack_bytes - ROOM
-        self.iterator_at, self.key_at, self.value_at, self.words_at = (
-            bottom + at for at in (0, 8, 16, 32)
-        )
+        self.own_at, self.iterator_at, self.key_at = bottom, bottom + 8, bottom + 16
+        self.value_at, self.words_at = bottom + 24, bottom + 40
         self.packet: int | None = None
         self.outer: int | None = None
         self.entry: int | None = None
@@ -57,13 +57,13 @@ class MixedBody(Body):
             self.writer.alu(b.MOV, 8, src=3)
             self.entry = self.keep(8, ENTRY)
             self.writer.load(4, 1, 2, 0)
-            self.writer.store(4, 10, self.key_at, 1)
+            self.writer.store(4, 10, self.own_at, 1)
         kinds[1:6] = [SCALAR, None, None, None, None]
         if self.shared.kind != "syscall":
             self._keep_state()
 
     def finish(self) -> None:
-        """A callback tells whether to go on."""
+        """A callback tells whether to go on; it may take out the entry that it was called for."""
         if not self.function.callback:
             super().finish()
             return
@@ -71,7 +71,7 @@ class MixedBody(Body):
         if name in ("hash", "lazy", "hash_cpu") and self.chance(0.25):
             self.writer.map(1, name)
             self.writer.alu(b.MOV, 2, src=10)
-            self.writer.alu(b.ADD, 2, imm=self.key_at)
+            self.writer.alu(b.ADD, 2, imm=self.own_at)
             self.writer.helper(3)
         found = self.pick(SCALAR)
         if found is not None and found > 5 and self.chance(0.3):
