@@ -3,10 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+from agreement import fill, program_of
+from generate import Case, generate
 from generate.mixed import Mixed, mixed
 from kernel_support import REASON
+from page_fault_count import PageFaultCount, tracepoint
 
 import workbench as wb
+from workbench.engines.base import Result
 from workbench.engines.compare import Comparison
 from workbench.maps import Map
 from workbench.program import Program, Reference
@@ -33,21 +38,26 @@ def programs(made: Mixed) -> tuple[Program, dict[int, Program]]:
 
 def judge(made: Mixed) -> Comparison:
     """Run everywhere, on equal arenas and maps."""
-    case = made.case
     main, tails = programs(made)
 
     def prepare(arena: Any, maps: Mapping[str, Map]) -> None:
-        for page, content in case.touched:
-            arena.user.write(case.user_base + page * 4096, content)
+        fill(arena, made.case)
         maps["state"][0] = made.state
         for name, key, value in made.entries:
-            maps[name][key] = [value] * maps[name].store.cpus if "cpu" in name else value
+            maps[name][key] = value
         for index, program in tails.items():
             maps["jumps"][index] = program
 
-    return wb.compare(
-        main, ENGINES, case.ctx, case.pages, case.flags, case.user_base, prepare=prepare
-    )
+    return compared(main, made.case, prepare)
+
+
+def judge_plain(case: Case) -> Comparison:
+    return compared(program_of(case), case, lambda arena, maps: fill(arena, case))
+
+
+def compared(program: Program, case: Case, prepare: Callable[..., None]) -> Comparison:
+    base, ctx = case.user_base, case.ctx
+    return wb.compare(program, ENGINES, ctx, case.pages, case.flags, base, prepare=prepare)
 
 
 def test_all_engines_agree(scale: Callable[[int, int], int]) -> None:
@@ -59,3 +69,29 @@ def test_all_engines_agree(scale: Callable[[int, int], int]) -> None:
         assert found.equal, f"{made!r}\n{found}"
         ran += bool(found.results)
     assert ran >= 0.97 * count
+
+
+def test_linux_meets_absent_pages_as_often(
+    scale: Callable[[int, int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's own page faults during a run, counted by perf: as many as ours."""
+    number = None if REASON else tracepoint()
+    if number is None:
+        pytest.skip("the page faults of a kernel need perf, and root or tracefs")
+    count, plain, faults = PageFaultCount(number), wb.Kernel.run, 0
+
+    def counted(engine: wb.Kernel, *arguments: Any) -> Result:
+        with count:
+            return plain(engine, *arguments)
+
+    monkeypatch.setattr(wb.Kernel, "run", counted)
+    for seed in range(3_000_000, 3_000_000 + scale(20, 3000)):
+        for case, judged in ((generate(seed), judge_plain), (mixed(seed), judge)):
+            found = judged(case)  # type: ignore[operator]
+            assert found.equal, f"{case!r}\n{found}"
+            if found.results:
+                ours = found.outcomes["interpreter"].faults
+                assert count.last == len(ours), f"{case!r}: {ours[:20]}"
+                faults += count.last
+    count.close()
+    assert faults > 20
