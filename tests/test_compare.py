@@ -1,5 +1,6 @@
 """wb.compare: one program on several engines, and where they first disagree."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from workbench import corpus
 from workbench.arena import Snapshot
 from workbench.engines import compare as module
 from workbench.engines.base import Result
-from workbench.engines.compare import Comparison, Outcome, compare
+from workbench.engines.compare import Comparison, Fault, Outcome, compare
 from workbench.errors import KernelError, WorkbenchError
 
 REFUSAL = refusal()
@@ -25,6 +26,8 @@ PAGES = Snapshot(np.array([1], np.uint32), np.zeros((1, 4096), np.uint8))
 OTHER_BYTE = Snapshot(PAGES.pages, np.where(np.arange(4096) == 9, 7, PAGES.bytes).astype(np.uint8))
 NO_PAGE = Snapshot(np.zeros(0, np.uint32), np.zeros((0, 4096), np.uint8))
 
+FAULTS = (Fault("absent_read", 8, 1), Fault("dropped_write", 16, 4))
+
 DIFFERENCES = [
     (Outcome(ONE, PAGES), ""),
     (Outcome(replace(ONE, r0=0x2A), PAGES), ""),  # the kernel returns the low half
@@ -35,17 +38,69 @@ DIFFERENCES = [
     (Outcome(replace(ONE, ctx=b"\1"), PAGES), "context: 2 bytes on interpreter, 1 on kernel"),
     (Outcome(ONE, OTHER_BYTE), "arena: page 1, byte 0x9: 0x00 and 0x07 (interpreter, kernel)"),
     (Outcome(ONE, NO_PAGE), "arena: page 1 is present in only the first"),
+    (Outcome(ONE, PAGES, free=((2, 6),), faults=FAULTS), ""),  # nobody knows, the kernel is silent
+    (Outcome(ONE, PAGES, faults=FAULTS[1:]), ""),
+    (Outcome(ONE, PAGES, faults=FAULTS[::-1]), "only the kernel reports: absent_read at 0x8"),
+    (Outcome(ONE, PAGES, maps={"m": {b"\1": b"\2"}}), "map 'm' at 01: 03 on interpreter, 02 on"),
     (Outcome(None, None, "instruction 3: bad"), "kernel refuses the program (instruction 3: bad)"),
 ]
 
 
 @pytest.mark.parametrize(("other", "words"), DIFFERENCES)
 def test_first_difference(other: Outcome, words: str) -> None:
-    found = module._first_difference({"interpreter": Outcome(ONE, PAGES), "kernel": other})
+    mine = Outcome(ONE, PAGES, faults=FAULTS, maps={"m": {b"\1": b"\3"}} if other.maps else {})
+    found = module._first_difference({"interpreter": mine, "kernel": other})
     first, _, last = words.partition(".*")
     assert found.startswith(first)
     assert last in found
     assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Outcome(ONE, PAGES, free=((2, 6),), faults=FAULTS), ""),
+        (Outcome(replace(ONE, steps=4), PAGES), "steps are 3 on interpreter, 4 on jit"),
+        (Outcome(ONE, PAGES, free=((2, 5),)), "free pages: ((2, 6),) on interpreter, ((2, 5),) on"),
+        (Outcome(ONE, PAGES, free=((2, 6),), faults=FAULTS[:1]),
+         "fault 2: dropped_write at 0x10 by instruction 4 on interpreter, nothing on jit"),
+    ],
+)  # fmt: skip
+def test_engines_of_this_process_agree_in_more(other: Outcome, words: str) -> None:
+    mine = Outcome(ONE, PAGES, free=((2, 6),), faults=FAULTS)
+    found = module._first_difference({"interpreter": mine, "jit": other})
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+
+
+COUNTING = """
+.map m array key=4 value=8 entries=1
+    r0 = m + 0 ll
+    r1 = *(u64 *)(r0 + 0)
+    r2 = arena + 8 ll
+    r2 = cast_kern(r2)
+    r3 = *(u64 *)(r2 + 0)
+    r1 += r3
+    *(u64 *)(r0 + 0) = r1
+    r3 = *(u64 *)(r2 + 4096)
+    r0 = r1
+    exit
+"""
+
+
+def test_arena_and_maps_are_prepared_on_each_engine() -> None:
+    def prepare(arena: wb.Arena, maps: Mapping[str, wb.Map]) -> None:
+        arena.user.write(arena.user_start + 8, (40).to_bytes(8, "little"))
+        maps["m"][0] = 2
+
+    found = compare(wb.assemble(COUNTING), ("interpreter", "jit"), pages=8, prepare=prepare)
+    assert found.equal, str(found)
+    for outcome in found.outcomes.values():
+        assert outcome.result is not None
+        assert outcome.result.r0 == 42
+        assert outcome.maps["m"] == {bytes(4): (42).to_bytes(8, "little")}
+        assert [fault.cause for fault in outcome.faults] == ["absent_read"]
+        assert outcome.free == ((1, 7),)
 
 
 def test_all_of_r0_counts_without_the_kernel() -> None:
@@ -91,7 +146,7 @@ def test_markup_is_escaped() -> None:
 
 
 def on_both(program: wb.Program, **arguments: object) -> Comparison:
-    found = compare(program, **arguments)  # type: ignore[arg-type]
+    found = compare(program, ("interpreter", "jit", "kernel"), **arguments)  # type: ignore[arg-type]
     assert found.equal, str(found)
     return found
 
@@ -100,7 +155,7 @@ def on_both(program: wb.Program, **arguments: object) -> Comparison:
 @pytest.mark.parametrize("flags", FLAGS, ids=["conversion", "no_user_conv"])
 def test_the_examples_are_equal(name: str, flags: wb.ArenaFlags) -> None:
     found = on_both(corpus.load(name)["main"], flags=flags)
-    assert "equal on interpreter and kernel" in str(found)
+    assert "equal on interpreter and jit and kernel" in str(found)
     assert {result.stop for result in found.results.values()} == {"exit"}
 
 
@@ -131,7 +186,7 @@ def test_another_open_arena_is_no_obstacle(program: wb.Program) -> None:
 @pytest.mark.parametrize("text", [pytest.param("r0 = r3\nexit", marks=KERNEL)])
 def test_both_refuse(text: str) -> None:
     found = on_both(wb.assemble(text))
-    assert str(found).count("refused: instruction 0: R3 !read_ok") == 2
+    assert str(found).count("refused: instruction 0: R3 !read_ok") == 3
 
 
 @pytest.mark.parametrize("type", [pytest.param("raw", marks=KERNEL)])
