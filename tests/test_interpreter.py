@@ -30,7 +30,7 @@ RAW = [
     ("host address", "r1 = 0x7fff00000000 ll\nr0 = *(u64 *)(r1 + 0)\nexit", b"", "fault", 0),
     ("NULL", "r1 = 0\nr0 = *(u64 *)(r1 + 0)\nexit", b"", "fault", 0),
     ("wrap", "r1 = -4\nr0 = *(u64 *)(r1 + 0)\nexit", b"", "fault", 0),
-    ("call nowhere", "r1 = 5\ncallx r1\nexit", b"", "fault", 0),
+    ("call nowhere", "r1 = 5000\ncallx r1\nexit", b"", "fault", 0),
     ("endless recursion", "f: call f\nexit", b"", "fault", 0),
     ("off the end", "r0 = 1", b"", "fault", 1),
     ("jump out", "r0 = 2\ngoto +99", b"", "fault", 2),
