@@ -36,6 +36,7 @@ from workbench.engines.memory import UNCOMMON, extend, load_arena, store_arena
 from workbench.engines.observe import (
     count_access,
     keep_access,
+    keep_bytes,
     keep_changes,
     keep_registers,
     keep_step,
@@ -44,7 +45,7 @@ from workbench.events import IN_ARENA, KEYFRAME, NO_REGISTER
 from workbench.isa import Op
 
 _LOW = np.uint64(0xFFFFFFFF)
-_GUARD = np.uint64(GUARD)
+_GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)
 _0, _1, _31, _63 = (np.uint64(n) for n in (0, 1, 31, 63))
 
 
@@ -94,8 +95,12 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     high = arena.meta[arena_core.START] & ~_LOW
     start_clock = arena.meta[arena_core.CLOCK]
     pc = np.uint64(control[PC])
-    frame = np.uint64(control[DEPTH] * REGISTERS)
+    depth = control[DEPTH]
+    frame = np.uint64(depth * REGISTERS)
     left = limit
+    done, rows = _0, _0
+    if recording is not None:
+        done, rows = np.uint64(recording.length[0]), np.uint64(recording.length[1])
     control[STOP] = RUNNING
     while left > 0:
         ins = code[pc]
@@ -106,9 +111,8 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         if counts is not None:
             counts.executed[pc] += 1
         if recording is not None:
-            done = recording.length[0]
-            if done % KEYFRAME == 0:
-                keep_registers(recording, done, regs, control[DEPTH])
+            if done % _KEYFRAME == _0:
+                keep_registers(recording, done, regs, depth)
         op = ins.op
         dst = frame + np.uint64(ins.dst)
         a = regs[dst]
@@ -308,11 +312,14 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             pc += np.uint64(np.int64(ins.off))
         if recording is not None:
             reg = np.int64(dst - frame) if wrote else NO_REGISTER
-            depth = np.int64(frame) // REGISTERS
-            keep_step(recording, done, here, depth, reg, size, access, value, address, old, new)
-            if machine.journal[0] != _0:
+            keep_step(recording, done, here, depth, reg, size, access, value)
+            if size > 0:
+                keep_bytes(recording, rows, address, old, new)
+                rows += _1
+            if moved and machine.journal[0] != _0:
                 if keep_changes(recording, done, machine.journal):
                     limit, left = limit - left, 0
+            done += _1
         if accesses is not None:
             if size > 0 or op == Op.CAST_KERN or op == Op.CAST_USER:
                 shown = address if size > 0 else value
@@ -324,12 +331,15 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         if wrote:
             regs[dst] = value
         if moved:
-            frame = np.uint64(control[DEPTH] * REGISTERS)
+            depth = control[DEPTH]
+            frame = np.uint64(depth * REGISTERS)
             if control[STOP] != RUNNING:
                 break
 
     if control[STOP] == RUNNING:
         control[STOP] = FUEL
+    if recording is not None:
+        recording.length[0], recording.length[1] = np.int64(done), np.int64(rows)
     steps = limit - left
     control[PC] = pc
     control[STEPS] += steps

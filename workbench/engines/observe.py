@@ -17,27 +17,28 @@ _12 = np.uint64(12)
 
 
 @njit(inline=True)
-def keep_step(recording, at, pc, depth, reg, size, access, value, address, old, new):
-    """Record one step."""
+def keep_step(recording, at, pc, depth, reg, size, access, value):
+    """Record step `at`; the caller counts."""
     recording.pc[at] = pc
     recording.depth[at] = depth
     recording.reg[at] = reg
     recording.size[at] = size
     recording.access[at] = access
     recording.value[at] = value
-    recording.length[0] = at + 1
-    if size:
-        row = recording.length[1]
-        recording.address[row] = address
-        recording.old[row] = old
-        recording.new[row] = new
-        recording.length[1] = row + 1
+
+
+@njit(inline=True)
+def keep_bytes(recording, row, address, old, new):
+    """Record what a step did to memory."""
+    recording.address[row] = address
+    recording.old[row] = old
+    recording.new[row] = new
 
 
 @njit
 def keep_registers(recording, at, regs, depth):
     """Record a keyframe: the registers of every frame before step `at`."""
-    row = at // KEYFRAME
+    row = np.int64(at) // KEYFRAME
     recording.key_depth[row] = depth
     for frame in range(MAX_FRAMES):
         for register in range(11):
