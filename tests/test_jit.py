@@ -5,7 +5,8 @@ import json
 import random
 import signal
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from test_oracle import broken
 import workbench as wb
 from workbench import corpus
 from workbench.cli import cli
-from workbench.engines.jit import cache, native
+from workbench.engines.jit import cache, native, tiers
 from workbench.engines.jit.function import EMITTERS
 from workbench.errors import DecodeError, Unsupported, VerificationError, WorkbenchError
 from workbench.isa import Op
@@ -51,6 +52,16 @@ class Left(NamedTuple):
     events: pd.DataFrame
 
 
+@contextlib.contextmanager
+def hurried(program: Program) -> Iterator[None]:
+    """Good machine code at once, as usual, or after a few steps; the program decides which."""
+    with pytest.MonkeyPatch.context() as patch:
+        patience = (0, tiers.PATIENCE, 1, 50)[zlib.crc32(program.bytecode) % 4]
+        patch.setattr(tiers, "PATIENCE", patience)
+        patch.setattr(tiers, "is_compiled", lambda wanted: False)
+        yield
+
+
 def left_by(
     engine: type,
     program: Program,
@@ -59,7 +70,7 @@ def left_by(
     verify: bool = True,
     fuel: int | None = FUEL,
 ) -> Left:
-    with engine(program, arena=arena, verify=verify) as machine:
+    with hurried(program), engine(program, arena=arena, verify=verify) as machine:
         result = machine.run(ctx, fuel=fuel)
     final = final_of(arena, result.stop, result.r0, result.steps, result.ctx)
     return Left(final, result.pc, result.reason, arena.clock, arena.events)
@@ -727,7 +738,7 @@ def test_code_is_found_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for expected in (False, True):
         native.forget()
         engine = wb.Jit(program)
-        assert engine._native.cached == expected
+        assert engine._tiers.current.cached == expected
         assert engine.run().r0 == 462
 
 
@@ -746,7 +757,7 @@ def test_damaged_and_foreign_code_is_ignored(
     mine.write_bytes(next(iter(before.values())) if damage is None else damage)
     native.forget()
     engine = wb.Jit(wb.assemble("r0 = 2\nexit"))
-    assert not engine._native.cached
+    assert not engine._tiers.current.cached
     assert engine.run().r0 == 2
 
 
@@ -754,7 +765,7 @@ def test_without_a_disk_code_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cache, "_directory", lambda: Path("/dev/null/nowhere"))
     for _ in range(2):
         native.forget()
-        assert not wb.Jit(wb.assemble("r0 = 3\nexit"))._native.cached
+        assert not wb.Jit(wb.assemble("r0 = 3\nexit"))._tiers.current.cached
 
 
 def test_the_key_tells_everything_apart() -> None:

@@ -169,6 +169,8 @@ def _open(case: Case, stack: ExitStack) -> tuple[dict[str, Callable[[], float]],
         arena = stack.enter_context(Arena(case.pages))
         case.setup(arena, Jit)
         engine = stack.enter_context(make(case.program, arena))
+        if isinstance(engine, Jit):
+            engine.improve()
         result = engine.run(case.ctx)
         runs[result.engine] = _timed(engine, case.ctx)
     try:

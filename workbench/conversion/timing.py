@@ -65,6 +65,8 @@ def _in_process(
     make: Make = Jit if engine == "jit" else Interpreter
     arena = stack.enter_context(Arena(load.pages, flags))
     machine: Engine = stack.enter_context(make(load.program, arena))
+    if isinstance(machine, Jit):
+        machine.improve()
     if load.setup is not None:
         load.setup(arena, make)
 

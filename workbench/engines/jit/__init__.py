@@ -9,6 +9,7 @@
     support     what machine code calls out of line, the same for all programs
     native      LLVM
     cache       machine code on disk
+    tiers       quick code first, good code for long runs
     cold        what machine code calls for uncommon instructions: the interpreter's code
     counting    counts of blocks become counts of instructions
     listing     machine code next to BPF instructions and the kernel's

@@ -27,12 +27,12 @@ class Signature:
     """What a function is given and gives back, apart from block, depth and fuel.
 
     After verification only those of r1 to r5 go in that it mentions or hands on, and only r0 comes
-    out; a program that nobody has verified may read any register anywhere. r0 always goes in: it
-    is what a run that ends early shows.
+    out; a program that nobody has verified may read any register anywhere, and so may a function
+    that goes on in the midst of a run. r0 always goes in: it is what a run that ends early shows.
     """
 
-    def __init__(self, function: Function, verified: bool) -> None:
-        given = {0, *_mentioned(function)} if verified else range(10)
+    def __init__(self, function: Function, verified: bool, goes_on: bool = False) -> None:
+        given = {0, *_mentioned(function)} if verified and not goes_on else range(10)
         self.given = tuple(sorted(given))
         self.returned = (0,) if verified else tuple(range(6))
         self.result = "{" + ", ".join(["i64"] * (1 + len(self.returned))) + "}"
@@ -56,14 +56,15 @@ class Body:
         self.graph = graph
         self.function = function
         self.verified = verified
-        self.signature = Signature(function, verified)
+        self.is_main = function.entry == graph.entry
+        self.goes_on = self.is_main and graph.entry != 0
+        self.signature = Signature(function, verified, self.goes_on)
         self.counts = counts
         self.later = 0  # instructions of the block after the one being written
         self.lengths = {first: len(block) for first, block in function.blocks.items()}
         self.checked: set[int] = set()
         self.streams = streams(function)
         self.nears = [f"near{pc}" for pc in sorted(set(self.streams.values()))]
-        self.is_main = function.entry == 0
         self.needed = fuel_needed(graph)
         self.frame_is_fixed = verified  # nothing writes r10
         self.counts_rounds = function.is_leaf  # of may_goto, and tests them when it gets fuel
@@ -89,7 +90,11 @@ class Body:
         end = Word.STACK * 8 + STACK_BYTES
         at = writer.value(f"sub i64 {end}, {used}")
         writer.do(f"%frame = getelementptr i8, ptr %p, i64 {at}")
-        writer.do(f"store i64 {MAY_GOTO_LIMIT}, ptr %budget")
+        budget = str(MAY_GOTO_LIMIT)
+        if self.goes_on:
+            address = writer.value(f"getelementptr i64, ptr {self.frame_of('0')}, i64 {BUDGET}")
+            budget = writer.value(f"load i64, ptr {address}")
+        writer.do(f"store i64 {budget}, ptr %budget")
         writer.do("store i64 %left_in, ptr %left")
         self.forget_pages()
         if self.graph.looks(self.function):

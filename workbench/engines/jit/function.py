@@ -1,13 +1,9 @@
 """A whole program as an LLVM module: a function for each of its functions, and what they call."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from workbench.engines.jit import access, arithmetic, calls
 from workbench.engines.jit.arithmetic import Emitter
-from workbench.engines.jit.body import Body, Signature, fuel_needed
-from workbench.engines.jit.graph import Function, Graph, Ins, following, graph
+from workbench.engines.jit.body import Body, Signature
+from workbench.engines.jit.graph import Graph, Ins, following
 from workbench.engines.jit.layout import EXITED, GONE, LEFT, Word
 from workbench.engines.jit.text import METADATA, Lines, load_words
 from workbench.isa import Op
@@ -27,60 +23,59 @@ declare i64 @llvm.fshr.i64(i64, i64, i64)
 
 
 def module(
-    code: np.ndarray,
-    verified: bool,
-    counts: frozenset[str] = frozenset(),
-    starts: Sequence[int] = (),
-    lines: bool = False,
+    found: Graph, verified: bool, counts: frozenset[str] = frozenset(), lines: bool = False
 ) -> str:
-    """The LLVM module of a program: INSTRUCTION records as loaded, with a final INVALID.
+    """The LLVM module of a program.
 
     `verified` programs follow the rules about registers; `counts` may have "blocks" and "pages".
-    `starts` are the first slots of the programs in it. `lines` adds a table of where the code of
-    each slot lies: slot n is line n + 1.
+    `lines` adds a table of where the code of each slot lies: slot n is line n + 1.
     """
-    found = graph(code, starts)
     table = Lines() if lines else None
-    functions = [
-        _function(found, each, verified, counts, table) for each in found.functions.values()
-    ]
-    head = _entry(Signature(found.functions[0], verified), fuel_needed(found))
+    bodies = [Body(found, each, verified, counts) for each in found.functions.values()]
+    functions = [_function(body, table) for body in bodies]
+    main = next(body for body in bodies if body.is_main)
+    head = _entry(main.signature, found.entry, main.needed)
     end = table.metadata() if table else ""
     return "\n".join([_INTRINSICS, head, *functions, METADATA, end])
 
 
-def _entry(signature: Signature, needed: int) -> str:
-    """`run`: the whole program without the GIL; r1 and r2 come from memory, and r0 goes there.
+def _entry(signature: Signature, entry: int, needed: int) -> str:
+    """`run`: the program from `entry` on, without the GIL; registers come from memory.
 
     With less fuel than is needed up to the first look, all is left to the interpreter.
     """
-    values = (f"%r{register}" if register in (1, 2) else "0" for register in signature.given)
-    result, rest = signature.result, "".join(f", i64 {value}" for value in values)
+    result, set_at_start = signature.result, range(10) if entry else (1, 2)
+    loads = "".join(
+        f"  %r{n}_at = getelementptr i64, ptr %regs, i64 {n}\n  %r{n} = load i64, ptr %r{n}_at\n"
+        for n in set_at_start
+    )
+    values = (f"%r{n}" if n in set_at_start else "0" for n in signature.given)
+    rest = "".join(f", i64 {value}" for value in values)
     return f"""
 define i64 @run(ptr %p) nounwind noimplicitfloat {{
 {load_words("ptr", save=Word.SAVE, restore=Word.RESTORE, regs=Word.REGS)}
-{load_words("i64", issued=Word.ISSUED, unused=Word.NEEDED, left_word=Word.LEFT)}
-{load_words("i64", place=Word.PC, depth=Word.DEPTH)}
+{load_words("i64", before=Word.ISSUED, unused=Word.NEEDED, left_word=Word.LEFT)}
+{load_words("i64", place=Word.PC, depth=Word.DEPTH, fuel=Word.FUEL, slice=Word.SLICE)}
+  %whole = add i64 %slice, {needed}
+  %small = icmp slt i64 %fuel, %whole
+  %issued = select i1 %small, i64 %fuel, i64 %whole
+  store i64 %issued, ptr %before_at
   store i64 {needed}, ptr %unused_at
   %spare = sub i64 %issued, {needed}
   %short = icmp slt i64 %spare, 0
   br i1 %short, label %leave, label %go
 leave:
   store i64 %issued, ptr %left_word_at
-  store i64 0, ptr %place_at
+  store i64 {entry}, ptr %place_at
   store i64 0, ptr %depth_at
   ret i64 {LEFT}
 go:
   %thread = call ptr %save()
   %thread_at = getelementptr i64, ptr %p, i64 {int(Word.THREAD)}
   store ptr %thread, ptr %thread_at
-  %r1_at = getelementptr i64, ptr %regs, i64 1
-  %r1 = load i64, ptr %r1_at
-  %r2_at = getelementptr i64, ptr %regs, i64 2
-  %r2 = load i64, ptr %r2_at
-  %result = call fastcc {result} @f0(ptr %p, i64 0, i64 %spare{rest})
+{loads}  %result = call fastcc {result} @f{entry}(ptr %p, i64 0, i64 %spare{rest})
   %left = extractvalue {result} %result, 0
-  %r0 = extractvalue {result} %result, 1
+  %end_r0 = extractvalue {result} %result, 1
   %now = load ptr, ptr %thread_at
   call void %restore(ptr %now)
   %gone = icmp eq i64 %left, {GONE}
@@ -88,7 +83,7 @@ go:
 end:
   %unspent = add i64 %left, {needed}
   store i64 %unspent, ptr %left_word_at
-  store i64 %r0, ptr %regs
+  store i64 %end_r0, ptr %regs
   ret i64 {EXITED}
 early:
 {load_words("i64", how=Word.HOW)}
@@ -97,10 +92,8 @@ early:
 """
 
 
-def _function(
-    found: Graph, each: Function, verified: bool, counts: frozenset[str], table: Lines | None
-) -> str:
-    body = Body(found, each, verified, counts)
+def _function(body: Body, table: Lines | None) -> str:
+    each = body.function
     body.prologue()
     for first, block in each.blocks.items():
         _block(body, first, block)

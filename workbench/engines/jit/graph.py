@@ -69,10 +69,11 @@ class Graph:
     """What of a program can be reached: its functions by first slot, the main one at 0.
 
     `slots` counts the final INVALID. `named` are the functions that LD_FUNC names, `starts` what
-    tail calls lead to.
+    tail calls lead to. The main function begins at `entry`: at 0, or where a run is to go on.
     """
 
     slots: int
+    entry: int
     functions: dict[int, Function]
     named: tuple[int, ...]
     starts: tuple[int, ...]
@@ -80,8 +81,8 @@ class Graph:
     @property
     def reenters(self) -> bool:
         """Whether the main function is called, too."""
-        return 0 in self.named + self.starts or any(
-            ins.op == Op.CALL_LOCAL and ins.target == 0
+        return self.entry in self.named + self.starts or any(
+            ins.op == Op.CALL_LOCAL and ins.target == self.entry
             for function in self.functions.values()
             for ins in function.instructions()
         )
@@ -92,13 +93,14 @@ class Graph:
 
         0 if each function must look: where such functions are long, or not there.
         """
-        leaves = (f for entry, f in self.functions.items() if entry and self._is_short(f))
+        others = (f for entry, f in self.functions.items() if entry != self.entry)
+        leaves = filter(self._is_short, others)
         longest = max((sum(map(len, f.blocks.values())) for f in leaves), default=0)
         return longest if longest * self.slots <= _FEW_STEPS else 0
 
     def looks(self, function: Function) -> bool:
         """Whether a function looks at the fuel as it begins."""
-        if function.entry == 0:
+        if function.entry == self.entry:
             return self.reenters
         return not (self._is_short(function) and self.unlooked)
 
@@ -121,11 +123,11 @@ def following(ins: Ins) -> int:
     return ins.pc + (2 if ins.op in _WIDE else 1)
 
 
-def graph(code: np.ndarray, starts: Sequence[int] = ()) -> Graph:
+def graph(code: np.ndarray, starts: Sequence[int] = (), entry: int = 0) -> Graph:
     """Cut a program (INSTRUCTION records with a final INVALID) into functions and basic blocks.
 
-    `starts` are the first slots of what tail calls may lead to. Raises Unsupported for more than
-    LARGEST instructions.
+    `starts` are the first slots of what tail calls may lead to, `entry` that of the main function.
+    Raises Unsupported for more than LARGEST instructions.
     """
     if len(code) - 1 > LARGEST:
         raise Unsupported(
@@ -137,18 +139,17 @@ def graph(code: np.ndarray, starts: Sequence[int] = ()) -> Graph:
     named = [target for target in named if 0 <= target < len(program)]
     tails = any(ins.op == Op.CALL_HELPER and ins.imm == TAIL_CALL for ins in program)
     starts = tuple(starts) if tails else ()
-    reached = _reached(program, [0, *named, *starts])
-    leaders = _leaders(program, reached, [0, *named, *starts])
+    reached = _reached(program, [entry, *named, *starts])
+    leaders = _leaders(program, reached, [entry, *named, *starts])
     blocks = {first: list(_block(program, first, leaders)) for first in sorted(leaders)}
     called = {program[pc].target for pc in reached if program[pc].op == Op.CALL_LOCAL}
-    entries = sorted({0, *named, *starts, *called})
     functions, written = {}, 0
-    for entry in entries:
-        functions[entry] = Function(entry, _within(program, blocks, entry))
-        written += sum(map(len, functions[entry].blocks.values()))
+    for first in sorted({entry, *named, *starts, *called}):
+        functions[first] = Function(first, _within(program, blocks, first))
+        written += sum(map(len, functions[first].blocks.values()))
         if written > 2 * LARGEST:
             raise Unsupported("too many functions share their code for the jit; " + _INSTEAD)
-    return Graph(len(program), functions, tuple(named), starts)
+    return Graph(len(program), entry, functions, tuple(named), starts)
 
 
 def _within(

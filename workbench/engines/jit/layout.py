@@ -25,14 +25,16 @@ class Word(IntEnum):
     COLD, REFILL, AGAIN, REACH_LOAD, REACH_STORE = range(42, 47)  # the functions of `support`
     LOAD1, LOAD2, LOAD4, LOAD8 = range(47, 51)
     STORE1, STORE2, STORE4, STORE8 = range(51, 55)
-    STACK = 55  # the program's stack itself
+    SLICE, HANDS_OVER = range(55, 57)  # steps between looks for signals; whether to end there
+    STACK = 57  # the program's stack itself
 
 
 WORDS = Word.STACK + STACK_BYTES // 8
 
-EXITED, STOPPED, LEFT, STUCK, INTERRUPTED = range(5)
+EXITED, STOPPED, LEFT, STUCK, INTERRUPTED, REPLACED = range(6)
 """How machine code ends: by EXIT; `step` said stop; the fuel is nearly used up, before a block;
-only the interpreter can do the next instruction; a signal came, before a block."""
+only the interpreter can do the next instruction; a signal came, before a block; better code is to
+go on, before a block of the main function."""
 
 GONE = -(1 << 62)
 """What a function returns, instead of unspent steps, when the run ends inside it."""

@@ -3,13 +3,14 @@
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
 
 from workbench.engines.jit import cache
 from workbench.engines.jit.function import module
-from workbench.engines.jit.graph import graph
+from workbench.engines.jit.graph import Graph, graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
 from workbench.isa import INSTRUCTION
@@ -17,22 +18,40 @@ from workbench.isa import INSTRUCTION
 _KEPT = 64
 
 
+class Wanted(NamedTuple):
+    """What machine code is to be made of: INSTRUCTION records, and how.
+
+    `verified`, `counts`, `starts` and `entry` are explained by `function.module` and `graph.graph`.
+    `quick` code is made without optimiser, in a third of the time.
+    """
+
+    records: bytes
+    verified: bool
+    starts: tuple[int, ...]
+    counts: frozenset[str] = frozenset()
+    entry: int = 0
+    quick: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name on disk."""
+        counts = sorted(self.counts)
+        parts = (self.records, self.verified, self.starts, counts, self.entry, self.quick)
+        return cache.key(*parts, *_processor())
+
+    @property
+    def graph(self) -> Graph:
+        """Its functions and basic blocks."""
+        return graph(np.frombuffer(self.records, INSTRUCTION), self.starts, self.entry)
+
+
 class Native:
     """A compiled program; `run(address of a parameter block)` returns how it ended."""
 
-    def __init__(
-        self, code: np.ndarray, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
-    ) -> None:
-        self._source = code, verified, counts, starts
-        key = cache.key(code.tobytes(), verified, *sorted(counts), starts, *_processor())
-        found = cache.load(key)
-        self.cached = found is not None
-        if found is None:
-            found = _object(*self._source)
-            cache.store(key, found)
-        self.object_code = found
+    def __init__(self, wanted: Wanted, object_code: bytes, cached: bool) -> None:
+        self.wanted, self.object_code, self.cached = wanted, object_code, cached
         self._engine = _engine()
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         (address,) = _addresses(self._engine, ["run"])
         # holds the GIL on entry, so that machine code can look for signals; it lets go of it
         self.run: Callable[[int], int] = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_uint64)(address)
@@ -40,11 +59,11 @@ class Native:
     @property
     def llvm_ir(self) -> str:
         """The LLVM IR that machine code is made of."""
-        return str(_improved(*self._source)[0])
+        return str(_improved(self.wanted)[0])
 
     def with_lines(self) -> bytes:
         """The object file with a table of where the code of each slot lies."""
-        return _object(*self._source, lines=True)
+        return _object(self.wanted, lines=True)
 
     @property
     def code(self) -> bytes:
@@ -53,26 +72,25 @@ class Native:
         return b"".join(section.data() for section in sections if section.is_text())
 
 
-def compile_program(
-    code: np.ndarray, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
-) -> Native:
-    """Compile INSTRUCTION records; equal programs are compiled once in a process.
-
-    `starts` are the first slots of the programs in them.
-    """
-    return _compile(code.tobytes(), verified, counts, starts)
-
-
 @functools.lru_cache(maxsize=_KEPT)
-def _compile(
-    records: bytes, verified: bool, counts: frozenset[str], starts: tuple[int, ...]
-) -> Native:
-    return Native(np.frombuffer(records, INSTRUCTION), verified, counts, starts)
+def compile_program(wanted: Wanted) -> Native:
+    """Make machine code, or find it on disk; equal programs are compiled once in a process."""
+    found = cache.load(wanted.key)
+    if found is not None:
+        return Native(wanted, found, cached=True)
+    made = _object(wanted)
+    cache.store(wanted.key, made)
+    return Native(wanted, made, cached=False)
+
+
+def is_compiled(wanted: Wanted) -> bool:
+    """Whether machine code is on disk already."""
+    return cache.load(wanted.key) is not None
 
 
 def forget() -> None:
     """Let go of the programs compiled in this process; those on disk stay."""
-    _compile.cache_clear()
+    compile_program.cache_clear()
 
 
 @functools.cache
@@ -128,30 +146,19 @@ def _target_machine(level: int = 2) -> llvm.TargetMachine:
     )
 
 
-def _object(  # the arguments of `module`
-    code: np.ndarray,
-    verified: bool,
-    counts: frozenset[str],
-    starts: tuple[int, ...],
-    lines: bool = False,
-) -> bytes:
-    parsed, level = _improved(code, verified, counts, starts, lines)
+def _object(wanted: Wanted, lines: bool = False) -> bytes:
+    parsed, level = _improved(wanted, lines)
     return _machine(level).emit_object(parsed)
 
 
-def _improved(
-    code: np.ndarray,
-    verified: bool,
-    counts: frozenset[str],
-    starts: tuple[int, ...],
-    lines: bool = False,
-) -> tuple[llvm.ModuleRef, int]:
+def _improved(wanted: Wanted, lines: bool = False) -> tuple[llvm.ModuleRef, int]:
     """The module of a program, and how hard LLVM is to try.
 
     What runs every instruction once has no use for good code: making it takes longer than running.
     """
-    text = module(code, verified, counts, starts, lines)
-    if graph(code, starts).loops:
+    found = wanted.graph
+    text = module(found, wanted.verified, wanted.counts, lines)
+    if found.loops and not wanted.quick:
         return _optimised(text), 2
     return _parsed(text), 0
 

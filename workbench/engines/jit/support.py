@@ -1,7 +1,7 @@
 """What compiled programs call when they must; the same for all, and compiled once."""
 
 from workbench.engines import callbacks
-from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, ROUNDS, SLICE, STOPPED, Word
+from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
 from workbench.engines.machine import REGISTERS
 
@@ -34,7 +34,8 @@ _REFILL = f"""
 define preserve_mostcc i64 @refill(ptr %p) #0 {{
 {load_words("ptr", save=Word.SAVE, restore=Word.RESTORE, signals=Word.SIGNALS, thread=Word.THREAD)}
 {load_words("i64", fuel=Word.FUEL, issued=Word.ISSUED, needed=Word.NEEDED, left=Word.LEFT)}
-{load_words("i64", how=Word.HOW, budget=Word.BUDGET, cost=Word.A)}
+{load_words("i64", how=Word.HOW, budget=Word.BUDGET, cost=Word.A, depth=Word.DEPTH)}
+{load_words("i64", slice=Word.SLICE, hands_over=Word.HANDS_OVER)}
   %before = add i64 %left, %cost
   %unspent = add i64 %before, %needed
   store i64 %unspent, ptr %left_at
@@ -49,13 +50,22 @@ interrupted:
   ret i64 {GONE}
 on:
   %rest = sub i64 %fuel, %issued
-  %small = icmp slt i64 %rest, {SLICE}
-  %more = select i1 %small, i64 %rest, i64 {SLICE}
+  %whole = add i64 %slice, %needed
+  %small = icmp slt i64 %rest, %whole
+  %more = select i1 %small, i64 %rest, i64 %whole
   %sum = add i64 %unspent, %more
   %fuelled = icmp sge i64 %sum, %needed
   %rounds = icmp uge i64 %budget, {ROUNDS}
   %enough = and i1 %fuelled, %rounds
-  br i1 %enough, label %give, label %out
+  br i1 %enough, label %stay, label %out
+stay:
+  %in_main = icmp eq i64 %depth, 0
+  %wanted = icmp ne i64 %hands_over, 0
+  %replaced = and i1 %in_main, %wanted
+  br i1 %replaced, label %replace, label %give
+replace:
+  store i64 {REPLACED}, ptr %how_at
+  ret i64 {GONE}
 give:
   %total = add i64 %issued, %more
   store i64 %total, ptr %issued_at
