@@ -14,7 +14,7 @@ from workbench.maps import Map
 from workbench.program import Program
 
 STEP = 2e-9  # seconds that the interpreter takes for an instruction, about
-COMPILE = 4e-4  # seconds that LLVM takes for an instruction, about
+COMPILE = 1e-4  # seconds that LLVM takes for an instruction of quick code, about
 _JUMPS = [int(row.op) for row in TABLE if "{target}" in row.syntax]
 
 

@@ -42,7 +42,12 @@ class Wanted(NamedTuple):
     @property
     def graph(self) -> Graph:
         """Its functions and basic blocks."""
-        return graph(np.frombuffer(self.records, INSTRUCTION), self.starts, self.entry)
+        return _graph(self.records, self.starts, self.entry)
+
+
+@functools.lru_cache(maxsize=4)
+def _graph(records: bytes, starts: tuple[int, ...], entry: int) -> Graph:
+    return graph(np.frombuffer(records, INSTRUCTION), starts, entry)
 
 
 class Native:
