@@ -34,13 +34,13 @@ The last is the price of the kernel's fault semantics, the one before that of ex
 Guard pages would save the tests, at most those 8 %, as in Linux. They cost more than that here:
 taking a page's protection away or giving it back is a system call of 2.6 to 2.9 us (mprotect, every
 second page of 4 GiB), seven times what allocating a page takes, and a fault with a handler in
-machine code takes 2.8 us where a test that fails takes some 0.03. The handler would be the whole
-process's, Python's and Jupyter's too. So they are not used.
+machine code takes 2.8 us, where an absent page that a test finds takes 0.07, logged. The handler
+would be the whole process's, Python's and Jupyter's too. So they are not used.
 
-Compiling 100 instructions, in ms: 26 as one function that passes memory along for what is uncommon,
-with LLVM's optimiser (half of what it took when all was one function); 9 without optimiser, whose
-code takes 2 to 3 times as long to run; so that comes first (`tiers`). LLVM's time is spread evenly
-over 150 passes of its code generator: no option of it saves a tenth.
+Compiling 100 instructions takes 24 ms with LLVM's optimiser: half of what it took before functions
+had machine code of their own and what is uncommon went through memory. It takes 9 ms without, and
+such code runs 2 to 3 times as long; so that comes first (`tiers`). LLVM's time is spread evenly
+over the 150 passes of its code generator: leaving out any one of them saves little.
 """
 
 from workbench.engines.jit.engine import Jit
