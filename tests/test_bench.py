@@ -71,8 +71,8 @@ def test_every_program_runs_on_every_engine() -> None:
 
 
 def test_compiling() -> None:
-    cold, looping, kept = (cost.emulated or 0 for cost in compiling.measure(1))
-    assert 0 < kept < cold < looping
+    cold, looping, good, kept = (cost.emulated or 0 for cost in compiling.measure(1))
+    assert 0 < kept < min(cold, looping) < good
 
 
 def test_verifying() -> None:
