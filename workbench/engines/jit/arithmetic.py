@@ -141,10 +141,15 @@ def _conditional(name: str, bits: int) -> Emitter:
 
 def branch(body: Body, ins: Ins, taken: str, hint: str = "") -> None:
     """Jump if the i1 `taken` holds, else fall through."""
-    then, otherwise = body.writer.new_label(), f"b{following(ins)}"
-    body.writer.branch(taken, then, otherwise, hint)
-    body.writer.label(then)
+    writer, then, otherwise = body.writer, body.writer.new_label(), f"b{following(ins)}"
+    if body.turning:
+        otherwise = writer.new_label()
+    writer.branch(taken, then, otherwise, hint)
+    writer.label(then)
     body.jump(ins, ins.target)
+    if body.turning:
+        writer.label(otherwise)
+        body.fall_through(following(ins))
 
 
 def _jump(body: Body, ins: Ins) -> None:
@@ -167,7 +172,7 @@ def _may_goto(body: Body, ins: Ins) -> None:
         body.jump(ins, ins.target)
         writer.label(on)
     writer.do(f"store i64 {writer.value(f'sub i64 {budget}, 1')}, ptr %budget")
-    writer.goto(f"b{following(ins)}")
+    body.fall_through(following(ins))
 
 
 def _arithmetic() -> dict[Op, Emitter]:

@@ -1,7 +1,7 @@
 """The function being written: registers, fuel, ways out."""
 
 from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
-from workbench.engines.jit.graph import Function, Graph, Ins
+from workbench.engines.jit.graph import CONDITIONAL, Function, Graph, Ins, following
 from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
@@ -46,6 +46,27 @@ def _mentioned(function: Function) -> set[int]:
     return named & set(ARGUMENTS)
 
 
+_SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little
+
+
+def _turn(function: Function, head: int) -> list[int]:
+    """The blocks of a short loop without branches, in order; [] if it is none.
+
+    A may_goto that is only counted is no branch. Such loops look at the fuel every other turn.
+    """
+    blocks, turn, steps = function.blocks, [head], 0
+    while True:
+        block = blocks[turn[-1]]
+        last, steps = block[-1], steps + len(block)
+        if steps > _SHORT:
+            return []
+        if last.op in CONDITIONAL:
+            return turn if last.target == head else []
+        if last.op != Op.MAY_GOTO or following(last) not in blocks:
+            return []
+        turn.append(following(last))
+
+
 class Body:
     """Writes one function; every BPF register is an alloca, which LLVM turns into values."""
 
@@ -62,6 +83,10 @@ class Body:
         self.counts = counts
         self.later = 0  # instructions of the block after the one being written
         self.lengths = {first: len(block) for first, block in function.blocks.items()}
+        turns = {head: _turn(function, head) for head in function.blocks}
+        self.turns = {head: turn for head, turn in turns.items() if turn and function.is_leaf}
+        self.turning = 0  # steps paid for beyond the first of two turns, while that is written
+        self.inside: frozenset[int] = frozenset()  # its blocks after the first
         self.checked: set[int] = set()
         self.streams = streams(function)
         self.nears = [f"near{pc}" for pc in sorted(set(self.streams.values()))]
@@ -175,7 +200,11 @@ class Body:
         left = writer.value("load i64, ptr %left")
         writer.do(f"store i64 {writer.value(f'sub i64 {left}, {cost}')}, ptr %left")
         writer.goto(f"body{first}")
-        writer.label(f"body{first}")
+        self.label_copy(first, f"body{first}")
+
+    def label_copy(self, first: int, name: str) -> None:
+        """Begin the code of a block, whose steps are paid for."""
+        self.writer.label(name)
         if "blocks" in self.counts:
             self.increment(Word.EXECUTED, str(first))
 
@@ -281,19 +310,28 @@ class Body:
         self.writer.goto(f"fuel{target}")
 
     def _check(self, target: int) -> None:
-        """What `jump_checked` leads to: cheap while there is fuel, else `refill`."""
+        """What `jump_checked` leads to: cheap while there is fuel, else `refill`.
+
+        Of a loop in `turns`, one turn and the first block of the next are paid for.
+        """
         writer = self.writer
         writer.pc = target
+        cost, paid = self.lengths[target], f"body{target}"
+        if target in self.turns:
+            cost, paid = (
+                cost + sum(map(self.lengths.__getitem__, self.turns[target])),
+                f"turn{target}",
+            )
         writer.label(f"fuel{target}")
         before = writer.value("load i64, ptr %left")
-        left = writer.value(f"sub i64 {before}, {self.lengths[target]}")
+        left = writer.value(f"sub i64 {before}, {cost}")
         writer.do(f"store i64 {left}, ptr %left")
         none = writer.value(f"icmp slt i64 {left}, 0")
         refill = writer.new_label()
-        writer.branch(none, refill, f"body{target}", UNLIKELY)
+        writer.branch(none, refill, paid, UNLIKELY)
         writer.label(refill)
         self.put(Word.LEFT, left)  # and not what was before: that would need another register
-        self.put(Word.A, str(self.lengths[target]))
+        self.put(Word.A, str(cost))
         self.put(Word.PC, str(target))
         self.put(Word.DEPTH, self.depth)
         if self.counts_rounds:
@@ -304,9 +342,21 @@ class Body:
         gone = writer.value(f"icmp eq i64 {more}, {GONE}")
         writer.branch(gone, "leave", f"b{target}", UNLIKELY)
 
+    def fall_through(self, target: int) -> None:
+        """Go to the block at `target`, which comes next."""
+        if target in self.inside:
+            self.writer.goto(f"turn{target}")
+            return
+        if self.turning:  # the second turn is not to come
+            left = self.unspent(self.turning)
+            self.writer.do(f"store i64 {left}, ptr %left")
+        self.writer.goto(f"b{target}")
+
     def jump(self, ins: Ins, target: int) -> None:
         """Go to the block at `target`; a jump back looks at the fuel."""
-        if target <= ins.pc:
+        if self.turning:
+            self.writer.goto(f"body{target}")
+        elif target <= ins.pc:
             self.jump_checked(target)
         else:
             self.writer.goto(f"b{target}")

@@ -113,14 +113,34 @@ def _function(body: Body, table: Lines | None) -> str:
 def _block(body: Body, first: int, block: list[Ins]) -> None:
     """One basic block; it pays for all its steps when it begins."""
     body.writer.pc = first
+    if first in body.turns:
+        _first_turn(body, first)
     body.begin_block(first)
-    for number, ins in enumerate(block, 1):
-        body.writer.pc = ins.pc
-        body.later = len(block) - number
-        EMITTERS[Op(ins.op)](body, ins)
+    _instructions(body, block, 0)
     last = block[-1]
     if last.op not in _OWN_ENDS:
         body.writer.goto(f"b{min(following(last), body.graph.slots - 1)}")
+
+
+def _first_turn(body: Body, head: int) -> None:
+    """A loop's turn before the one that the blocks themselves are; all of it is paid for."""
+    turn = body.turns[head]
+    rest = sum(body.lengths[first] for first in turn)
+    body.turning, body.inside = body.lengths[head], frozenset(turn[1:])
+    for first in turn:
+        rest -= body.lengths[first]
+        body.writer.pc = first
+        body.label_copy(first, f"turn{first}")
+        _instructions(body, body.function.blocks[first], rest + body.turning)
+    body.turning, body.inside = 0, frozenset()
+
+
+def _instructions(body: Body, block: list[Ins], paid: int) -> None:
+    """The code of a block, when `paid` steps after it are paid for, too."""
+    for number, ins in enumerate(block, 1):
+        body.writer.pc = ins.pc
+        body.later = len(block) - number + paid
+        EMITTERS[Op(ins.op)](body, ins)
 
 
 _OWN_ENDS = frozenset(
