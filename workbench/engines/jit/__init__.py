@@ -26,10 +26,14 @@ program that differs most):
     the last page of a stream is remembered         1.03  memsum 1.17
     may_goto only counts in functions without calls 1.04  sieve 1.12 (chase 1.22, noisy)
     one comparison for both tests of an access      1.00  not kept: chase varied from 0.92 to 1.4
-    no look at the fuel (unsafe)                    0.94  memsum, string search 0.81
+    short loops with one test look every other turn 1.03  memsum 1.24, sieve 1.14
+    the same for loops with several tests           1.00  not kept: string search 0.88
+    no look at the fuel (unsafe)                    0.98  red-black tree 0.91
+    nor counting of steps                           0.96  red-black tree 0.86
     no test of pages (unsafe)                       0.92  sieve 0.71
 
-The last is the price of the kernel's fault semantics, the one before that of exact fuel and Ctrl-C.
+The last is the price of the kernel's fault semantics, the two before it of Ctrl-C, exact fuel and
+exact counts of steps.
 
 Guard pages would save the tests, at most those 8 %, as in Linux. They cost more than that here:
 taking a page's protection away or giving it back is a system call of 2.6 to 2.9 us (mprotect, every

@@ -1,7 +1,7 @@
 """The function being written: registers, fuel, ways out."""
 
 from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
-from workbench.engines.jit.graph import CONDITIONAL, Function, Graph, Ins, following
+from workbench.engines.jit.graph import ALWAYS_JUMPS, JUMPS, Function, Graph, Ins, following
 from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
@@ -50,19 +50,22 @@ _SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little
 
 
 def _turn(function: Function, head: int) -> list[int]:
-    """The blocks of a short loop without branches, in order; [] if it is none.
+    """The blocks of a short loop with one test that follow each other back to its head, or [].
 
-    A may_goto that is only counted is no branch. Such loops look at the fuel every other turn.
+    Such loops look at the fuel every other turn. With more tests the first turn is often the last,
+    and what was paid for the second must be taken back.
     """
-    blocks, turn, steps = function.blocks, [head], 0
+    blocks, turn, steps, tests = function.blocks, [head], 0, 0
     while True:
         block = blocks[turn[-1]]
-        last, steps = block[-1], steps + len(block)
-        if steps > _SHORT:
+        last = block[-1]
+        steps += len(block)
+        tests += last.op in JUMPS - ALWAYS_JUMPS
+        if steps > _SHORT or tests > 1 or last.enters or last.op == Op.EXIT:
             return []
-        if last.op in CONDITIONAL:
+        if last.op in JUMPS and last.target <= last.pc:
             return turn if last.target == head else []
-        if last.op != Op.MAY_GOTO or following(last) not in blocks:
+        if last.op in ALWAYS_JUMPS or following(last) not in blocks:
             return []
         turn.append(following(last))
 
@@ -84,9 +87,8 @@ class Body:
         self.later = 0  # instructions of the block after the one being written
         self.lengths = {first: len(block) for first, block in function.blocks.items()}
         turns = {head: _turn(function, head) for head in function.blocks}
-        self.turns = {head: turn for head, turn in turns.items() if turn and function.is_leaf}
-        self.turning = 0  # steps paid for beyond the first of two turns, while that is written
-        self.inside: frozenset[int] = frozenset()  # its blocks after the first
+        self.turns = {head: turn for head, turn in turns.items() if turn}
+        self.turning: list[int] = []  # the blocks of a loop whose first turn is being written
         self.checked: set[int] = set()
         self.streams = streams(function)
         self.nears = [f"near{pc}" for pc in sorted(set(self.streams.values()))]
@@ -344,19 +346,25 @@ class Body:
 
     def fall_through(self, target: int) -> None:
         """Go to the block at `target`, which comes next."""
-        if target in self.inside:
+        if target in self.turning:
             self.writer.goto(f"turn{target}")
-            return
-        if self.turning:  # the second turn is not to come
-            left = self.unspent(self.turning)
-            self.writer.do(f"store i64 {left}, ptr %left")
-        self.writer.goto(f"b{target}")
+        else:
+            self._take_back(self.later)
+            self.writer.goto(f"b{target}")
+
+    def _take_back(self, steps: int) -> None:
+        """In a first turn: steps are paid for that are not to come."""
+        if self.turning and steps:
+            self.writer.do(f"store i64 {self.unspent(steps)}, ptr %left")
 
     def jump(self, ins: Ins, target: int) -> None:
         """Go to the block at `target`; a jump back looks at the fuel."""
-        if self.turning:
+        if self.turning and target == self.turning[0]:
+            self._take_back(self.later - self.lengths[target])
             self.writer.goto(f"body{target}")
-        elif target <= ins.pc:
+            return
+        self._take_back(self.later)
+        if target <= ins.pc:
             self.jump_checked(target)
         else:
             self.writer.goto(f"b{target}")

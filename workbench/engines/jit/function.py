@@ -124,15 +124,17 @@ def _block(body: Body, first: int, block: list[Ins]) -> None:
 
 def _first_turn(body: Body, head: int) -> None:
     """A loop's turn before the one that the blocks themselves are; all of it is paid for."""
-    turn = body.turns[head]
-    rest = sum(body.lengths[first] for first in turn)
-    body.turning, body.inside = body.lengths[head], frozenset(turn[1:])
-    for first in turn:
-        rest -= body.lengths[first]
+    body.turning = body.turns[head]
+    paid = sum(body.lengths[first] for first in body.turning) + body.lengths[head]
+    for first in body.turning:
+        paid -= body.lengths[first]
         body.writer.pc = first
         body.label_copy(first, f"turn{first}")
-        _instructions(body, body.function.blocks[first], rest + body.turning)
-    body.turning, body.inside = 0, frozenset()
+        _instructions(body, body.function.blocks[first], paid)
+        last = body.function.blocks[first][-1]
+        if last.op not in _OWN_ENDS:
+            body.fall_through(following(last))
+    body.turning = []
 
 
 def _instructions(body: Body, block: list[Ins], paid: int) -> None:

@@ -42,10 +42,10 @@ ENTERING = frozenset({TAIL_CALL, FOR_EACH, LOOP})  # helpers
 _TARGETED = frozenset(int(row.op) for row in TABLE if "{target}" in row.syntax)
 _CALLS = frozenset({int(Op.CALL_LOCAL), int(Op.CALLX)})
 _WIDE = frozenset(int(op) for op in WIDE)
-_ALWAYS = frozenset({int(Op.JA), int(Op.JA32)})
+ALWAYS_JUMPS = frozenset({int(Op.JA), int(Op.JA32)})
 _REFUSED = _WIDE - {int(Op.LD_IMM64), int(Op.LD_FUNC)} | {int(Op.INVALID)}
-_ENDS = frozenset({int(Op.EXIT), *_REFUSED, *_CALLS, *_ALWAYS})
-CONDITIONAL = frozenset(op for op in Op if Op.JEQ64 <= op <= Op.JSLE32)
+_ENDS = frozenset({int(Op.EXIT), *_REFUSED, *_CALLS, *ALWAYS_JUMPS})
+JUMPS = frozenset(op for op in Op if Op.JEQ64 <= op <= Op.JA32)
 _BRANCHES = _TARGETED - {int(Op.CALL_LOCAL), int(Op.LD_FUNC)}
 
 
