@@ -47,6 +47,17 @@ for (const [text, expected] of Object.entries(HITS)) {
   });
 }
 
+test("a watch stops where a helper writes, and not at a register that it sets", () => {
+  const { address } = run.columns, start = address[195];
+  const columns = { ...run.columns, change_step: [6, 6, 9], change_address: [start + 8n, start, 11n], change_size: [8, 2, 0] };
+  const helped = { ...run, columns };
+  const hits = (text) => [...openStop(helped, text).hits];
+  assert.deepEqual(hits("write stack+0xff8"), [6, 195]);
+  assert.deepEqual(hits("write stack+0xff8:1"), [6, 195]);
+  assert.deepEqual(hits("write stack+0xffa:1"), [195]);
+  assert.deepEqual(hits("read stack+0xff8"), [...openStop(run, "read stack+0xff8").hits]);
+});
+
 test("a condition is hit where it becomes true, whatever the registers that it names", () => {
   for (const text of ["r1 == 0", "r2 s> 5", "r0 > 100 && r2 < 20", "w9 == 0x10000040", "r10 != 0xffffc90000001000"]) {
     const { evaluate } = parseExpression(text, Object.fromEntries(Array.from({ length: 11 }, (_, r) => [[`r${r}`, (s) => s[r]], [`w${r}`, (s) => s[r] & 0xffffffffn]]).flat()));

@@ -99,8 +99,18 @@ function accesses(run, text, bits) {
   const place = parsePlace(run, text);
   if (place?.start === undefined) throw new Error(`'${text}' is not a place in memory; try arena+0x1008, page 4 or stack`);
   const { address, size, access } = run.columns, end = place.start + BigInt(place.size);
-  return stepsWhere(run, (t) => size[t] && access[t] & bits
-    && address[t] < end && address[t] + BigInt(size[t]) > place.start);
+  const inside = (at, bytes) => at < end && at + BigInt(bytes) > place.start;
+  const helped = bits & WRITE ? helperWrites(run, inside) : new Set();
+  return stepsWhere(run, (t) => helped.has(t) || (size[t] && access[t] & bits && inside(address[t], size[t])));
+}
+
+/** Steps at which a helper wrote there; rows of size 0 are registers. */
+function helperWrites({ columns: { change_step = [], change_address, change_size } }, inside) {
+  const found = new Set();
+  change_step.forEach((t, row) => {
+    if (change_size[row] && inside(change_address[row], change_size[row])) found.add(t);
+  });
+  return found;
 }
 
 /** Steps after which a condition holds and before which it did not. */
