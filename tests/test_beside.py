@@ -58,6 +58,32 @@ def test_memory_is_changed_by_its_user_address() -> None:
     assert int(other.state(len(other)).registers[0]) == 0xFFFFFFFE
 
 
+@pytest.mark.parametrize("step", range(12))
+def test_a_changed_register_is_seen_from_its_step_on(step: int) -> None:
+    forked = loop().fork(step, registers={7: 0xABCD})
+    seen = [int(forked.state(at).registers[7]) for at in range(len(forked) + 1)]
+    assert seen == [0] * step + [0xABCD] * (len(forked) + 1 - step)
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_changed_bytes_are_seen_from_their_step_on(step: int) -> None:
+    text = "r6 = arena + 0 ll\nr6 = cast_kern(r6)\n*(u16 *)(r6 + 14) = 7\nr0 = 0\nexit"
+    arena = wb.Arena(4)
+    arena.user.store(arena.user_start, "u64", 1)
+    trace = wb.record(wb.assemble(text), arena)
+    start = arena.user_start + 3
+    forked = trace.fork(step, memory={start: bytes(range(1, 19))})
+    writes = sorted([(step - 0.5, 3, bytes(range(1, 19))), (2, 14, b"\7\0")])
+    for at in range(len(forked) + 1):
+        expected = bytearray((1).to_bytes(32, "little"))
+        for when, first, content in writes:
+            if when < at:
+                expected[first : first + len(content)] = content
+        shown = forked.memory(at, 0)
+        assert shown is not None
+        assert shown[:32].tobytes() == bytes(expected), at
+
+
 @pytest.mark.parametrize(
     "text", ["r1 = 4", "4: r1 == 4", "4: r11 = 4", "4: 0x10:9 = 4", "99: r1 = 4"]
 )

@@ -414,6 +414,29 @@ def test_the_address_carries_step_selection_and_stops(browser: Any, exported: st
         wait_for(lambda: "stop=step+193" in page.evaluate("location.hash"))
 
 
+def test_two_runs_in_one_page_move_together(browser: Any, tmp_path: Path) -> None:
+    text = "r1 = 0\nagain: r1 += 1\nif r1 s< 5 goto again\nr0 = r1\nexit"
+    trace = wb.record(wb.assemble(text, name="loop"))
+    view = trace.beside(trace.fork(4, registers={1: 9}))
+    view.t, view.breakpoints, view.selection = 3, ["r1 s< 0", 2], "r1"
+    path = tmp_path / "two.html"
+    view.to_html(path, "</script> & two")
+    with watched(browser) as page:
+        page.goto(path.as_uri())
+        page.wait_for_selector(".stp[data-step='3'] .stp-chain")
+        assert page.inner_text("h1") == "</script> & two"
+        assert page.locator(".stp").count() == 2
+        page.locator(".stp").first.focus()
+        page.keyboard.press("d")
+        steps = page.locator(".stp").evaluate_all("(all) => all.map((one) => one.dataset.step)")
+        assert steps == ["5", "5"]
+        below = page.locator(".stp").nth(1).locator(".stp-regs")
+        assert "0x9" in below.inner_text()
+        page.keyboard.press("n")
+        assert step_of(page) == 6
+        keep(page, "two_runs", tmp_path)
+
+
 def test_a_long_program_is_drawn_where_it_is_looked_at(browser: Any, tmp_path: Path) -> None:
     program = wb.assemble("r0 = 0\n" + "r0 += 1\n" * 20_000 + "exit", name="long")
     path = tmp_path / "long_program.html"

@@ -181,23 +181,32 @@ class Trace:
 
     def memory(self, t: int, page: int) -> np.ndarray | None:
         """The 4096 bytes of an arena page before step `t`; None while it is absent."""
-        steps, facts = self.recorded_steps(), self.arena
+        facts = self.arena
         if facts is None:
             return None
         born, content = self._base_page(t, page)
         if content is None:
             return None
         start = facts.user_start + page * PAGE_SIZE
-        wrote = (steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA
-        near = (steps["address"] + np.uint64(8) > start) & (steps["address"] < start + PAGE_SIZE)
-        for at in np.nonzero((wrote & near)[born:t])[0] + born:
-            _patch(
-                content,
-                int(steps["address"][at]) - start,
-                int(steps["size"][at]),
-                int(steps["new"][at]),
-            )
+        step, address, size, new = self._arena_writes
+        near = (address + np.uint64(8) > start) & (address < start + PAGE_SIZE)
+        for at in np.nonzero(near & (step >= born) & (step < t))[0]:
+            _patch(content, int(address[at]) - start, int(size[at]), int(new[at]))
         return content
+
+    @cached_property
+    def _arena_writes(self) -> tuple[np.ndarray, ...]:
+        """Step, address, size and new bytes of what the program or a change by hand wrote there."""
+        steps = self.recorded_steps()
+        own = np.nonzero((steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA)[0]
+        columns = [(own, *(steps[name][own] for name in ("address", "size", "new")))]
+        if self.changes is not None:
+            beside = np.nonzero(self.changes["size"])[0]
+            names = ("step", "address", "size", "new")
+            columns.append(tuple(self.changes[name][beside] for name in names))
+        joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+        order = np.argsort(joined[0], kind="stable")
+        return tuple(column[order] for column in joined)
 
     def window(self, first: int, count: int = IN_BROWSER) -> "Trace":
         """The steps from `first` on as a trace of their own; see debugger.window."""

@@ -1,6 +1,8 @@
 """The same run once more, with a register or a byte changed on the way."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,15 +43,20 @@ def fork(
     total = fuel if fuel is not None else max(len(trace), 1_000_000)
     prepared = Prepared(trace.program, _arena(trace), verify=_verified(trace), seed=seed)
     prepared.start(trace.ctx)
-    recorded = Recorded(prepared, "steps", total)
-    interpret(prepared, step, recorded, breaks=False)
-    _check_same(trace, prepared, step)
-    _change(prepared, registers or {}, memory or {})
+    changed: list[_Row] = []
+    if step == 0:  # then it belongs to the state that the recording begins with
+        _change(prepared, registers or {}, memory or {})
+        recorded = Recorded(prepared, "steps", total)
+    else:
+        recorded = Recorded(prepared, "steps", total)
+        interpret(prepared, step, recorded, breaks=False)
+        _check_same(trace, prepared, step)
+        changed = _change(prepared, registers or {}, memory or {})
     stop = interpret(prepared, max(total - step, 0), recorded, breaks=False)
     reason = prepared.reason() if stop == "fault" else ""
     result = recorded.trace(stop, reason, prepared.steps)
     assert result is not None
-    return result
+    return replace(result, changes=_with(result.changes, step - 1, changed))
 
 
 def _arena(trace: Trace) -> Arena | None:
@@ -79,17 +86,49 @@ def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
         )
 
 
-def _change(prepared: Prepared, registers: Mapping[int, int], memory: Mapping[int, bytes]) -> None:
-    frame = prepared.depth * core.REGISTERS
+class _Row(NamedTuple):
+    """A change of memory or, with size 0, of a register: a row of `workbench.trace.CHANGES`."""
+
+    address: int
+    size: int
+    old: int
+    new: int
+
+
+def _with(
+    changes: dict[str, np.ndarray] | None, step: int, rows: list[_Row]
+) -> dict[str, np.ndarray] | None:
+    """What helpers changed, and rows that came after `step`."""
+    if changes is None or not rows:
+        return changes
+    more = {"step": [step] * len(rows)}
+    more |= {name: [getattr(row, name) for row in rows] for name in _Row._fields}
+    joined = {
+        name: np.concatenate([column, np.array(more[name], column.dtype)])
+        for name, column in changes.items()
+    }
+    order = np.argsort(joined["step"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}
+
+
+def _change(
+    prepared: Prepared, registers: Mapping[int, int], memory: Mapping[int, bytes]
+) -> list[_Row]:
+    """Change the state of a run, and say what changed."""
+    rows = []
     for number, value in registers.items():
         if not 0 <= number <= 9:
             raise TraceError(f"r{number} cannot be changed; choose r0 to r9")
-        prepared.machine.regs[frame + number] = np.uint64(value & MASK)
+        at = prepared.depth * core.REGISTERS + number
+        row = _Row(prepared.depth * 11 + number, 0, int(prepared.machine.regs[at]), value & MASK)
+        prepared.machine.regs[at] = np.uint64(row.new)
+        rows.append(row)
     for address, content in memory.items():
-        _write(prepared.arena, address, content)
+        rows += _write(prepared.arena, address, content)
+    return rows
 
 
-def _write(arena: Arena | None, address: int, content: bytes) -> None:
+def _write(arena: Arena | None, address: int, content: bytes) -> list[_Row]:
     """Change bytes of present pages, without a fault or an event."""
     first = address - arena.user_start if arena else -1
     end = first + len(content)
@@ -98,4 +137,14 @@ def _write(arena: Arena | None, address: int, content: bytes) -> None:
     for page in range(first // PAGE_SIZE, -(-end // PAGE_SIZE)):
         if not arena.present[page]:
             raise TraceError(f"page {page} is absent at that step; nothing there can be changed")
+    before = arena.bytes[first:end].tobytes()
     arena.bytes[first:end] = np.frombuffer(content, np.uint8)
+    return [
+        _Row(address + at, len(content[at : at + 8]), *map(_number, (before[at:], content[at:])))
+        for at in range(0, len(content), 8)
+    ]
+
+
+def _number(content: bytes) -> int:
+    """The first 8 bytes, little endian."""
+    return int.from_bytes(content[:8], "little")

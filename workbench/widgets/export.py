@@ -2,6 +2,9 @@
 
 import base64
 import html
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from workbench.widgets import bundle
 from workbench.widgets.payload import compress, read_meta
@@ -31,6 +34,8 @@ h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 <noscript>This page shows a recorded run and needs JavaScript.</noscript>
 </main>
 <script type="text/plain" id="payload">{payload}</script>
+<script type="text/plain" id="other">{other}</script>
+<script type="application/json" id="shown">{shown}</script>
 <script type="module">
 {module}
 </script>
@@ -39,16 +44,25 @@ h1 {{ margin: 4px 0 12px; font-size: 20px; font-weight: 600; }}
 """
 
 
-def to_html(payload: bytes, title: str = "") -> str:
+def to_html(
+    payload: bytes, title: str = "", shown: Mapping[str, Any] | None = None, other: bytes = b""
+) -> str:
     """Return a self-contained page with the stepper over a packed run; `#t=123` opens step 123.
 
     The address goes along with the reader: `#t=123&select=r1&stop=16` has all that is needed.
-    `title` defaults to the program's name. Raises TraceError if the bytes are not a packed run.
+    `title` defaults to the program's name. `shown` are traits of the Stepper to begin with; with
+    its `aligned`, `other` is the run below. Raises TraceError if the bytes are not a packed run.
     """
     meta, _ = read_meta(payload)
     return _PAGE.format(
         title=html.escape(title or str(meta["name"])),
         style=bundle.style(),
         module=bundle.module("page.js"),
-        payload=base64.b64encode(compress(payload, level=6)).decode("ascii"),
+        payload=_text(payload),
+        other=_text(other) if other else "",
+        shown=json.dumps(dict(shown or {})).replace("<", "\\u003c"),
     )
+
+
+def _text(payload: bytes) -> str:
+    return base64.b64encode(compress(payload, level=6)).decode("ascii")

@@ -3,9 +3,12 @@
 
 import { render } from "./stepper.js";
 
-const text = document.getElementById("payload").textContent;
-const data = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-const state = { data, t: 0, breakpoints: [], selection: "", ...stateIn(location.hash) }, listeners = {};
+const textOf = (id) => document.getElementById(id).textContent;
+const bytesOf = (id) => new DataView(Uint8Array.from(atob(textOf(id)), (c) => c.charCodeAt(0)).buffer);
+const state = {
+  data: bytesOf("payload"), other: bytesOf("other"), t: 0, breakpoints: [], selection: "",
+  ...JSON.parse(textOf("shown")), ...stateIn(location.hash),
+}, listeners = {};
 let timer = 0;
 
 const model = {

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -9,6 +10,7 @@ import traitlets
 
 from workbench.errors import TraceError, WorkbenchError
 from workbench.widgets import bundle
+from workbench.widgets.export import to_html
 from workbench.widgets.payload import compress, read_meta
 
 if TYPE_CHECKING:
@@ -108,6 +110,17 @@ class Stepper(RunView):
         super().__init__(payload, t, **traits)
         self.trace = trace
         self.forked: Trace | None = None
+
+    def to_html(self, path: str | Path | None = None, title: str = "") -> str:
+        """What is in view as one self-contained page: both runs, the step, stops and selection.
+
+        `path` is written too.
+        """
+        shown = {name: getattr(self, name) for name in ("t", "breakpoints", "selection", "aligned")}
+        text = to_html(self.data, title or f"{self._name}, step by step", shown, self.other)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
     @traitlets.observe("what_if")
     def _ask(self, change: dict[str, Any]) -> None:

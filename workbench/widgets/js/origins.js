@@ -35,7 +35,7 @@ function registerLink({ run }, { r, frame, t }) {
   for (let s = t; s >= 0; s--) {
     if (depth[s] >> 3 !== frame >> 3) continue;
     if (run.sets.get(s)?.some(([at]) => at === 11 * frame + r)) {
-      return { step: s, note: "set by the helper", end: callEnd(run.insns[pc[s]], "set") };
+      return { step: s, ...besides(run, s, "set") };
     }
     if (depth[s] === frame && reg[s] === r) return writerLink(run, s);
     if (depth[s] === frame - 1 && run.enters[pc[s]]) {
@@ -69,6 +69,13 @@ function writerLink(run, s) {
 
 const callEnd = (insn, did = "returned") => `${insn.name ?? "The call"} ${did} it.`;
 
+/** Who changed something at step s beside the instruction's own result: a helper, or what-if. */
+function besides(run, s, did) {
+  const insn = run.insns[run.columns.pc[s]];
+  if (insn.kind !== "call" && !run.exits[run.columns.pc[s]]) return { note: "then changed by hand", end: "Who asked “what if” changed it." };
+  return { note: `${did === "set" ? "set" : "written"} by the helper`, end: callEnd(insn, did) };
+}
+
 /** Does the step move a register's value unchanged, or as another form of the same pointer? */
 function isCopy(run, s, insn) {
   if (insn.kind === "cast") return true;
@@ -90,7 +97,7 @@ function memoryLink({ run, memory }, { start, size, t }) {
   for (let i = 0; i < size; i++) writer = Math.max(writer, memory.writerBefore(start + BigInt(i), t + 1));
   if (writer < 0) return { end: `${addressText(run, start)} held this before the run.` };
   const { access, pc, depth } = run.columns, insn = run.insns[pc[writer]];
-  if (memory.helperWrote(writer)) return { step: writer, note: "written by the helper", end: callEnd(insn, "wrote") };
+  if (memory.helperWrote(writer)) return { step: writer, ...besides(run, writer, "wrote") };
   if (!(access[writer] & WRITE) || insn.kind === "call") {
     return { step: writer, note: "the page is new", end: "Memory is zero from its allocation on." };
   }
