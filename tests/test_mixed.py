@@ -8,11 +8,12 @@ from agreement import fill, program_of
 from generate import Case, generate
 from generate.mixed import Mixed, mixed
 from kernel_support import REASON
-from page_fault_count import PageFaultCount, tracepoint
+from page_fault_count import TRACEPOINT, PageFaultCount
 
 import workbench as wb
 from workbench.engines.base import Result
 from workbench.engines.compare import Comparison
+from workbench.engines.kernel.perf import tracepoint
 from workbench.maps import Map
 from workbench.program import Program, Reference
 
@@ -75,7 +76,7 @@ def test_linux_meets_absent_pages_as_often(
     scale: Callable[[int, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel's own page faults during a run, counted by perf: as many as ours."""
-    number = None if REASON else tracepoint()
+    number = None if REASON else tracepoint(TRACEPOINT)
     if number is None:
         pytest.skip("the page faults of a kernel need perf, and root or tracefs")
     count, plain, faults = PageFaultCount(number), wb.Kernel.run, 0

@@ -118,7 +118,7 @@ struct bpf_iter_num {
 #endif
 """
 _FOOT = """
-/* Up to three numbers; the text goes to the engine's `printed`, in Linux to its trace pipe. */
+/* Up to three numbers; the text goes to the engine's `printed`, in Linux to its trace pipe, too. */
 #define bpf_printk(format, ...)                                              \\
 	({                                                                   \\
 		static const char text_[] = format;                          \\

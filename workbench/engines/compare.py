@@ -134,11 +134,11 @@ def compare(
     arena and maps: `lambda arena, maps: maps["table"].update(1, 2)`.
 
     Compared are the verdict, stop, r0 (its low half when the kernel takes part), context or packet,
-    present pages, every byte of the arena, its free ranges, and what is in each map (of per-CPU
-    maps the values in order of size; not LRU maps, which differ in what they drop). Between
-    engines that count them also steps and accesses to absent pages; what Linux reports of the
-    latter must be among ours, in order. An engine that cannot run here is told in `missing`; a
-    mistake in the arguments raises WorkbenchError.
+    what is printed, present pages, every byte of the arena, its free ranges, and what is in each
+    map (of per-CPU maps the values in order of size; not LRU maps, which differ in what they drop).
+    Between engines that count them also steps and accesses to absent pages. What Linux tells of
+    texts and of such accesses must be among ours, in order. An engine that cannot run here is told
+    in `missing`; a mistake in the arguments raises WorkbenchError.
     """
     for name in engines:
         if name not in _ENGINES:
@@ -210,7 +210,7 @@ def _first_difference(outcomes: dict[str, Outcome]) -> str:
 
 
 def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
-    """Compare two outcomes: verdict, stop, r0, steps, context, arena, maps, faults."""
+    """Compare two outcomes: verdict, stop, r0, steps, texts, context, arena, maps, faults."""
     if one.result is None or other.result is None:
         return _different_verdict(first, one, second, other)
     mine, theirs = one.result, other.result
@@ -225,6 +225,8 @@ def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
         return f"r0 is {mine.r0 & mask:#x} on {first}, {theirs.r0 & mask:#x} on {second}"
     if mine.steps != theirs.steps and "kernel" not in (first, second):
         return f"steps are {mine.steps:,} on {first}, {theirs.steps:,} on {second}"
+    if different := _different_prints(first, mine.printed, second, theirs.printed):
+        return different
     if mine.ctx != theirs.ctx:
         return f"context: {_first_byte(first, mine.ctx, second, theirs.ctx)}"
     assert one.arena is not None
@@ -236,6 +238,21 @@ def _difference(first: str, one: Outcome, second: str, other: Outcome) -> str:
         return f"free pages: {one.free} on {first}, {other.free} on {second}"
     different = _different_maps(first, one.maps, second, other.maps)
     return different or _different_faults(first, one.faults, second, other.faults)
+
+
+def _different_prints(
+    first: str, mine: tuple[str, ...], second: str, theirs: tuple[str, ...]
+) -> str:
+    """Say where the printed texts differ; of Linux's, not all may be known."""
+    if "kernel" in (first, second):
+        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        found = iter(ours)
+        strange = next((text for text in told if text not in found), None)
+        return "" if strange is None else f"only the kernel prints: {strange!r}"
+    for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
+        if one != other:
+            return f"text {number}: {one!r} on {first}, {other!r} on {second}"
+    return ""
 
 
 def _different_faults(

@@ -19,7 +19,7 @@ ERANGE = 34
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1 = np.uint64(0), np.uint64(1)
 _PAGE = np.uint64(PAGE_SIZE)
-_USER_TOP, _KERNEL_BOTTOM = np.uint64(1 << 47), np.uint64(0xFFFF800000000000)
+USER_TOP, _KERNEL_BOTTOM = np.uint64(1 << 47), np.uint64(0xFFFF800000000000)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
 
 
@@ -39,7 +39,8 @@ def user_host(arena, address, may_fault):
 
 
 @njit
-def _byte_host(machine, arena, address, user, may_fault):
+def byte_host(machine, arena, address, user, may_fault):
+    """Host address of a byte of user or kernel memory, or 0."""
     if user:
         return user_host(arena, address, may_fault)
     return owned(machine.regions, address, 1, False)
@@ -55,7 +56,7 @@ def _failed(to, size, status):
 
 @njit
 def _in_kernel(address):
-    return address >= _USER_TOP + _PAGE and address >= _KERNEL_BOTTOM
+    return address >= USER_TOP + _PAGE and address >= _KERNEL_BOTTOM
 
 
 @njit
@@ -63,7 +64,7 @@ def _of_nothing(which, address):
     """Read no bytes: two of the helpers look at the address all the same."""
     if which == 113 and not _in_kernel(address):
         return -ERANGE
-    return -EFAULT if which == 112 and address > _USER_TOP - _PAGE else 0
+    return -EFAULT if which == 112 and address > USER_TOP - _PAGE else 0
 
 
 @njit
@@ -81,7 +82,7 @@ def read(machine, arena, which, r1, r2, r3):
         return _failed(to, size, -ERANGE)
     for byte in range(np.int64(size)):
         at = np.uint64(byte)
-        source = _byte_host(machine, arena, r3 + at, user, may_fault)
+        source = byte_host(machine, arena, r3 + at, user, may_fault)
         if source == _0:
             return _failed(to, size, -EFAULT)
         value = load8(source)

@@ -89,7 +89,7 @@ extern void bpf_throw(__u64 cookie) __ksym __weak;
 extern int bpf_stream_vprintk_impl(int stream, const char *format, const void *words, __u32 size, void *unused) __ksym __weak;
 extern int bpf_stream_vprintk(int stream, const char *format, const void *words, __u32 size, void *unused) __ksym __weak;
 
-/* Up to three numbers; the text goes to the engine's `printed`, in Linux to its trace pipe. */
+/* Up to three numbers; the text goes to the engine's `printed`, in Linux to its trace pipe, too. */
 #define bpf_printk(format, ...)                                              \
 	({                                                                   \
 		static const char text_[] = format;                          \

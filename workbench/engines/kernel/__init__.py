@@ -9,7 +9,7 @@ faults     real page faults, with times     timing     in-kernel durations
 perf       perf_event_open(2)               features   what this kernel can do
 log        the arena's own event log        user       the arena as user space sees it
 xlated     rewritten programs, comparable     maps      maps through bpf(2)
-stream     what the kernel says of a program
+stream     what the kernel says of a program  prints    what programs print
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """The kernel engine: a program in the real verifier, the real JIT and a real arena."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,8 +15,10 @@ from workbench.engines.kernel.execution import PACKET_TYPES, execute
 from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
+from workbench.engines.kernel.prints import HELPERS, Printed
 from workbench.engines.kernel.stream import read_stderr
 from workbench.errors import KernelError, Unsupported
+from workbench.isa import Op
 from workbench.maps import Map, create
 from workbench.program import Program
 
@@ -62,6 +64,7 @@ class Kernel:
         except BaseException:
             self._kept.close()
             raise
+        self._prints = _prints(program)
         self._descriptor = admitted.descriptor
         self.verdict = admitted.verdict
 
@@ -110,7 +113,8 @@ class Kernel:
             raise Unsupported(_INTERPRETER.format(what="stop after a number of steps"))
         if trace is not None:
             raise Unsupported(_INTERPRETER.format(what=f"record '{trace}'"))
-        ran = execute(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
+        with Printed() if self._prints else nullcontext() as printed:
+            ran = execute(self._descriptor.fileno(), self.program.type, bytes(ctx), repeat)
         if self.arena is not None:
             self.arena.program_ran()
         return Result(
@@ -122,6 +126,7 @@ class Kernel:
             seconds=ran.seconds,
             ctx=ran.output,
             packet=ran.output if self.program.type in PACKET_TYPES else b"",
+            printed=printed.texts if printed else (),
         )
 
     def step(self, *_: object) -> None:
@@ -170,6 +175,15 @@ class Kernel:
     def native(self) -> "pd.DataFrame":
         """Machine code next to BPF text: pc, bpf, address, code, native."""
         return native(self.program, self.arena)
+
+
+def _prints(program: Program) -> bool:
+    """Whether a program, or one that it may go on as, prints."""
+    code = program.instructions
+    calls = code["imm"][code["op"] == Op.CALL_HELPER]
+    return bool(np.isin(calls, list(HELPERS)).any()) or any(
+        definition.type == "prog_array" for definition in program.maps
+    )
 
 
 def _real_arena(

@@ -1,4 +1,4 @@
-"""The software page-fault event of perf_event_open(2): every fault of this thread, with its time.
+"""Events of this thread by perf_event_open(2): page faults with their times, tracepoints.
 
 Source: include/uapi/linux/perf_event.h.
 """
@@ -8,8 +8,12 @@ import errno
 import fcntl
 import os
 import platform
+import subprocess
 import time
+from collections.abc import Iterator
 from ctypes import c_int32, c_uint32, c_uint64, sizeof
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -18,12 +22,13 @@ from workbench.engines.kernel.syscall import errno_name
 from workbench.errors import KernelError, Unsupported
 
 NUMBER = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
-TYPE_SOFTWARE, COUNT_PAGE_FAULTS = 1, 2
-SAMPLE_TIME, SAMPLE_ADDR = 1 << 2, 1 << 3
+TYPE_SOFTWARE, TYPE_TRACEPOINT, COUNT_PAGE_FAULTS = 1, 2, 2
+SAMPLE_TIME, SAMPLE_ADDR, SAMPLE_RAW = 1 << 2, 1 << 3, 1 << 10
 DISABLED, USE_CLOCKID = 1 << 0, 1 << 25
 IOC_ENABLE, IOC_DISABLE = 0x2400, 0x2401
-RECORD_SAMPLE = 9
-RECORD_BYTES = 24  # header, time, address
+RECORD_SAMPLE, CLOSE_ON_EXEC = 9, 1 << 3
+TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+HEADER_BYTES, FAULT_BYTES = 8, 24  # of a record; of a sample: header, time, address
 PAGE = 4096
 HEAD, TAIL = 1024 // 8, 1032 // 8  # data_head and data_tail in struct perf_event_mmap_page
 
@@ -57,27 +62,25 @@ class Attributes(ctypes.Structure):
     ]
 
 
-class PageFaults:
-    """The page faults of the thread that makes this object, from `start` to `stop`.
+class Event:
+    """An event of the thread that makes this object, and room for samples of it; stopped at first.
 
-    At least `capacity` samples are kept between two calls of `take`; those that do not fit are
-    counted in `lost`. Raises KernelError with the cure where perf is not allowed.
+    `room` is in bytes. Raises KernelError, naming `what` and the cure, where perf is not allowed.
     """
 
-    def __init__(self, capacity: int = 1 << 16) -> None:
-        pages = 1 << max(0, (capacity * RECORD_BYTES - 1) // PAGE).bit_length()
-        self._fd = _open_event()
+    def __init__(self, wanted: Attributes, room: int, what: str) -> None:
+        pages = 1 << max(0, (room - 1) // PAGE).bit_length()
+        self._fd = _open(wanted, what)
         try:
             self._ring = Mapping(self._fd, (1 + pages) * PAGE).bytes
         except KernelError as error:
             self.close()
             raise KernelError(
                 error.errno_name,
-                f"no room for {capacity} page-fault samples; take "
+                f"no room for {room:,} bytes of samples of {what}; take "
                 "fewer, or raise kernel.perf_event_mlock_kb",
             ) from None
         self._size = pages * PAGE
-        self._taken = 0
 
     def start(self) -> None:
         """Record from now on."""
@@ -87,21 +90,24 @@ class PageFaults:
         """Record no longer."""
         fcntl.ioctl(self._fd, IOC_DISABLE, 0)
 
-    def take(self) -> np.ndarray:
-        """Remove the samples from the ring: uint64[n, 2] of (CLOCK_MONOTONIC ns, address)."""
+    def samples(self) -> Iterator[bytes]:
+        """Remove the samples from the ring, oldest first; without their headers."""
         words = self._ring[:PAGE].view("<u8")
         head, tail = int(words[HEAD]), int(words[TAIL])
-        data = self._ring[PAGE:]
-        content = data[np.arange(tail, head) % self._size].tobytes()
+        content = self._ring[PAGE:][np.arange(tail, head) % self._size].tobytes()
         words[TAIL] = head
-        samples = _samples(content)
-        self._taken += len(samples)
-        return samples
+        at = 0
+        while at < len(content):
+            kind = int.from_bytes(content[at : at + 4], "little")
+            end = at + max(HEADER_BYTES, int.from_bytes(content[at + 6 : at + 8], "little"))
+            if kind == RECORD_SAMPLE:
+                yield content[at + HEADER_BYTES : end]
+            at = end
 
     @property
-    def lost(self) -> int:
-        """Faults that happened and were not sampled, for want of room."""
-        return max(0, int.from_bytes(os.read(self._fd, 8), "little") - self._taken)
+    def count(self) -> int:
+        """How often it happened while recording, sampled or not."""
+        return int.from_bytes(os.read(self._fd, 8), "little")
 
     def close(self) -> None:
         """Give the event and its ring back; further calls do nothing."""
@@ -115,35 +121,65 @@ class PageFaults:
             self.close()
 
 
-def _samples(content: bytes) -> np.ndarray:
-    """Pick the samples out of a piece of ring, which holds other records too."""
-    found, at = [], 0
-    while at < len(content):
-        kind, size = int.from_bytes(content[at : at + 4], "little"), content[at + 6 : at + 8]
-        if kind == RECORD_SAMPLE:
-            found.append(content[at + 8 : at + RECORD_BYTES])
-        at += max(8, int.from_bytes(size, "little"))
-    return np.frombuffer(b"".join(found), "<u8").reshape(-1, 2)
+class PageFaults(Event):
+    """The page faults of the thread that makes this object, from `start` to `stop`.
+
+    At least `capacity` samples are kept between two calls of `take`; those that do not fit are
+    counted in `lost`. Raises KernelError with the cure where perf is not allowed.
+    """
+
+    def __init__(self, capacity: int = 1 << 16) -> None:
+        wanted = Attributes(
+            type=TYPE_SOFTWARE,
+            config=COUNT_PAGE_FAULTS,
+            sample_period=1,
+            sample_type=SAMPLE_TIME | SAMPLE_ADDR,
+            flags=DISABLED | USE_CLOCKID,
+            clockid=time.CLOCK_MONOTONIC,
+        )
+        super().__init__(wanted, capacity * FAULT_BYTES, "page faults")
+        self._taken = 0
+
+    def take(self) -> np.ndarray:
+        """Remove the samples from the ring: uint64[n, 2] of (CLOCK_MONOTONIC ns, address)."""
+        samples = np.frombuffer(b"".join(self.samples()), "<u8").reshape(-1, 2)
+        self._taken += len(samples)
+        return samples
+
+    @property
+    def lost(self) -> int:
+        """Faults that happened and were not sampled, for want of room."""
+        return max(0, self.count - self._taken)
 
 
-def _open_event() -> int:
-    """Open the event, stopped, for the calling thread on any processor."""
+@cache
+def tracepoint(name: str) -> int | None:
+    """The number of a tracepoint such as "exceptions/page_fault_kernel"; None if it is not told.
+
+    It is in tracefs; where that is not mounted, a child process mounts it for itself alone, reads
+    the number, and ends.
+    """
+    places = [Path(at) / "events" / name / "id" for at in TRACEFS]
+    try:
+        for place in places:
+            if place.exists():
+                return int(place.read_text())
+        alone = f"mount -t tracefs none {TRACEFS[0]} && cat {places[0]}"
+        done = subprocess.run(["unshare", "-m", "sh", "-c", alone], capture_output=True, text=True)
+        return int(done.stdout)
+    except (OSError, ValueError):
+        return None
+
+
+def _open(wanted: Attributes, what: str) -> int:
+    """Open an event, for the calling thread on any processor."""
     number = NUMBER.get(platform.machine())
     if number is None or platform.system() != "Linux":
         raise Unsupported(
             f"no perf_event_open(2) is known for {platform.system()} on {platform.machine()}"
         )
-    wanted = Attributes(
-        type=TYPE_SOFTWARE,
-        size=sizeof(Attributes),
-        config=COUNT_PAGE_FAULTS,
-        sample_period=1,
-        sample_type=SAMPLE_TIME | SAMPLE_ADDR,
-        flags=DISABLED | USE_CLOCKID,
-        clockid=time.CLOCK_MONOTONIC,
-    )
-    close_on_exec = 1 << 3
-    fd = _syscall(number, ctypes.byref(wanted), 0, -1, -1, close_on_exec)
+    wanted.size = sizeof(Attributes)
+    fd = _syscall(number, ctypes.byref(wanted), 0, -1, -1, CLOSE_ON_EXEC)
     if fd < 0:
         failure = ctypes.get_errno()
         cure = (
@@ -153,6 +189,6 @@ def _open_event() -> int:
         )
         raise KernelError(
             errno_name(failure),
-            f"recording page faults with perf_event_open: {os.strerror(failure)}{cure}",
+            f"recording {what} with perf_event_open: {os.strerror(failure)}{cure}",
         )
     return int(fd)
