@@ -38,3 +38,16 @@ def test_what_compiled_code_imports_names_its_cache(path: Path) -> None:
 def test_no_module_compiles_outside_the_cache() -> None:
     uses = {path for path in PACKAGE.rglob("*.py") if "@njit" in path.read_text()}
     assert uses <= set(SOURCES)
+
+
+def test_a_call_with_a_constant_is_compiled_for_any_number() -> None:
+    @compiled.njit
+    def double(number):  # type: ignore[no-untyped-def]
+        return 2 * number
+
+    @compiled.njit
+    def several(number):  # type: ignore[no-untyped-def]
+        return double(1) + double(2) + double(number)
+
+    assert several(3) == 12
+    assert len(double.signatures) == 1

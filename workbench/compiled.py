@@ -97,7 +97,7 @@ def njit(
     compiler: Any = numba.njit
     before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
     try:
-        return compiler(
+        compiled = compiler(
             cache=_CACHED,
             nogil=True,
             forceinline=inline,
@@ -108,6 +108,17 @@ def njit(
         )(function)
     finally:
         config.CACHE_DIR = before
+    compiled.get_call_template = _for_any_number(compiled.get_call_template)
+    return compiled
+
+
+def _for_any_number(get_call_template: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a call with a constant as one with any number, and not once for each constant."""
+
+    def get(args: Any, kws: Any) -> Any:
+        return get_call_template([types.unliteral(arg) for arg in args], kws)
+
+    return get
 
 
 COMPILE_ERRORS: tuple[type[Exception], ...] = (numba.core.errors.NumbaError,)
