@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ CHANGES = {"step": "<u4", "address": "<u8", "size": "<u1", "old": "<u8", "new": 
 """Columns of what helpers changed besides r0: words of memory, up to 8 bytes each; or, with size 0,
 a register, `address` being 11 times the frame plus its number."""
 
-_SPARSE = ("address", "old", "new")
+SPARSE = ("address", "old", "new")
 _CALLS = (Op.CALL_LOCAL, Op.CALLX)
 _POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
 
@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
 
 IN_BROWSER = 1_000_000  # steps that one view holds at a time
-_NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
+NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class Trace:
     initial: Snapshot | None = field(default=None, repr=False)
     recorded: dict[str, np.ndarray] | None = field(default=None, repr=False)
     changes: dict[str, np.ndarray] | None = field(default=None, repr=False)
-    keyframes: tuple[np.ndarray, np.ndarray] = field(default=_NO_KEYFRAMES, repr=False)
+    keyframes: tuple[np.ndarray, np.ndarray] = field(default=NO_KEYFRAMES, repr=False)
     accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
     page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     counted: np.ndarray | None = field(default=None, repr=False)
@@ -313,39 +313,6 @@ class Trace:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
         return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
 
-    @classmethod
-    def of_run(
-        cls,
-        program: Program,
-        code: np.ndarray,
-        *,
-        arena: Arena | None,
-        initial: Snapshot | None,
-        ctx: bytes,
-        clock: int,
-        logged: int,
-        counts: Any,
-        accesses: Any,
-        steps: Any,
-        changes: dict[str, np.ndarray] | None,
-        stop: str,
-        reason: str,
-        total_steps: int,
-        report: Any = None,
-    ) -> Self:
-        """Make the value from the buffers of an interpreter's run."""
-        log = events.columns(arena.state.log, logged) if arena else None
-        return cls(
-            program=program, code=code.copy(), arena=_facts(arena), ctx=ctx, clock=clock, stop=stop,
-            reason=reason, initial=initial, recorded=_filled(steps), changes=changes,
-            keyframes=_filled_keys(steps),
-            accesses=None if accesses is None else events.columns(accesses),
-            page_events=log or {n: np.zeros(0, t) for n, t in events.COLUMNS.items()},
-            counted=None if counts is None else counts.executed[: len(code)],
-            page_counts=None if counts is None or arena is None else _page_counts(counts, arena),
-            total_steps=total_steps, report=report,
-        )  # fmt: skip
-
     def recorded_steps(self) -> dict[str, np.ndarray]:
         """The step columns; raises Unsupported when there are none."""
         if self.steps is None or not len(self):
@@ -469,50 +436,16 @@ def load_trace(path: str | Path) -> Trace:
         raise TraceError(f"{path} is not a whole trace: {error}") from None
 
 
-def _facts(arena: Arena | None) -> ArenaFacts | None:
-    if arena is None:
-        return None
-    return ArenaFacts(arena.user_start, arena.user_end, arena.page_count, int(arena.flags))
-
-
-def _filled(recording: Any) -> dict[str, np.ndarray] | None:
-    """The columns of a Recording, without the room that was not used."""
-    if recording is None:
-        return None
-    length, accesses = (int(n) for n in recording.length[:2])
-    rows = {name: accesses if name in _SPARSE else length for name in STEP_COLUMNS}
-    return {name: getattr(recording, name)[:count] for name, count in rows.items()}
-
-
 def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Give the columns of memory accesses a row for each step, 0 where no memory was touched."""
     length = len(recorded["pc"])
     touched = recorded["size"] > 0
     columns = dict(recorded)
-    for name in _SPARSE:
+    for name in SPARSE:
         if len(recorded[name]) != length:
             columns[name] = np.zeros(length, np.uint64)
             columns[name][touched] = recorded[name]
     return columns
-
-
-def _filled_keys(recording: Any) -> tuple[np.ndarray, np.ndarray]:
-    if recording is None:
-        return _NO_KEYFRAMES
-    keys = -(-int(recording.length[0]) // KEYFRAME)
-    return recording.key_regs[:keys], recording.key_depth[:keys]
-
-
-def _page_counts(counts: Any, arena: Arena) -> "pd.DataFrame":
-    """A row for each touched page: page (relative to the arena's start), reads, writes."""
-    import pandas as pd
-
-    first = (arena.user_start % (1 << 32)) // PAGE_SIZE + 8
-    reads, writes = (
-        column[first : first + arena.page_count] for column in (counts.reads, counts.writes)
-    )
-    page = np.nonzero(reads + writes)[0]
-    return pd.DataFrame({"page": page, "reads": reads[page], "writes": writes[page]})
 
 
 def _patch(content: np.ndarray, offset: int, size: int, value: int) -> None:

@@ -1,17 +1,23 @@
 """What one run of an in-process engine records: the buffers, and the trace made of them."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.arena.state import CLOCK
+from workbench.arena import Arena
+from workbench.arena.rules import PAGE_SIZE
+from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.engines import machine as core
 from workbench.engines.prepared import Prepared
-from workbench.events import Ring, ring
-from workbench.trace import Trace
+from workbench.events import COLUMNS, KEYFRAME, STEP_COLUMNS, Ring, columns, ring
+from workbench.trace import NO_KEYFRAMES, SPARSE, ArenaFacts, Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCESS_EVENTS = 1 << 20
-
+_NO_EVENTS = {name: np.zeros(0, dtype) for name, dtype in COLUMNS.items()}
 
 COUNTED = {
     "faults": frozenset[str](),
@@ -57,20 +63,25 @@ class Recorded:
         if self.kind is None:
             return None
         prepared = self.prepared
-        trace = Trace.of_run(
-            prepared.program,
-            prepared.machine.code[:-1],
-            arena=prepared.arena,
-            initial=self.initial,
+        arena, counts, log = prepared.arena, self.counts, prepared.state.log
+        pages = _page_counts(counts, arena) if counts is not None and arena is not None else None
+        code = prepared.machine.code[:-1].copy()
+        trace = Trace(
+            program=prepared.program,
+            code=code,
+            arena=_facts(arena),
             ctx=self.ctx,
             clock=self.clock,
-            logged=self.logged,
-            counts=self.counts,
-            accesses=self.accesses,
-            steps=self.steps,
-            changes=None if self.steps is None else changes(prepared.machine, self.steps),
             stop=stop,
             reason=reason,
+            initial=self.initial,
+            recorded=_filled(self.steps),
+            changes=None if self.steps is None else changes(prepared.machine, self.steps),
+            keyframes=_keyframes(self.steps),
+            accesses=None if self.accesses is None else columns(self.accesses),
+            page_events=columns(log, self.logged) if arena else _NO_EVENTS,
+            counted=None if counts is None else counts.executed[: len(code)],
+            page_counts=pages,
             total_steps=steps,
             report=prepared.report,
         )
@@ -100,3 +111,37 @@ def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarra
         "address": address,
         "size": size,
     }
+
+
+def _facts(arena: Arena | None) -> ArenaFacts | None:
+    if arena is None:
+        return None
+    return ArenaFacts(arena.user_start, arena.user_end, arena.page_count, int(arena.flags))
+
+
+def _filled(recording: core.Recording | None) -> dict[str, np.ndarray] | None:
+    """The columns of a Recording, without the room that was not used."""
+    if recording is None:
+        return None
+    length, accesses = (int(n) for n in recording.length[:2])
+    rows = {name: accesses if name in SPARSE else length for name in STEP_COLUMNS}
+    return {name: getattr(recording, name)[:count] for name, count in rows.items()}
+
+
+def _keyframes(recording: core.Recording | None) -> tuple[np.ndarray, np.ndarray]:
+    if recording is None:
+        return NO_KEYFRAMES
+    keys = -(-int(recording.length[0]) // KEYFRAME)
+    return recording.key_regs[:keys], recording.key_depth[:keys]
+
+
+def _page_counts(counts: core.Counts, arena: Arena) -> "pd.DataFrame":
+    """A row for each touched page: page (relative to the arena's start), reads, writes."""
+    import pandas as pd
+
+    first = (arena.user_start % (1 << 32)) // PAGE_SIZE + GUARD_PAGES
+    reads, writes = (
+        column[first : first + arena.page_count] for column in (counts.reads, counts.writes)
+    )
+    page = np.nonzero(reads + writes)[0]
+    return pd.DataFrame({"page": page, "reads": reads[page], "writes": writes[page]})
