@@ -13,33 +13,41 @@ SEEN = not REASON and tracepoint("bpf_trace/bpf_trace_printk") is not None
 needs_prints = pytest.mark.skipif(not SEEN, reason=REASON or "perf does not show what is printed")
 
 TEXT = bytes(range(33, 127)) + b"\0"
-TEXT_AT = -96  # from r10 on
-HERE = object()  # an argument: the address of TEXT
+HERE = object()  # an argument: the address of the text
 
 
-def program(form: bytes, arguments: tuple[object, ...], after: bytes = b"\0") -> wb.Program:
-    """Print: `form` and `arguments`, with TEXT on the stack."""
+def program(
+    form: bytes, arguments: tuple[object, ...], after: bytes = b"\0", text: bytes = TEXT
+) -> wb.Program:
+    """Print `form` and `arguments`, with a text on the stack."""
     stack = form + after
+    text_at = -len(text) & ~7  # from r10 on
+    form_at = text_at + (-len(stack) & ~7)
     lines = []
-    for content, at in ((TEXT, TEXT_AT), (stack, TEXT_AT - (-(-len(stack) // 8) * 8))):
+    for content, at in ((text, text_at), (stack, form_at)):
         for first in range(0, len(content), 8):
             word = int.from_bytes(content[first : first + 8], "little")
             lines.append(f"r1 = {word:#x} ll\n*(u64 *)(r10 {at + first}) = r1")
-    lines.append(f"r1 = r10\nr1 += {at}\nr2 = {len(stack)}")
+    lines.append(f"r1 = r10\nr1 += {form_at}\nr2 = {len(stack)}")
     for register, value in enumerate(arguments, 3):
         if value is HERE:
-            lines.append(f"r{register} = r10\nr{register} += {TEXT_AT}")
+            lines.append(f"r{register} = r10\nr{register} += {text_at}")
         else:
             assert isinstance(value, int)
             lines.append(f"r{register} = {value & (1 << 64) - 1:#x} ll")
     return wb.assemble("\n".join([*lines, "call bpf_trace_printk", "exit"]), name="prints")
 
 
-def judge(form: bytes, arguments: tuple[object, ...] = (0, 0, 0), after: bytes = b"\0") -> int:
+def judge(
+    form: bytes,
+    arguments: tuple[object, ...] = (0, 0, 0),
+    after: bytes = b"\0",
+    text: bytes = TEXT,
+) -> int:
     """Print on both, and return the length or the negative errno that both gave."""
     found = []
     for engine in (wb.Interpreter, wb.Kernel):
-        with engine(program(form, arguments, after)) as run:
+        with engine(program(form, arguments, after, text)) as run:
             result = run.run()
             found.append((result.r0 & 0xFFFFFFFF, result.printed))
     assert found[0] == found[1], (form, arguments)
@@ -106,6 +114,15 @@ def test_a_format_gives_what_linux_prints(
 def test_a_text_without_an_end_is_refused() -> None:
     assert judge(b"abc", after=b"") == -22
     assert judge(b"abc\0def", after=b"") == 3
+
+
+@needs_prints
+@pytest.mark.parametrize("length", [300, 254, 255, 170, 169])
+@pytest.mark.parametrize("last", ["%s", "%c", "%d", "%ld", "%pI4", "%px"])
+def test_arguments_have_as_much_room_as_in_linux(length: int, last: str) -> None:
+    text = b"x" * length + b"\0"
+    found = judge(f"%s%s{last}".encode(), (HERE, HERE, HERE if last == "%s" else 7), text=text)
+    assert found == -28 if length > 254 else found > 0 or length == 254
 
 
 BEGINNINGS = (b"", b"%", b"%d", b"%s", b"%p", b"%pI", b"%pI4", b"%pk", b"%pks", b"%l", b"%05")

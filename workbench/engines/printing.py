@@ -307,7 +307,7 @@ def _convert(machine, arena, to, at, format, position, value, used):
         if byte == _L:
             position, wide = position + 1, True
             byte = _byte(format, position)
-    if byte != _D and byte != _I and byte != _U and byte != _X and byte != _BIG_X:
+    if byte not in (_D, _I, _U, _X, _BIG_X):
         return at, position, -EINVAL
     at = _put_integer(to, at, value, byte, wide, flags, width)
     return at, position + 1, _taken(used, 8 if wide else 4)
