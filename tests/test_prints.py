@@ -4,13 +4,14 @@ import random
 from collections.abc import Callable
 
 import pytest
-from kernel_support import REASON
+from kernel_support import KERNEL, REASON
 
 import workbench as wb
 from workbench.engines.kernel.perf import tracepoint
 
 SEEN = not REASON and tracepoint("bpf_trace/bpf_trace_printk") is not None
-needs_prints = pytest.mark.skipif(not SEEN, reason=REASON or "perf does not show what is printed")
+WHY_NOT = "perf does not show what is printed"
+pytestmark = [*KERNEL, pytest.mark.skipif(not SEEN, reason=REASON or WHY_NOT)]
 
 TEXT = bytes(range(33, 127)) + b"\0"
 HERE = object()  # an argument: the address of the text
@@ -102,7 +103,6 @@ ROWS = [
 ]
 
 
-@needs_prints
 @pytest.mark.parametrize(("form", "arguments", "expected"), ROWS)
 def test_a_format_gives_what_linux_prints(
     form: bytes, arguments: tuple[object, ...], expected: int
@@ -110,13 +110,11 @@ def test_a_format_gives_what_linux_prints(
     assert judge(form, arguments) == expected
 
 
-@needs_prints
 def test_a_text_without_an_end_is_refused() -> None:
     assert judge(b"abc", after=b"") == -22
     assert judge(b"abc\0def", after=b"") == 3
 
 
-@needs_prints
 @pytest.mark.parametrize("length", [300, 254, 255, 170, 169])
 @pytest.mark.parametrize("last", ["%s", "%c", "%d", "%ld", "%pI4", "%px"])
 def test_arguments_have_as_much_room_as_in_linux(length: int, last: str) -> None:
@@ -128,7 +126,6 @@ def test_arguments_have_as_much_room_as_in_linux(length: int, last: str) -> None
 BEGINNINGS = (b"", b"%", b"%d", b"%s", b"%p", b"%pI", b"%pI4", b"%pk", b"%pks", b"%l", b"%05")
 
 
-@needs_prints
 @pytest.mark.deep
 def test_any_byte_after_any_beginning(scale: Callable[[int, int], int]) -> None:
     forms = [begin + bytes([byte]) for begin in BEGINNINGS for byte in range(1, 256)]
@@ -160,7 +157,6 @@ def random_print(rng: random.Random) -> tuple[bytes, tuple[object, ...]]:
     return form.encode()[:250], (*arguments, 0, 0, 0)[:3]
 
 
-@needs_prints
 @pytest.mark.deep
 def test_random_formats(scale: Callable[[int, int], int]) -> None:
     rng = random.Random(6)
@@ -169,7 +165,6 @@ def test_random_formats(scale: Callable[[int, int], int]) -> None:
     assert any(length < 0 for length in lengths)
 
 
-@needs_prints
 def test_texts_of_user_space_are_read_where_it_has_touched_them() -> None:
     text = b"r1 = 0x7325 ll\n*(u64 *)(r10 - 8) = r1\nr1 = r10\nr1 += -8\nr2 = 3\n".decode()
     prints = text + "r3 = arena + {} ll\nr4 = 0\nr5 = 0\ncall bpf_trace_printk\nexit"
@@ -187,7 +182,6 @@ def test_texts_of_user_space_are_read_where_it_has_touched_them() -> None:
     assert {result.printed for result in found.results.values()} == {("",)}
 
 
-@needs_prints
 def test_a_run_is_told_from_another_and_in_every_thread() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

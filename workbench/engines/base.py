@@ -20,7 +20,7 @@ class Result:
     executing. ctx: context or memory after the run. pc: the slot where it stopped. reason: why, if
     stop is "fault". trace: what was recorded, if asked for. packet: the packet after the run of a
     socket_filter, tc or xdp program, which is its ctx too. printed: the texts that it printed; the
-    kernel engine knows those of bpf_trace_printk where perf is allowed, and not those of streams.
+    kernel engine knows those of bpf_trace_printk where perf is allowed, and `read_stdout` streams.
     """
 
     engine: str

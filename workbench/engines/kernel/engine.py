@@ -16,7 +16,7 @@ from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
 from workbench.engines.kernel.prints import HELPERS, Printed
-from workbench.engines.kernel.stream import read_stderr
+from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
 from workbench.errors import KernelError, Unsupported
 from workbench.isa import Op
 from workbench.maps import Map, create
@@ -142,12 +142,16 @@ class Kernel:
         """All that the verifier said."""
         return self.verdict.log
 
+    def read_stdout(self) -> str:
+        """Take what the program printed into its first stream so far (Linux 6.17 and later)."""
+        return read_stream(self._descriptor.fileno(), STDOUT)
+
     def read_stderr(self) -> str:
         """Take what the kernel said of the program's runs so far (Linux 6.17 and later).
 
         workbench.faults.from_reports makes a frame of the accesses to absent pages in it.
         """
-        return read_stderr(self._descriptor.fileno())
+        return read_stream(self._descriptor.fileno(), STDERR)
 
     def reports(self) -> str:
         """The same, and "" where this kernel keeps no such text."""

@@ -1,7 +1,7 @@
-"""What the kernel says of a program while it runs: its standard error.
+"""A program's standard output and error, into which it prints, and the kernel about it.
 
-Linux 6.17 and later report there why a program was stopped, 6.18 and later also each access to an
-absent page of an arena. Reports are dropped where the kernel finds no memory for them. Source:
+Linux 6.17 and later report on the latter why a program was stopped, 6.18 and later also each access
+to an absent page of an arena. Texts are dropped where the kernel finds no memory for them. Source:
 kernel/bpf/stream.c.
 """
 
@@ -11,7 +11,7 @@ from ctypes import addressof, c_uint32, c_uint64
 from workbench.engines.kernel import syscall
 
 PROG_STREAM_READ_BY_FD = 37
-STDERR = 2
+STDOUT, STDERR = 1, 2
 BYTES = 1 << 16
 
 
@@ -26,10 +26,10 @@ class StreamRead(ctypes.Structure):
     ]
 
 
-def read_stderr(program_fd: int) -> str:
+def read_stream(program_fd: int, stream: int) -> str:
     """Take all that is there, once; raises KernelError where the kernel has no such streams."""
     buffer, text = ctypes.create_string_buffer(BYTES), b""
-    wanted = StreamRead(addressof(buffer), BYTES, STDERR, program_fd)
-    while count := syscall.checked(PROG_STREAM_READ_BY_FD, wanted, "reading a program's stderr"):
+    wanted = StreamRead(addressof(buffer), BYTES, stream, program_fd)
+    while count := syscall.checked(PROG_STREAM_READ_BY_FD, wanted, "reading a program's stream"):
         text += buffer.raw[:count]
     return text.decode(errors="replace")
