@@ -131,7 +131,7 @@ def test_what_programs_print(each_compiler: str) -> None:
 
 @pytest.mark.parametrize("each", [pytest.param("", marks=KERNEL)])
 def test_linux_prints_the_same(each_compiler: str, each: str) -> None:
-    """It may have no memory for a stream (kmalloc_nolock); then it says so, and there is no text."""
+    """It may lack memory for a stream (kmalloc_nolock); then it says so, and there is no text."""
     obj = compile_c(CALLS)
     with obj.arena(wb.KernelArena) as arena, wb.Kernel(obj.programs["said"], arena) as started:
         assert started.run((5).to_bytes(8, "little")).printed == ("-5 of ff",)
