@@ -59,6 +59,12 @@ def test_fault_names_instruction_address_and_size():
     )
 
 
+@pytest.mark.parametrize("load", ["map[fd:7]", "map[idx:7][0] + 8", "btf_id 7 ll"])
+def test_fault_says_that_what_is_loaded_is_not_there(load):
+    reason = run(f"r1 = {load}\nr0 = 0\nexit").reason
+    assert reason.endswith("nothing here has that descriptor, index or id")
+
+
 def test_memory_is_copied_in_and_given_back():
     memory = bytes(8)
     assert run("*(u8 *)(r1 + 1) = 7\nr0 = 0\nexit", memory).ctx == b"\0\7" + bytes(6)

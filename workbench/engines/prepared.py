@@ -161,13 +161,16 @@ class Prepared:
         memory = "memory" if self.program.type == "raw" else "context"
         inside = self.pc < len(self.program)
         text = instruction_text(code[self.pc], self.pc) if inside else "the end"
+        unresolved = inside and code[self.pc]["op"] in isa.WIDE - {Op.LD_IMM64, Op.LD_FUNC}
         return (
             f"instruction {self.pc} ({text}): "
             + {
                 core.OUT_OF_BOUNDS: f"{address:#x} is in no memory of the program"
                 f" (its {memory} has {len(self.ctx)} bytes)",
                 core.READ_ONLY: f"{address:#x} must not be written",
-                core.NOT_CODE: "not an instruction; a jump or call left the program",
+                core.NOT_CODE: "nothing here has that descriptor, index or id"
+                if unresolved
+                else "not an instruction; a jump or call left the program",
                 core.TOO_DEEP: f"more than {addresses.MAX_FRAMES} nested calls",
                 core.UNKNOWN_CALL: f"function {address} does not exist here",
                 core.NOT_A_MAP: f"{address:#x} is no map that can do this",
