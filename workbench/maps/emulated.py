@@ -246,7 +246,7 @@ class EmulatedMap:
             keys.append(self._key(at - 1))
             at = int(operations.following(self._at, np.uint64(at)))
         ordered = sorted(keys, key=_walk_order)
-        same = [n for n, found in enumerate(ordered) if key and _prefix(found) == _prefix(key)]
+        same = [n for n, found in enumerate(ordered) if key and _same_prefix(found, key)]
         position = same[0] + 1 if same else 0
         return ordered[position] if position < len(ordered) else None
 
@@ -261,6 +261,11 @@ def _prefix(key: bytes) -> str:
     """The bits of a trie's key as text."""
     bits = int.from_bytes(key[:4], "little")
     return "".join(f"{byte:08b}" for byte in key[4:])[:bits]
+
+
+def _same_prefix(one: bytes, other: bytes) -> bool:
+    """Whether keys are of one node; a key with more bits than a trie has is of none."""
+    return one[:4] == other[:4] and _prefix(one) == _prefix(other)
 
 
 def _walk_order(key: bytes) -> str:
