@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.measurement import FEWEST_UNITS, RESAMPLES, confidence_level, interval, typical
+from workbench.measurement import FEWEST_UNITS, TAIL, interval, resampled, typical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +69,7 @@ def costs(build: "pd.DataFrame", walk: "pd.DataFrame", casts: bool = True) -> Co
 
 def break_even(found: Costs, seed: int = 0) -> BreakEven:
     """The quotient of both costs, with its interval."""
-    draws, tail = _draws(found, seed)
-    low, high = _ends(quotient(*draws), tail)
+    low, high = _ends(quotient(*_draws(found, seed)))
     middle = float(quotient(found.build.mean(), found.walk.mean()))
     if not found.build.any():
         low = middle = high = 0.0
@@ -100,34 +99,21 @@ def curve(found: Costs, walks: np.ndarray, seed: int = 0) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    (build, walk), tail = _draws(found, seed)
+    build, walk = _draws(found, seed)
     rows = [
-        (float(n), found.build.mean() - n * found.walk.mean(), *_ends(build - n * walk, tail))
+        (float(n), found.build.mean() - n * found.walk.mean(), *_ends(build - n * walk))
         for n in walks
     ]
     return pd.DataFrame(rows, columns=["walks", "value", "low", "high"])
 
 
-def _draws(found: Costs, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
-    """Bootstrap means of both costs, and the share of draws to leave out at either end."""
+def _draws(found: Costs, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap means of both costs."""
     generator = np.random.default_rng(seed)
-    tail = (1 - confidence_level(min(map(len, found)))) / 2
-    return (_resampled(found.build, generator), _resampled(found.walk, generator)), tail
+    return resampled(found.build, generator), resampled(found.walk, generator)
 
 
-def _ends(draws: np.ndarray, tail: float) -> tuple[float, float]:
+def _ends(draws: np.ndarray) -> tuple[float, float]:
     """The interval of draws; draws may be infinite, so nothing is interpolated."""
     draws = np.sort(draws)
-    return float(draws[int(tail * len(draws))]), float(draws[int((1 - tail) * len(draws))])
-
-
-def _resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Bootstrap means."""
-    from scipy import stats
-
-    if np.ptp(values) == 0:
-        return np.full(RESAMPLES, values[0])
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=generator
-    )
-    return found.bootstrap_distribution
+    return float(draws[int(TAIL * len(draws))]), float(draws[int((1 - TAIL) * len(draws))])
