@@ -24,9 +24,13 @@ def spread(
 
 
 def _from(functions, pc: int, first: int) -> list[int]:  # type: ignore[no-untyped-def]
-    """The slots of the block around `pc` from `first` on; all functions have the same blocks."""
+    """The slots of the block with `pc` from `first` on; all functions have the same blocks.
+
+    A block may lie around `pc` without it: a stray jump goes into the middle of a wide instruction.
+    """
     for function in functions:
         for block in function.blocks.values():
-            if block[0].pc <= pc <= block[-1].pc:
-                return [ins.pc for ins in block if ins.pc >= first]
+            slots = [ins.pc for ins in block]
+            if pc in slots:
+                return [slot for slot in slots if slot >= first]
     return []
