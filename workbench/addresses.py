@@ -15,6 +15,11 @@ PACKET_START = 0x10000000  # below 4 GiB, so that a u32 field of a context holds
 CODE_START = 0xFFFFFFFFC0000000
 
 
+def frame_pointer(depth: int, cpu: int = 0) -> int:
+    """Where the stack of the frame at `depth` ends, on a CPU."""
+    return STACK_START + cpu * CPU_BYTES + STACK_BYTES - depth * FRAME_BYTES
+
+
 def map_handle(number: int) -> int:
     """What a program gets for a map that it names; the arena is number 0."""
     return MAP_HANDLE + number * HANDLE_STEP

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from workbench import events
-from workbench.addresses import FRAME_BYTES, MAX_FRAMES
+from workbench.addresses import MAX_FRAMES, frame_pointer
 from workbench.arena import Arena, Snapshot
 from workbench.arena.rules import PAGE_SIZE
 from workbench.disassembler import listing
@@ -339,7 +339,8 @@ class Trace:
             frames[depth, reg] = steps["value"][at]
         if op in _CALLS and following > depth:
             frames[following, :10] = frames[depth, :10]
-            frames[following, 10] = frames[depth, 10] - np.uint64(FRAME_BYTES)
+            cpu, inner = divmod(following, MAX_FRAMES)
+            frames[following, 10] = frame_pointer(inner, cpu)
         elif op == Op.EXIT and following < depth:
             frames[following, :6] = frames[depth, :6]
         for register, value in self._set_registers.get(at, ()):

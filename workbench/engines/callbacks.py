@@ -8,7 +8,6 @@ import numpy as np
 
 from workbench.addresses import (
     CODE_START,
-    FRAME_BYTES,
     HANDLE_STEP,
     MAP_HANDLE,
     MAX_FRAMES,
@@ -33,7 +32,7 @@ from workbench.engines.machine import (
     TOO_DEEP,
     UNTYPED,
 )
-from workbench.engines.memory import fault
+from workbench.engines.memory import fault, frame_pointer
 from workbench.isa import INLINED
 from workbench.maps import operations
 from workbench.maps.layout import E2BIG, EINVAL, Field, get, note, value_at, write32
@@ -71,7 +70,7 @@ def _enter(machine, kind, rounds, number, context, target, pc):
     row[KIND], row[ROUND], row[ROUNDS], row[MAP] = kind, 0, rounds, number
     row[CONTEXT], row[TARGET] = context, slot
     frame = depth * REGISTERS
-    _set(machine, frame + 10, machine.regs[frame - REGISTERS + 10] - np.uint64(FRAME_BYTES))
+    _set(machine, frame + 10, frame_pointer(machine, depth))
     machine.returns[depth] = pc + 1
     machine.control[DEPTH] = depth
     return True

@@ -5,7 +5,7 @@ Results of the functions that take a Machine are left in `machine.out` (O_VALUE,
 
 import numpy as np
 
-from workbench.addresses import MAPS_START, PART_BITS
+from workbench.addresses import FRAME_BYTES, MAPS_START, PART_BITS, STACK_BYTES
 from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
 from workbench.compiled import (
@@ -34,6 +34,7 @@ from workbench.engines.machine import (
     PACKET_REGION,
     READ_ONLY,
     REASON,
+    STACK_REGION,
     STOP,
     UNTYPED,
 )
@@ -43,6 +44,7 @@ from workbench.isa import Op
 _LOW = np.uint64(0xFFFFFFFF)
 _MAPS = np.uint64(MAPS_START)
 _GUARD = np.uint64(GUARD)
+_STACK, _FRAME = np.uint64(STACK_BYTES), np.uint64(FRAME_BYTES)
 _0, _1, _12 = np.uint64(0), np.uint64(1), np.uint64(12)
 _PRESENT = np.uint8(arena_core.PRESENT)
 
@@ -103,6 +105,12 @@ def fault(machine, reason, address):
     machine.control[STOP] = FAULT
     machine.control[REASON] = reason
     machine.out[O_ADDRESS] = address
+
+
+@njit
+def frame_pointer(machine, depth):
+    """Where the stack of a frame ends: its r10, whatever its caller made of its own."""
+    return machine.regions[STACK_REGION, 0] + _STACK - _FRAME * np.uint64(depth)
 
 
 @njit

@@ -93,7 +93,7 @@ class Prepared:
         machine.regs[:] = 0
         machine.regs[1] = at if len(self.ctx) else 0
         machine.regs[2] = len(ctx) if raw else 0
-        machine.regs[10] = bottom + addresses.STACK_BYTES
+        machine.regs[10] = addresses.frame_pointer(0, cpu)
         machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         machine.loops[:] = 0
         machine.printed[:2] = 0

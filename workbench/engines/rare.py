@@ -6,12 +6,7 @@ the first program needs them.
 
 import numpy as np
 
-from workbench.addresses import (
-    CODE_START,
-    FRAME_BYTES,
-    MAP_HANDLE,
-    MAX_FRAMES,
-)
+from workbench.addresses import CODE_START, MAP_HANDLE, MAX_FRAMES
 from workbench.arena import state as arena_core
 from workbench.compiled import byte_swap, njit
 from workbench.engines.callbacks import KIND, NO_LOOP, ROW
@@ -39,7 +34,15 @@ from workbench.engines.machine import (
     UNKNOWN_CALL,
     by_address,
 )
-from workbench.engines.memory import acquire, atomic, fault, load_bytes, plain_load, plain_store
+from workbench.engines.memory import (
+    acquire,
+    atomic,
+    fault,
+    frame_pointer,
+    load_bytes,
+    plain_load,
+    plain_store,
+)
 from workbench.functions import HELPERS, LAST_ARENA_KFUNC
 from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 
@@ -60,7 +63,7 @@ def _push_frame(machine, pc, target):
     frame = depth * REGISTERS
     for register in range(10):
         regs[frame + register] = regs[frame - REGISTERS + register]
-    regs[frame + 10] = regs[frame - REGISTERS + 10] - np.uint64(FRAME_BYTES)
+    regs[frame + 10] = frame_pointer(machine, depth)
     machine.returns[depth] = pc + 1
     regs[frame + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
     control[DEPTH] = depth

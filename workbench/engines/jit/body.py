@@ -1,6 +1,6 @@
 """The function being written: registers, fuel, ways out."""
 
-from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
+from workbench.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, frame_pointer
 from workbench.engines.jit.graph import ALWAYS_JUMPS, JUMPS, Function, Graph, Ins, following
 from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
@@ -11,7 +11,7 @@ from workbench.isa import FRAME_POINTER, ZERO, Op
 NOWHERE = 1 << 40  # no place in the window is near it
 ARGUMENTS = range(1, 6)
 CALLS = (Op.CALL_LOCAL, Op.CALLX, Op.CALL_HELPER, Op.CALL_KFUNC)
-FIRST_R10 = STACK_START + STACK_BYTES
+FIRST_R10 = frame_pointer(0)
 
 
 def fuel_needed(graph: Graph) -> int:

@@ -4,7 +4,7 @@ import { classify, entersFrame } from "./decode.js";
 
 export const NONE = 255;
 export const READ = 1, WRITE = 2, ABSENT = 4, ATOMIC = 8, IN_ARENA = 16; // bits of column `access`
-const REGISTERS = 11, FRAMES = 8, STACK_BYTES = 512n; // frames: of one CPU
+const REGISTERS = 11, FRAMES = 8, FRAME_BYTES = 512n; // frames: of one CPU
 const FRAME_POINTER = 10;
 
 /** Column `depth` counts frames as 8 * CPU + frame. */
@@ -20,6 +20,7 @@ export function openRun({ meta, columns, n }) {
   run.enters = insns.map((insn) => entersFrame(insn.op));
   run.exits = insns.map((insn) => insn.op === "EXIT");
   run.findings = meta.findings ?? [];
+  run.stacks = run.regions.filter(({ name }) => name.startsWith("stack")); // by CPU
   run.sets = indexSets(columns);
   run.findingSteps = sorted(run.findings.map(({ step }) => Math.min(step, n - 1)));
   return Object.assign(run, indexLines(run), indexSteps(run), indexEvents(run));
@@ -141,12 +142,15 @@ function replayStep(run, regs, t) {
   if (reg[t] !== NONE) regs[frame + reg[t]] = value[t];
   if (run.enters[pc[t]] && run.frameAfter[t] > depth[t]) {
     regs.copyWithin(frame + REGISTERS, frame, frame + FRAME_POINTER);
-    regs[frame + REGISTERS + FRAME_POINTER] = regs[frame + FRAME_POINTER] - STACK_BYTES;
+    regs[frame + REGISTERS + FRAME_POINTER] = framePointer(run, depth[t] + 1);
   } else if (run.exits[pc[t]] && run.frameAfter[t] < depth[t]) {
     regs.copyWithin(frame - REGISTERS, frame, frame + 6);
   }
   for (const [at, set] of run.sets.get(t) ?? []) regs[at] = set;
 }
+
+/** Where a frame's stack ends: its r10, whatever its caller made of its own. */
+const framePointer = ({ stacks }, frame) => stacks[frame >> 3].end - FRAME_BYTES * BigInt(frame & 7);
 
 /** Call visit(t, regs) with the registers after step t, for t = -1 (the start), 0, 1, ..., n - 1. */
 export function walkRegisters(run, visit) {
