@@ -11,6 +11,7 @@ from workbench.program import Program, Reference
 
 PAGE = 4096
 FUEL = 1_000_000  # more than any generated program needs
+TOO_COMPLEX = "The sequence of 8193 jumps is too complex."  # Linux and we follow loops by rounds
 
 
 class Final(NamedTuple):

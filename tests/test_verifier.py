@@ -7,6 +7,7 @@ from pathlib import Path
 import kernel_rewrite
 import numpy as np
 import pytest
+from agreement import TOO_COMPLEX
 from bpf_probe import refusal
 from generate import generate
 from hypothesis import given
@@ -170,10 +171,13 @@ def test_programs_of_the_workbench_are_accepted(path: Path) -> None:
 
 
 def test_random_valid_programs_are_accepted(scale) -> None:
-    for seed in range(scale(300, 20_000)):
+    count, refused = scale(300, 20_000), 0
+    for seed in range(count):
         program, pages, _, flags = random_case(seed)
         report = verify(program, flags, pages)
-        assert report.ok, f"generate({seed}): {report}"
+        refused += not report.ok
+        assert report.ok or report.reason == TOO_COMPLEX, f"generate({seed}): {report}"
+    assert refused <= count // 1000
 
 
 @given(st.binary(min_size=8, max_size=160), st.sampled_from(["syscall", "raw", "tc"]))
@@ -239,21 +243,19 @@ def test_linux_agrees_with_row(row: dict, linux) -> None:
         assert kernel_rewrite.same_program(xlated, dump, BASE, log)
 
 
-TOO_COMPLEX = "The sequence of 8193 jumps is too complex."
-
-
 @pytest.mark.kernel
 def test_linux_rewrites_random_programs_alike(linux, scale) -> None:
-    """Linux gives up on a few: it follows loops round by round, and we do not."""
+    """And gives up on the same few."""
     count, too_complex = scale(200, 5_000), 0
     for seed in range(count):
         program, pages, base, flags = random_case(seed)
         reason, dump, log = linux(program, pages, base, flags)
         report = verify(program, flags, pages)
-        if reason == TOO_COMPLEX:
+        assert report.reason == reason, f"generate({seed}): {report}"
+        if reason:
+            assert reason == TOO_COMPLEX, f"generate({seed}): {report}"
             too_complex += 1
             continue
-        assert (report.ok, reason) == (True, ""), f"generate({seed}): {report}"
         assert kernel_rewrite.same_program(report.xlated, dump, base, log), f"generate({seed})"
     assert too_complex <= count // 1000
 
