@@ -716,7 +716,8 @@ def test_counts_are_those_of_the_interpreter(
             try:
                 check_counts(case, trace, verify, fuel)
             except VerificationError as refusal:
-                assert refusal.reason == TOO_COMPLEX
+                if refusal.reason != TOO_COMPLEX:
+                    raise
 
 
 def check_counts(case: Case, trace: str, verify: bool, fuel: int | None) -> None:

@@ -350,12 +350,14 @@ SEC("syscall") int get(struct get *ctx)
 {
 	struct kv_answer answer = {};
 	struct kv_key key;
+	int found;
 
 	__builtin_memcpy(&key, ctx->key, sizeof(key));
-	ctx->found = lookup(&key, &answer);
+	ctx->found = found = lookup(&key, &answer);
+	/* An answer that was not found may hold what a try copied before it was given up. */
 	for (int n = 0; n < VALUE_WORDS; n++)
-		seen[n] = ctx->value[n] = answer.value[n];
-	return ctx->found;
+		seen[n] = ctx->value[n] = found > 0 ? answer.value[n] : 0;
+	return found;
 }
 
 /* What not to do: the value is copied without a look at the sequence number. */
