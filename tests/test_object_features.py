@@ -222,6 +222,17 @@ def test_settings_can_be_given(tmp_path: Path) -> None:
             load_object(tmp_path / "k.o", kconfig=text)
 
 
+@pytest.mark.parametrize(
+    "declaration", ["struct { int x; } S", "int S[4]", "enum { NO, YES } S", "char *S", "char S[0]"]
+)
+def test_types_of_settings_are_those_that_libbpf_knows(declaration: str) -> None:
+    declaration = declaration.replace("S", "CONFIG_S")
+    use = 'SEC("syscall") int f(void *c) { return *(volatile char *)&CONFIG_S; }'
+    section = '__attribute__((weak, section(".kconfig")))'
+    with pytest.raises(WorkbenchError, match="setting CONFIG_S has a type that no setting has"):
+        from_source(f"extern {declaration} {section}; {use}")
+
+
 def test_functions_of_linux_may_be_missing() -> None:
     """A weak one whose address was asked for is known to be missing; its call is never reached."""
     declare = 'extern int {}(void) __attribute__((weak, section(".ksyms")));\n'

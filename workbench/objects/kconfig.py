@@ -18,6 +18,7 @@ from workbench.objects.elf import NOWHERE
 from workbench.objects.unit import Unit
 from workbench.objects.values import Variable
 
+_WHOLE = (1, 2, 4, 8)  # bytes
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
 _KNOWN = {"LINUX_HAS_BPF_COOKIE": "y", "LINUX_HAS_SYSCALL_WRAPPER": "y"}
 
@@ -33,11 +34,14 @@ def read_settings(unit: Unit, given: Mapping[str, str | int] | None = None) -> S
     """Give each extern of .kconfig its place and value; `given` comes before the running kernel.
 
     A setting that is not there is 0 if the program declares it weak, and missing here otherwise.
+    Raises WorkbenchError for a type that no setting has, as libbpf's find_kcfg_type does.
     """
     typed = types_in(unit.types, KCONFIG)
     weak = {s.name: s.weak for s in unit.elf.symbols if s.section == NOWHERE and s.name in typed}
     found: dict[str, Variable] = {}
     content = bytearray()
+    for name in weak:
+        _check_type(unit.types, typed[name], name)
     for name in sorted(weak, key=lambda name: _order(unit.types, typed[name], name)):
         size = unit.types.size(typed[name])
         text = _text(name, given)
@@ -46,6 +50,22 @@ def read_settings(unit: Unit, given: Mapping[str, str | int] | None = None) -> S
         found[name] = Variable(name, len(content), size, typed[name], KCONFIG)
         content += bytes(size) if text is None else _value(unit.types, typed[name], name, text)
     return Settings(found, bytes(content))
+
+
+def _check_type(types: Types, number: int, name: str) -> None:
+    type = types.resolve(number)
+    if type.kind == Kind.ARRAY:
+        element = types.resolve(type.target)
+        fits = type.length > 0 and (element.kind, element.size) == (Kind.INT, 1)
+    elif type.kind == Kind.INT:
+        fits = type.size == 1 if type.boolean else type.size in _WHOLE
+    else:
+        fits = type.kind in ENUMERATIONS and type.name == "libbpf_tristate"
+    if not fits:
+        raise WorkbenchError(
+            f"setting {name} has a type that no setting has; declare it an integer, _Bool, char, "
+            "char[] or enum libbpf_tristate"
+        )
 
 
 def _order(types: Types, number: int, name: str) -> tuple[int, int, str]:
@@ -93,7 +113,7 @@ def _value(types: Types, number: int, name: str, text: str) -> bytes:
             raise WorkbenchError(f"setting {name} is the string {text}; declare it char[]")
         return text.strip('"').encode()[: size - 1].ljust(size, b"\0")
     value = _number(type, name, text)
-    whole = type.kind != Kind.ARRAY and size in (1, 2, 4, 8)
+    whole = type.kind != Kind.ARRAY and size in _WHOLE
     if not whole or not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
         raise WorkbenchError(f"setting {name} = {text} does not fit into {size} bytes")
     return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
