@@ -168,7 +168,7 @@ def test_the_rule_is_drawn_from_the_data():
 
 
 def test_without_a_kernel_its_rows_are_the_recorded_ones(monkeypatch):
-    monkeypatch.setattr(arena_creation, "kernel_refusal", lambda: "EPERM: run as root")
+    monkeypatch.setattr(repetition, "kernel_refusal", lambda: "EPERM: run as root")
     frame = arena_creation.run(repetition.TOUCH)
     kinds = frame.groupby("engine")["kind"].unique().str.join(" ").to_dict()
     assert kinds == {"kernel": "recorded", "emulated": "measured"}

@@ -139,16 +139,10 @@ def effect(frame: "pd.DataFrame", a: str, b: str, seed: int = 0) -> Effect:
         if name not in units.columns:
             there = ", ".join(map(str, units.columns))
             raise WorkbenchError(f"'{name}' was not measured; there are: {there or 'no rows'}")
-    pair = units[[a, b]].dropna()
-    logs = np.log(pair.to_numpy())
-    ratios = logs[:, 0] - logs[:, 1]
-    low, high = np.exp(interval(ratios, seed))
-    middle = np.exp(logs.mean(axis=0))
-    ratio = float(np.exp(ratios.mean()))
-    return Effect(
-        float(middle[0]), float(middle[1]), ratio, float(low), float(high),
-        len(ratios), level, _verdict(low, high),
-    )  # fmt: skip
+    pair = units[[a, b]].dropna().to_numpy()
+    ratio, low, high = geometric_mean(pair[:, 0] / pair[:, 1], seed)
+    typical_a, typical_b = np.exp(np.log(pair).mean(axis=0)).tolist()
+    return Effect(typical_a, typical_b, ratio, low, high, len(pair), level, _verdict(low, high))
 
 
 def effects(frame: "pd.DataFrame", by: list[str], a: str, b: str, seed: int = 0) -> "pd.DataFrame":
@@ -208,6 +202,13 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(resampled(values, np.random.default_rng(seed)), [TAIL, 1 - TAIL])
     return float(low), float(high)
+
+
+def geometric_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The geometric mean of positive values, and the ends of its `interval`."""
+    logs = np.log(values)
+    low, high = np.exp(interval(logs, seed))
+    return float(np.exp(logs.mean())), float(low), float(high)
 
 
 def resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:

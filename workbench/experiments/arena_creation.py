@@ -6,21 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench.arena import Arena
-from workbench.experiments import results
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import (
-    FULL,
-    Effort,
-    kernel_refusal,
-    label,
-    repeated,
-    with_recorded,
-)
-from workbench.measurement import collect, interval, typical
-from workbench.plots.figure import Figure, page, say_empty, styled
+from workbench.experiments.repetition import FULL, Effort, label, on_engines
+from workbench.measurement import collect, geometric_mean, typical
+from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "arena_creation"
 COLUMNS = ("pages", "engine", "subject", "iteration", "value", "kind", "host")
@@ -66,23 +57,16 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     Columns: process, pages, engine ("emulated" or "kernel"), those of `measurement.collect` (ns
     per arena), kind, host, date.
     """
-    refusal = kernel_refusal()
-    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
-    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
-    frame = frame.drop(columns="engines")
-    return with_recorded(frame, results.load(NAME)) if refusal else frame
+    return on_engines(measure, NAME, ENGINES, effort, seed, directory)
 
 
 @reads(*COLUMNS)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Ns per arena with intervals: engine, pages, value, low, high, kind."""
-    import numpy as np
-
     rows = []
     for (engine, pages), part in frame.groupby(["engine", "pages"], sort=False):
-        logs = np.log(typical(part)[0][engine].to_numpy())
-        low, high = np.exp(interval(logs))
-        rows.append((engine, pages, float(np.exp(logs.mean())), low, high, part["kind"].iloc[0]))
+        found = geometric_mean(typical(part)[0][engine].to_numpy())
+        rows.append((engine, pages, *found, part["kind"].iloc[0]))
     return pd.DataFrame(rows, columns=["engine", "pages", "value", "low", "high", "kind"])
 
 
@@ -103,9 +87,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="pages of the arena", ylabel="µs, lower is faster")
     axes.set_xscale("log", base=2)
     axes.set_xticks(SIZES, ["1", "1,024", "1,048,576\n(4 GiB)"])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.yaxis)
     axes.set_title("Making and closing an arena")
     axes.legend()
     figure.workbench_caption = caption(frame)

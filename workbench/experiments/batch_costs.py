@@ -7,27 +7,19 @@ a freed run page by page (arena_free_pages calls vm_area_unmap_pages in a loop).
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench.arena.rules import ArenaFlags
 from workbench.assembler import assemble
 from workbench.conversion.timing import opened
 from workbench.conversion.workloads import Workload
-from workbench.experiments import results
-from workbench.experiments.repetition import (
-    FULL,
-    Effort,
-    kernel_refusal,
-    label,
-    repeated,
-    with_recorded,
-)
-from workbench.measurement import collect, interval, typical
-from workbench.plots.figure import Figure, page, say_empty, styled
+from workbench.experiments.frames import reads
+from workbench.experiments.repetition import FULL, Effort, label, on_engines
+from workbench.measurement import collect, geometric_mean, typical
+from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "batch_costs"
+COLUMNS = ("batch", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("kernel", "jit")
 BATCHES = (1, 4, 16, 64, 256)
 PAGES = 256  # allocated and freed in one run, whatever the batch
@@ -89,20 +81,16 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     Columns: process, batch (pages per call), engine, those of `measurement.collect` (ns per page,
     allocated and freed), kind, host, date.
     """
-    refusal = kernel_refusal()
-    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
-    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
-    frame = frame.drop(columns="engines")
-    return with_recorded(frame, results.load(NAME)) if refusal else frame
+    return on_engines(measure, NAME, ENGINES, effort, seed, directory)
 
 
+@reads(*COLUMNS)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Ns per page with intervals: engine, batch, value, low, high, kind."""
     rows = []
     for (engine, batch), part in frame.groupby(["engine", "batch"], sort=False):
-        logs = np.log(typical(part)[0][engine].to_numpy())
-        low, high = np.exp(interval(logs))
-        rows.append((engine, batch, float(np.exp(logs.mean())), low, high, part["kind"].iloc[0]))
+        found = geometric_mean(typical(part)[0][engine].to_numpy())
+        rows.append((engine, batch, *found, part["kind"].iloc[0]))
     return pd.DataFrame(rows, columns=["engine", "batch", "value", "low", "high", "kind"])
 
 
@@ -123,15 +111,14 @@ def plot(frame: pd.DataFrame) -> Figure:
     axes.set(yscale="log", xlabel="pages per call", ylabel="ns per page")
     axes.set_xscale("log", base=2)
     axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.yaxis)
     axes.set_title("A page allocated and freed")
     axes.legend()
     figure.workbench_caption = caption(frame)
     return figure
 
 
+@reads(*COLUMNS, rows=True)
 def caption(frame: pd.DataFrame) -> str:
     """State the finding."""
     parts = [
@@ -152,6 +139,7 @@ def _ends(frame: pd.DataFrame) -> list[tuple[str, float, float]]:
     return [(name, cost[name, 1], cost[name, BATCHES[-1]]) for name in engines]
 
 
+@reads(*COLUMNS)
 def describe(frame: pd.DataFrame) -> str:
     """Say in words what the figure shows."""
     if frame.empty:
@@ -164,6 +152,7 @@ def describe(frame: pd.DataFrame) -> str:
     return f"Time to allocate and free a page, by pages per call: {said}. {label(frame)}."
 
 
+@reads(*COLUMNS, rows=True)
 def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
     """What the figure is to prove: claim, number, whether it holds."""
     ends = {name: (single, many) for name, single, many in _ends(frame)}

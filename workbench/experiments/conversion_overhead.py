@@ -12,17 +12,9 @@ import pandas as pd
 
 from workbench.conversion import timing, workloads
 from workbench.errors import WorkbenchError
-from workbench.experiments import results
 from workbench.experiments.frames import reads
 from workbench.experiments.kernel_costs import CLOCK, REFERENCE, REFERENCE_RATIO
-from workbench.experiments.repetition import (
-    FULL,
-    Effort,
-    kernel_refusal,
-    label,
-    repeated,
-    with_recorded,
-)  # fmt: skip
+from workbench.experiments.repetition import FULL, Effort, label, on_engines
 from workbench.measurement import effects
 from workbench.plots.figure import Figure, legend_below, narrow, page, say_empty, styled
 from workbench.plots.ratios import draw_ratios, ratio_axis
@@ -60,11 +52,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     Columns: engine, process, workload, family, share, those of `measurement.collect` (values in
     ns per operation), kind ("measured" or "recorded"), host, date.
     """
-    refusal = kernel_refusal()
-    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
-    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
-    frame = frame.drop(columns="engines")
-    return with_recorded(frame, results.load(NAME)) if refusal else frame
+    return on_engines(measure, NAME, ENGINES, effort, seed, directory)
 
 
 @reads(*COLUMNS)

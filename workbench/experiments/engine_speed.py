@@ -4,25 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench import corpus
 from workbench.arena import Arena, ArenaFlags
 from workbench.conversion.timing import opened
 from workbench.conversion.workloads import Workload
 from workbench.engines.interpreter import Interpreter
-from workbench.experiments import results
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import (
-    FULL,
-    Effort,
-    kernel_refusal,
-    label,
-    repeated,
-    with_recorded,
-)
-from workbench.measurement import collect, interval, typical
-from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
+from workbench.experiments.repetition import FULL, Effort, label, on_engines
+from workbench.measurement import collect, geometric_mean, typical
+from workbench.plots.figure import Figure, legend_below, page, plain_ticks, say_empty, styled
 
 NAME = "engine_speed"
 COLUMNS = ("program", "engine", "subject", "iteration", "value", "kind", "host")
@@ -82,11 +73,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
     Columns: process, program, engine, those of `measurement.collect` (ns per instruction), kind,
     host, date.
     """
-    refusal = kernel_refusal()
-    engines = tuple(name for name in ENGINES if name != "kernel" or not refusal)
-    frame = repeated(measure, {"engines": [engines]}, effort, seed, directory)
-    frame = frame.drop(columns="engines")
-    return with_recorded(frame, results.load(NAME)) if refusal else frame
+    return on_engines(measure, NAME, ENGINES, effort, seed, directory)
 
 
 @reads(*COLUMNS)
@@ -99,8 +86,7 @@ def means(frame: pd.DataFrame) -> pd.DataFrame:
     for engine, part in frame.groupby("engine", sort=False):
         logs = [np.log(typical(rows)[0][engine]) for _, rows in part.groupby("program")]
         units = np.mean([log.to_numpy()[: min(map(len, logs))] for log in logs], axis=0)
-        low, high = np.exp(interval(units))
-        rows.append((engine, float(np.exp(units.mean())), low, high, part["kind"].iloc[0]))
+        rows.append((engine, *geometric_mean(np.exp(units)), part["kind"].iloc[0]))
     rows += [(name, value, np.nan, np.nan, "recorded") for name, value in PEERS.items()]
     return pd.DataFrame(rows, columns=["engine", "value", "low", "high", "kind"])
 
@@ -124,9 +110,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(found)), [_named(row) for row in found.itertuples()])
     axes.set(xscale="log", xlabel="ns per instruction (left is faster)")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis)
     axes.set_title("Mean of seven programs")
     axes.plot([], [], "o", color="C0", label="here, 95 % interval")
     axes.plot([], [], "D", color="0.5", markerfacecolor="none", label="recorded elsewhere")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench import allocators, workloads
 from workbench.experiments.sweep import Sweep
-from workbench.measurement import interval
+from workbench.measurement import geometric_mean
 from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
 
 NAME = "fragmentation_versions"
@@ -53,9 +53,8 @@ def ratios(frame: pd.DataFrame, metric: str = "holes") -> pd.DataFrame:
     rows = []
     for name, part in frame.groupby("workload", sort=False):
         wide = part.pivot(index="trial", columns="policy", values=metric)
-        logs = np.log(wide["range_tree"] / wide["maple"]).to_numpy()
-        low, high = np.exp(interval(logs))
-        rows.append((name, np.exp(logs.mean()), low, high, *wide[list(POLICIES)].mean()))
+        found = geometric_mean((wide["range_tree"] / wide["maple"]).to_numpy())
+        rows.append((name, *found, *wide[list(POLICIES)].mean()))
     return pd.DataFrame(rows, columns=["workload", "ratio", "low", "high", *POLICIES])
 
 

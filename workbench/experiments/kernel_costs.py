@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from workbench.arena.rules import ArenaFlags
 from workbench.assembler import assemble
@@ -17,7 +16,7 @@ from workbench.conversion.workloads import CASES, SETUP, UNROLL
 from workbench.conversion.workloads import CLOCK as CLOCK
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.experiments.frames import reads
-from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, say_empty, styled
+from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, plain_ticks, say_empty, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,9 +158,7 @@ def _dress(axes: "Axes", cases: list[str]) -> None:
     axes.set(xscale="log", xlabel="ns per operation (log scale, further left is faster)")
     axes.set_yticks(range(len(cases)), cases)
     axes.set_ylim(len(cases) - 0.5, -0.5)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis)
     for _, colour, marker, _ in _SERIES:
         name = "with conversion" if colour == BLUE else "NO_USER_CONV"
         axes.plot([], [], marker, color=colour, label=f"{name} (median, quartiles)")

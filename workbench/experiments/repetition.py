@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.experiments import results
 from workbench.experiments.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -69,6 +70,24 @@ def repeated(
     parameters = {"grid": {name: list(values) for name, values in grid.items()}, **effort._asdict()}
     kept.attrs = {provenance.KEY: about, "parameters": parameters, "seed": seed}
     return kept
+
+
+def on_engines(
+    measure: Callable[..., Any],
+    name: str,
+    engines: Sequence[str],
+    effort: Effort,
+    seed: int = 0,
+    directory: Path | str | None = None,
+) -> "pd.DataFrame":
+    """`repeated`, with `engines` for `measure`; where programs cannot run in this machine's
+    kernel, the rows of engine "kernel" are those recorded as `name`.
+    """
+    refusal = kernel_refusal()
+    usable = tuple(engine for engine in engines if engine != "kernel" or not refusal)
+    frame = repeated(measure, {"engines": [usable]}, effort, seed, directory)
+    frame = frame.drop(columns="engines")
+    return with_recorded(frame, results.load(name)) if refusal else frame
 
 
 def kernel_refusal() -> str:

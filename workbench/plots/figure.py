@@ -15,9 +15,10 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -222,6 +223,13 @@ def time_axis(frame: pd.DataFrame, axis: str) -> tuple[NDArray[np.float64], str]
     if axis == "order" or (axis == "auto" and 2 * len(np.unique(time)) < len(time)):
         return np.arange(len(frame), dtype=np.float64), "events in their order"
     return time, "time (steps of the program)"
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10, written as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def say_empty(axes: Axes, text: str) -> None:
