@@ -18,6 +18,7 @@ from workbench.cli import cli
 from workbench.errors import KernelError, WorkbenchError
 from workbench.experiments import (
     arena_creation,
+    batch_costs,
     conversion_overhead,
     engine_speed,
     explorer,
@@ -118,7 +119,8 @@ MALFORMED = {
     conversion_overhead.ratios, conversion_overhead.table, conversion_overhead.claims,
     conversion_overhead.differences, walk_costs.ratios, walk_costs.break_evens, walk_costs.rule,
     walk_costs.claims, touch_costs.summary, touch_costs.claims, engine_speed.means,
-    engine_speed.claims, arena_creation.summary, arena_creation.caption,
+    engine_speed.claims, arena_creation.summary, arena_creation.caption, batch_costs.summary,
+    batch_costs.caption, batch_costs.claims,
 ], ids=lambda read: f"{read.__module__.rpartition('.')[2]}.{read.__name__}")  # fmt: skip
 @pytest.mark.parametrize(("frame", "reason"), MALFORMED.values(), ids=MALFORMED)
 def test_frames_that_are_something_else(read, frame, reason):
