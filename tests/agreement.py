@@ -7,7 +7,7 @@ from naive import Machine
 from naive_arena import NaiveArena
 
 import workbench as wb
-from workbench.program import Program, Reference
+from workbench.bpf.program import Program, Reference
 
 PAGE = 4096
 FUEL = 1_000_000  # more than any generated program needs

@@ -4,7 +4,7 @@ import struct
 
 from hypothesis import strategies as st
 
-from workbench import isa
+from workbench.bpf import isa
 
 REGISTERS = st.integers(0, 10)
 S16 = st.integers(-0x8000, 0x7FFF)

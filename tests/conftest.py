@@ -45,7 +45,7 @@ def chromium() -> str:
 @pytest.fixture(params=["system", "zig"])
 def each_compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The system's clang, then zig's; skips the one that is not there."""
-    from workbench import compiler
+    from workbench.objects import compiler
 
     if request.param == "zig":
         if find_spec("ziglang") is None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench import isa
-from workbench.isa import Op
+from workbench.bpf import isa
+from workbench.bpf.isa import Op
 
 SCRATCH = 11  # BPF_REG_AX, which only the kernel may use
 JMP, JMP32, ALU32, ALU64 = 5, 6, 4, 7

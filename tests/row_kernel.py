@@ -32,7 +32,7 @@ from workbench.engines.kernel.loading import TYPES, read_log
 from workbench.engines.kernel.service import Service, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, SegmentationFault, VerificationError
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 ANONYMOUS = 0x20
 SIGSEGV, SA_SIGINFO = 11, 4

@@ -13,7 +13,7 @@ import numpy as np
 from rows import PAGE, Row
 
 import workbench as wb
-from workbench import isa
+from workbench.bpf import isa
 from workbench.arena import mapping as rules
 from workbench.arena import state as core
 from workbench.arena.mapping import Advice, MapFlags, Protection, RemapFlags, SyncFlags
@@ -25,10 +25,10 @@ from workbench.arena.rules import (
     default_user_base,
     operation_refusal,
 )
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.engines.kernel.xlated import listing
 from workbench.errors import ArenaError, DecodeError, SegmentationFault
-from workbench.program import Program, Reference
+from workbench.bpf.program import Program, Reference
 
 PROTECTIONS = {
     "none": Protection.NONE,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.events import KEYFRAME
-from workbench.widgets.payload import pack
+from workbench.arena.events import KEYFRAME
+from workbench.recording.format import pack
 
 USER = 0x1000_1000_0000
 LOW = USER & 0xFFFF_FFFF

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llvm_bpf import byte_swaps, compile_ir, everything, far_jump, with_labels_resolved
 
-from workbench import isa
-from workbench.assembler import LINE_LIMIT, assemble, assemble_all
-from workbench.disassembler import disassemble, listing
+from workbench.bpf import isa
+from workbench.bpf.assembler import LINE_LIMIT, assemble, assemble_all
+from workbench.bpf.disassembler import disassemble, listing
 from workbench.errors import AssemblyError, WorkbenchError
-from workbench.isa import Op
-from workbench.program import Program, Reference
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program, Reference
 
 # Agreement with LLVM's BPF back end
 

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from workbench import bench
-from workbench.bench import compiling, engines, micro, pages, recordings, startup, verifying
-from workbench.bench.engines import Time, Times
-from workbench.bench.micro import Micro, Sample
-from workbench.bench.pages import Cost
-from workbench.bench.text import table
-from workbench.provenance import provenance
+from workbench.experiments import bench
+from workbench.experiments.bench import compiling, engines, micro, pages, recordings, startup, verifying
+from workbench.experiments.bench.engines import Time, Times
+from workbench.experiments.bench.micro import Micro, Sample
+from workbench.experiments.bench.pages import Cost
+from workbench.experiments.bench.text import table
+from workbench.evidence.provenance import provenance
 
 SAMPLES = tuple(
     Sample(number, program, "untraced", 10, ns)

@@ -5,7 +5,7 @@ import pytest
 import workbench as wb
 from workbench.errors import TraceError, WorkbenchError
 from workbench.widgets import what_if
-from workbench.widgets.payload import unpack
+from workbench.recording.format import unpack
 
 LOOP = """
     r1 = 0

@@ -20,7 +20,7 @@ from stepper_synthetic import list_sum, long_run
 
 import workbench as wb
 from workbench.widgets.export import to_html
-from workbench.widgets.payload import pack, unpack
+from workbench.recording.format import pack, unpack
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser

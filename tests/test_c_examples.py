@@ -14,8 +14,8 @@ from conftest import ZIG
 from kernel_support import KERNEL
 
 import workbench as wb
-from workbench import c_examples, corpus
-from workbench.compiler import compile_c
+from workbench.examples import c_programs as c_examples, programs as corpus
+from workbench.objects.compiler import compile_c
 from workbench.errors import WorkbenchError
 from workbench.maps import drained
 from workbench.objects import Object

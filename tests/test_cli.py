@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from bpf_probe import refusal
 
-from workbench import corpus, verifier
+from workbench.examples import programs as corpus
+from workbench import verifier
 from workbench.cli import main, verify
 
 ROOT = Path(__file__).resolve().parents[1]

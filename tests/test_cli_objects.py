@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from kernel_support import KERNEL
 
-from workbench import compiler
-from workbench.assembler import assemble_all
+from workbench.objects import compiler
+from workbench.bpf.assembler import assemble_all
 from workbench.cli import main
 from workbench.errors import Unsupported
 from workbench.objects import load_object

@@ -8,7 +8,7 @@ import pytest
 from bpf_probe import refusal
 
 import workbench as wb
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.arena import Snapshot
 from workbench.engines import compare as module
 from workbench.engines.base import Result

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import workbench
-from workbench import compiled
+from workbench.compiled import njit as compiled
 
 PACKAGE = Path(workbench.__file__).parent
 SOURCES = compiled.sources()

@@ -5,7 +5,7 @@ import struct
 import pytest
 from bpf_probe import refusal
 
-from workbench.contexts import CONTEXTS, field_of
+from workbench.bpf.contexts import CONTEXTS, field_of
 
 TYPES = {"socket_filter": (1, 0), "tc": (3, 0), "xdp": (6, 0), "raw_tp": (17, 0)}
 TYPES["syscall"] = (31, 16)

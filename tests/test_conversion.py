@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench import conversion
+from workbench.models import conversion
 from workbench.errors import WorkbenchError
-from workbench.isa import Op
+from workbench.bpf.isa import Op
 
 STORES = """
     r6 = r1

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from kernel_support import KERNEL
 
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
-from workbench.engines.interpreter import Interpreter
+from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
 from workbench.errors import SegmentationFault, WorkbenchError
 from workbench.verifier import verify

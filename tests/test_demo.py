@@ -9,7 +9,8 @@ import pytest
 from bpf_probe import refusal
 
 import workbench as wb
-from workbench import c_examples, corpus, demo
+from workbench.examples import c_programs as c_examples, programs as corpus
+from workbench.cli import demo
 from workbench.errors import KernelError
 
 FIGURES = {"page_events", "fragmentation", "holes", "conversion"}

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.experiments import (
     __main__ as command,
@@ -56,7 +56,7 @@ def test_the_emulated_arena_has_the_recorded_page_events() -> None:
 
 
 def test_the_model_counts_the_recorded_machine_code() -> None:
-    from workbench.conversion import CONVERT_COPY, CONVERT_IN_PLACE, MOVE
+    from workbench.models.conversion import CONVERT_COPY, CONVERT_IN_PLACE, MOVE
 
     length = results.load("machine_code").groupby(["flag", "bpf"]).size()
     assert length["conversion", "r2 = cast_user(r1)"] == CONVERT_COPY

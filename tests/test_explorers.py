@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench import faults, provenance
+from workbench.models import faults
+from workbench.evidence import provenance
 from workbench.experiments import (
     batch_faults,
     calibration,

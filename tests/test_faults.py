@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench import faults
+from workbench.models import faults
 from workbench.errors import SegmentationFault, WorkbenchError
-from workbench.faults import NAMES, tables
+from workbench.models.faults import NAMES, tables
 from workbench.plots import Figure, fault_views
 
 PAGE = 4096
@@ -54,7 +54,7 @@ def test_causes_by_hand():
 
 
 def test_lines_of_c_where_they_are_known():
-    from workbench import corpus
+    from workbench.examples import programs as corpus
 
     loaded = wb.load_object(corpus.directory() / "c" / "sparse.o")
     program = loaded.programs["gather"]

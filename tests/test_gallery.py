@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from repetition_probe import measured
 
 import workbench as wb
-from workbench import plots, provenance
-from workbench import reproduce as command
+from workbench import plots
+from workbench.evidence import provenance
+from workbench.experiments import reproduce as command
 from workbench.cli import cli
 from workbench.errors import KernelError, WorkbenchError
 from workbench.experiments import (

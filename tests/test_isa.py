@@ -8,12 +8,12 @@ from bpf_words import FIELDS, encodings, free_fields, instructions, pack, progra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import isa
-from workbench.assembler import assemble
-from workbench.disassembler import disassemble, listing, reference
+from workbench.bpf import isa
+from workbench.bpf.assembler import assemble
+from workbench.bpf.disassembler import disassemble, listing, reference
 from workbench.errors import DecodeError
-from workbench.isa import Op
-from workbench.program import Program
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
 
 EXIT = pack(0x95)
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 from kernel_support import KERNEL
 
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
-from workbench.engines.interpreter import Interpreter
+from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
 
 STRUCTURES = [name for name in corpus.programs() if corpus.example(name).sizes is None]

@@ -9,9 +9,10 @@ import time
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench import doctor, faults
+from workbench.cli import doctor
+from workbench.models import faults
 from workbench.arena import Arena, ArenaFlags
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.engines.kernel import (
     FaultRecorder,
     Kernel,

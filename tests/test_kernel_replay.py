@@ -7,7 +7,7 @@ holds give the same fragmentation curves as the replay.
 import pytest
 from kernel_support import KERNEL
 
-from workbench import workloads
+from workbench.models import workloads
 from workbench.experiments import batch_faults, kernel_replay
 
 pytestmark = KERNEL

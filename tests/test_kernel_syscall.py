@@ -7,7 +7,7 @@ import os
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.engines.kernel import attributes, btf, loading, memory, perf, syscall
 from workbench.engines.kernel.loading import read_log, verdict
 from workbench.engines.kernel.service import bind
@@ -288,6 +288,6 @@ def test_bad_btf_is_explained() -> None:
 
 
 def test_types_of_programs_are_those_of_the_package() -> None:
-    from workbench.program import TYPES
+    from workbench.bpf.program import TYPES
 
     assert set(TYPES) - set(loading.TYPES) == {"raw"}

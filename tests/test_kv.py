@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL, REASON
 
 import workbench as wb
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.debugger.cpus import find_schedule
 from workbench.errors import WorkbenchError
-from workbench.studies import packets
-from workbench.studies.kv import Store, Value
+from workbench.examples.studies import packets
+from workbench.examples.studies.kv import Store, Value
 from workbench.verifier import remembering
 
 XDP_PASS, XDP_TX = 2, 3

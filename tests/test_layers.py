@@ -52,15 +52,15 @@ TOP = len(LAYERS)  # notebooks, and whoever uses the package by its public names
 # An upward import that a person at the notebook is glad of; only inside a function.
 CONVENIENCES = {
     ("workbench.arena.arena", "fragmentation"): "an Arena shows its holes",
-    ("workbench.trace", "widgets"): "a Trace draws itself",
-    ("workbench.trace", "debugger"): "a Trace answers questions about itself",
-    ("workbench.trace", "engines"): "record() runs a program for whoever only wants its trace",
+    ("workbench.recording.trace", "widgets"): "a Trace draws itself",
+    ("workbench.recording.trace", "debugger"): "a Trace answers questions about itself",
+    ("workbench.recording.trace", "engines"): "record() runs a program for whoever only wants its trace",
 }
 
 # Library -> the only places that import it.
 DOORS = {
-    "numba": ("workbench.compiled",),
-    "llvmlite": ("workbench.compiled", "workbench.engines.jit"),
+    "numba": ("workbench.compiled.njit",),
+    "llvmlite": ("workbench.compiled.njit", "workbench.engines.jit"),
     "elftools": ("workbench.objects",),
     "anywidget": ("workbench.widgets",),
     "ipywidgets": ("workbench.widgets",),
@@ -176,7 +176,7 @@ def test_import_workbench_is_light() -> None:
 
 
 def test_engines_do_not_load_the_views() -> None:
-    name = "workbench.engines.interpreter"
+    name = "workbench.engines.interpreter.engine"
     if not is_module(name):
         pytest.skip("no interpreter yet")
     loaded = modules_after(f"import {name}")

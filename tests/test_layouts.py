@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workbench import load_object
-from workbench.declarations import Field
+from workbench.bpf.declarations import Field
 from workbench.objects.btf import Kind
 from workbench.objects.values import decode
 

@@ -4,8 +4,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import workbench as wb
-from workbench import c_examples
-from workbench.compiler import find_compiler
+from workbench.examples import c_programs as c_examples
+from workbench.objects.compiler import find_compiler
 from workbench.errors import Unsupported
 
 HEAD = '#include "arena.h"\nARENA(arena, 16);\nchar LICENSE[] SEC("license") = "GPL";\n'

@@ -90,7 +90,7 @@ CASES = [
 
 
 def pinned_run(engine: "wb.Kernel | wb.Interpreter | wb.Jit", ctx: bytes) -> Result:
-    from workbench.measurement import pinned
+    from workbench.evidence.measurement import pinned
 
     with pinned(0):
         return engine.run(ctx)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import workbench as wb
-from workbench import measurement
+from workbench.evidence import measurement
 from workbench.errors import WorkbenchError
 
 

@@ -15,7 +15,7 @@ from workbench.engines.base import Result
 from workbench.engines.compare import Comparison
 from workbench.engines.kernel.perf import tracepoint
 from workbench.maps import Map
-from workbench.program import Program, Reference
+from workbench.bpf.program import Program, Reference
 
 ENGINES = ("interpreter", "jit") if REASON else ("interpreter", "jit", "kernel")
 

@@ -10,9 +10,9 @@ from kernel_support import KERNEL
 from libbpf import comparable, library, loaded
 
 import workbench as wb
-from workbench.compiler import compile_bytes
+from workbench.objects.compiler import compile_bytes
 from workbench.errors import Unsupported, WorkbenchError
-from workbench.isa import WIRE
+from workbench.bpf.isa import WIRE
 from workbench.objects import Object, load_object, read_object
 from workbench.objects.btf import Kind, Type, read_btf
 from workbench.objects.relocate import POISON

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench import c_examples
-from workbench.compiler import compile_bytes
-from workbench.disassembler import disassemble
+from workbench.examples import c_programs as c_examples
+from workbench.objects.compiler import compile_bytes
+from workbench.bpf.disassembler import disassemble
 from workbench.errors import SegmentationFault, Unsupported, WorkbenchError
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
@@ -28,7 +28,7 @@ from workbench.objects.layouts import layouts
 from workbench.objects.relocate import program_type
 from workbench.objects.values import decode
 from workbench.objects.writing import write_btf
-from workbench.verifier import explore
+from workbench.verifier.paths import explore
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
 STUDIES = FOLDER.with_name("studies")

@@ -13,8 +13,8 @@ from generate import generate
 from test_oracle import broken
 
 import workbench as wb
-from workbench.engines import prepared
-from workbench.engines.machine import Machine
+from workbench.engines.machine import prepared
+from workbench.engines.machine.state import Machine
 from workbench.errors import DecodeError, Unsupported
 
 ROWS = tomllib.loads(Path(__file__).with_name("conformance.toml").read_text())["row"]

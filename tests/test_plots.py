@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import fragmentation
+from workbench.models import fragmentation
 from workbench.plots import Figure, conversion, faults
 from workbench.plots import fragmentation as holes_plots
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
 
 ROOT = Path(__file__).resolve().parents[1]

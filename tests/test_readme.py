@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("workbench.engines.interpreter")
+    pytest.importorskip("workbench.engines.interpreter.engine")
     [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from workbench import c_examples, corpus
+from workbench.examples import c_programs as c_examples, programs as corpus
 from workbench.errors import Unsupported
-from workbench.studies import heap
-from workbench.studies.kv import Store
+from workbench.examples.studies import heap
+from workbench.examples.studies.kv import Store
 
 TABLE = tomllib.loads((Path(__file__).parent / "sanitizer.toml").read_text())
 GRAVE = ["error", "warning"]

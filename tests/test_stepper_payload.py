@@ -10,10 +10,10 @@ import pytest
 from stepper_synthetic import list_sum, meta
 
 from workbench.errors import TraceError
-from workbench.isa import Op
+from workbench.bpf.isa import Op
 from workbench.widgets import bundle
 from workbench.widgets.export import to_html
-from workbench.widgets.payload import COLUMNS, STEP_COLUMNS, compress, pack, read_meta, unpack
+from workbench.recording.format import COLUMNS, STEP_COLUMNS, compress, pack, read_meta, unpack
 from workbench.widgets.stepper import Stepper
 
 FIXTURE = Path(__file__).parent / "js" / "list_sum.trace"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.debugger.cpus import Random
-from workbench.widgets.payload import unpack
+from workbench.recording.format import unpack
 
 ROOT = Path(__file__).resolve().parents[1]
 REPLAY = Path(__file__).parent / "js" / "replay_dump.mjs"

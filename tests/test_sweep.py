@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
 from workbench.experiments.sweep import _loaded
 

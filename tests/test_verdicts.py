@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_support import KERNEL
 
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.engines.kernel import KernelArena, verdict
 from workbench.experiments import log_agreement, seeds, verdicts
 from workbench.experiments.mutate import minimised, mutated
 from workbench.experiments.verdicts import COLUMNS, Start, confusion, disagreements, summary
-from workbench.program import Program
+from workbench.bpf.program import Program
 from workbench.verifier import verify
-from workbench.verifier.logs import read_verifier_log
+from workbench.verifier.log.steps import read_verifier_log
 
 SEEDS = seeds.seeds()
 

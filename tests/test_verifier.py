@@ -13,16 +13,16 @@ from generate import generate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import isa
-from workbench.assembler import assemble
+from workbench.bpf import isa
+from workbench.bpf.assembler import assemble
 from workbench.errors import DecodeError, VerificationError
-from workbench.isa import Op
-from workbench.program import Program, Reference, read_programs
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program, Reference, read_programs
 from workbench.verifier import Report, remembering, verify
-from workbench.verifier.calls import CALLS
-from workbench.verifier.check import CHECKS
-from workbench.verifier.facts import _FACTS, Fact
-from workbench.verifier.transfer import TRANSFERS
+from workbench.verifier.paths.calls import CALLS
+from workbench.verifier.rules.check import CHECKS
+from workbench.verifier.rules.facts import _FACTS, Fact
+from workbench.verifier.paths.transfer import TRANSFERS
 
 PATH = Path(__file__).parent / "rows" / "verifier.toml"
 ROWS = tomllib.loads(PATH.read_text())["row"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from naive_numbers import signed, swapped
 
-from workbench.verifier import tnum
-from workbench.verifier.tnum import MASK, Tnum
+from workbench.verifier.values import tnum
+from workbench.verifier.values.tnum import MASK, Tnum
 
 BITS = 8
 ALL = np.arange(1 << BITS, dtype=np.uint64)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL
 
 import workbench as wb
-from workbench import corpus
-from workbench.assembler import assemble
-from workbench.verifier.log_values import ANY, LogValue, parse_value
-from workbench.verifier.logs import VerifierLog, read_verifier_log
+from workbench.examples import programs as corpus
+from workbench.bpf.assembler import assemble
+from workbench.verifier.log.known import ANY, LogValue, parse_value
+from workbench.verifier.log.steps import VerifierLog, read_verifier_log
 
 LOGS = Path(__file__).parent / "verifier_logs"
 OLD, NEW = ((LOGS / f"linux_{v}.log").read_text() for v in ("5_4", "7_3"))

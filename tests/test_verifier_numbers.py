@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from naive_numbers import arithmetic, byte_order, holds, signed
 
-from workbench.isa import Op
-from workbench.verifier import arithmetic as transfer
-from workbench.verifier import branches, numbers, pointers
-from workbench.verifier.arithmetic import OPERATIONS, compute
-from workbench.verifier.branches import COMPARISONS
-from workbench.verifier.domain import CTX, MAP_VALUE, STACK, Value
-from workbench.verifier.facts import ALU_BINARY
-from workbench.verifier.numbers import UNKNOWN, Number, contains, synced
-from workbench.verifier.tnum import LOW, MASK, between
+from workbench.bpf.isa import Op
+from workbench.verifier.values import arithmetic as transfer
+from workbench.verifier.values import branches, numbers, pointers
+from workbench.verifier.values.arithmetic import OPERATIONS, compute
+from workbench.verifier.values.branches import COMPARISONS
+from workbench.verifier.values.domain import CTX, MAP_VALUE, STACK, Value
+from workbench.verifier.rules.facts import ALU_BINARY
+from workbench.verifier.values.numbers import UNKNOWN, Number, contains, synced
+from workbench.verifier.values.tnum import LOW, MASK, between
 
 Scale = Callable[[int, int], int]
 WIRE = dict(ADD=0, SUB=0x10, MUL=0x20, DIV=0x30, SDIV=0x30, OR=0x40, AND=0x50, LSH=0x60, RSH=0x70)

@@ -13,17 +13,17 @@ from workbench import verifier
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.experiments import seeds, verdicts
 from workbench.experiments.verdicts import Start
-from workbench.isa import Op
-from workbench.program import Program
-from workbench.verifier import checkpoints, explore
-from workbench.verifier.domain import ARENA, CTX, SCALAR, STACK, UNSET, Value
-from workbench.verifier.equality import COVERED, equal
-from workbench.verifier.facts import BYTES as BYTES_OF
-from workbench.verifier.facts import FETCHES
-from workbench.verifier.flow import analyse
-from workbench.verifier.numbers import contains
-from workbench.verifier.recorder import Seen
-from workbench.verifier.tnum import MASK
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+from workbench.verifier.paths import checkpoints, explore
+from workbench.verifier.values.domain import ARENA, CTX, SCALAR, STACK, UNSET, Value
+from workbench.verifier.paths.equality import COVERED, equal
+from workbench.verifier.rules.facts import BYTES as BYTES_OF
+from workbench.verifier.rules.facts import FETCHES
+from workbench.verifier.paths.flow import analyse
+from workbench.verifier.values.numbers import contains
+from workbench.verifier.paths.recorder import Seen
+from workbench.verifier.values.tnum import MASK
 
 Scale = Callable[[int, int], int]
 ACQUIRES = {op for op in Op if op.name.startswith("LOAD_ACQUIRE")}

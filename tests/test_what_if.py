@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.debugger.difference import align
 from workbench.errors import TraceError, WorkbenchError
 

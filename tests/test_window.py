@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.debugger.cpus import Random, record_cpus
 from workbench.errors import TraceError
-from workbench.trace import Trace
+from workbench.recording.trace import Trace
 
 
 def recorded(name: str) -> Trace:
@@ -79,8 +79,8 @@ def test_several_cpus() -> None:
 def test_the_browser_gets_a_million_steps_and_may_ask_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from workbench import trace as module
-    from workbench.widgets.payload import unpack
+    from workbench.recording import trace as module
+    from workbench.recording.format import unpack
 
     monkeypatch.setattr(module, "IN_BROWSER", 1000)
     whole = recorded("hash")

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import fragmentation, requests, workloads
-from workbench.allocators import POLICIES, replay
-from workbench.allocators.heaps import HEAPS, run_heap
+from workbench.models import fragmentation, requests, workloads
+from workbench.models.allocators import POLICIES, replay
+from workbench.models.allocators.heaps import HEAPS, run_heap
 from workbench.errors import WorkbenchError
-from workbench.events import Kind
-from workbench.workloads import synthetic
+from workbench.arena.events import Kind
+from workbench.models.workloads import synthetic
 
 
 @pytest.mark.parametrize("name", workloads.WORKLOADS)

@@ -8,28 +8,28 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "assemble": "workbench.assembler",
-    "disassemble": "workbench.disassembler",
-    "Program": "workbench.program",
-    "read_program": "workbench.program",
+    "assemble": "workbench.bpf.assembler",
+    "disassemble": "workbench.bpf.disassembler",
+    "Program": "workbench.bpf.program",
+    "read_program": "workbench.bpf.program",
     "load_object": "workbench.objects",
-    "compile_c": "workbench.compiler",
+    "compile_c": "workbench.objects.compiler",
     "Arena": "workbench.arena",
     "ArenaFlags": "workbench.arena",
     "verify": "workbench.verifier",
-    "read_verifier_log": "workbench.verifier.logs",
-    "Interpreter": "workbench.engines.interpreter",
+    "read_verifier_log": "workbench.verifier.log.steps",
+    "Interpreter": "workbench.engines.interpreter.engine",
     "Jit": "workbench.engines.jit",
     "Auto": "workbench.engines.auto",
     "Kernel": "workbench.engines.kernel",
     "KernelArena": "workbench.engines.kernel",
     "Map": "workbench.maps",
-    "MapDefinition": "workbench.declarations",
+    "MapDefinition": "workbench.bpf.declarations",
     "kernel_map": "workbench.engines.kernel",
     "compare": "workbench.engines.compare",
-    "record": "workbench.trace",
-    "Trace": "workbench.trace",
-    "load_trace": "workbench.trace",
+    "record": "workbench.recording.trace",
+    "Trace": "workbench.recording.trace",
+    "load_trace": "workbench.recording.trace",
     "record_cpus": "workbench.debugger.cpus",
     "find_schedule": "workbench.debugger.cpus",
     "Sweep": "workbench.experiments.sweep",
@@ -49,7 +49,7 @@ def __getattr__(name: str) -> object:
 
 def load_ipython_extension(shell: object) -> None:
     """Add %%bpf and %%bpfasm to a notebook: `%load_ext workbench`."""
-    import_module("workbench.magics").register(shell)
+    import_module("workbench.widgets.magics").register(shell)
 
 
 def __dir__() -> list[str]:

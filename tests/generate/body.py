@@ -7,7 +7,7 @@ from typing import NamedTuple
 import wire as b
 
 from generate.state import ARENA, CTX, FRAME, SCALAR, State
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 
 PAGE = 4096
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1

@@ -26,7 +26,7 @@ from generate import (
 from generate.body import CTX_BYTES, PAGE, Function, Shared
 from generate.scratch import MixedBody
 from generate.state import CTX, SCALAR
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 
 NO_PREALLOC, ZERO_SEED = 1, 1 << 6
 KINDS = ("syscall", "syscall", "syscall", "xdp", "tc")

@@ -6,7 +6,7 @@ from generate.body import CTX_BYTES, PAGE
 from generate.memory import keep_honest
 from generate.scratch import ENTRY, OUTER, SHARED_BYTES, STATE, VALUE_BYTES, MixedBody
 from generate.state import SCALAR
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 
 KEYED = ("array", "percpu_array", "hash", "percpu_hash", "lru_hash", "lpm_trie")
 HASHED = ("hash", "percpu_hash", "lru_hash", "lpm_trie")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench import events
+from workbench.arena import events
 from workbench.arena import state as core
 from workbench.arena.ranges import FREE_PAGES, extents, take
 from workbench.arena.rules import (
@@ -122,7 +122,7 @@ class Arena:
 
     @property
     def events(self) -> "pd.DataFrame":
-        """The newest page events (up to 2**20), oldest first; see workbench.events."""
+        """The newest page events (up to 2**20), oldest first; see workbench.arena.events."""
         return events.frame(events.columns(self.state.log))
 
     def snapshot(self) -> Snapshot:
@@ -158,7 +158,7 @@ class Arena:
         self.close()
 
     def __repr__(self) -> str:
-        from workbench.fragmentation import text_histogram
+        from workbench.models.fragmentation import text_histogram
 
         flags = self.flags & ~ArenaFlags.MMAPABLE
         named = f" {flags.name}" if flags else ""

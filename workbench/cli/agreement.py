@@ -18,7 +18,7 @@ def agreement(count: int, seed: int, smallest: int, with_logs: bool, record: boo
     random. With --logs, accepted programs' logs of level 2 are compared value by value.
     """
     from workbench.experiments import log_agreement, verdicts
-    from workbench.provenance import save
+    from workbench.evidence.provenance import save
 
     frame = log_agreement.run() if with_logs else verdicts.run(count, seed)
     if frame.empty:

@@ -16,8 +16,8 @@ from workbench.errors import WorkbenchError
 @json_option
 def doctor(as_json: bool) -> None:
     """Say what works here, and the cure for what does not."""
-    from workbench.doctor import doctor as examine
-    from workbench.doctor import report, to_json
+    from workbench.cli.doctor import doctor as examine
+    from workbench.cli.doctor import report, to_json
 
     checks = examine()
     if as_json:
@@ -38,7 +38,7 @@ def doctor(as_json: bool) -> None:
 @json_option
 def demo(output: Path, as_json: bool) -> int:
     """Run the examples; write demo.html, figures, tables."""
-    from workbench.demo import demo as demonstrate
+    from workbench.cli.demo import demo as demonstrate
 
     announce_compilation()
     report = demonstrate(output)
@@ -55,7 +55,7 @@ def demo(output: Path, as_json: bool) -> int:
 @json_option
 def calibrate(output: Path | None, as_json: bool) -> None:
     """Measure what a step and each page fault cost here; keep it for modelled time axes."""
-    from workbench import provenance
+    from workbench.evidence import provenance
     from workbench.experiments import calibration
 
     found = calibration.run()
@@ -76,7 +76,7 @@ def calibrate(output: Path | None, as_json: bool) -> None:
 @json_option
 def bench(quick: bool, as_json: bool) -> None:
     """Measure this machine: engines, pages, starting up."""
-    from workbench.bench import bench as measure
+    from workbench.experiments.bench import bench as measure
 
     announce_compilation()
     report = measure(quick)
@@ -100,7 +100,7 @@ def bench(quick: bool, as_json: bool) -> None:
 @json_option
 def reproduce(quick: bool, output: Path, venue: str, span: int, fresh: bool, as_json: bool) -> int:
     """Redraw every figure; say which claims hold."""
-    from workbench.reproduce import reproduce as redo
+    from workbench.experiments.reproduce import reproduce as redo
 
     announce_compilation()
     report = redo(output, quick, venue, span, fresh)

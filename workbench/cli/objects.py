@@ -12,11 +12,11 @@ from workbench.cli.options import file_argument, read_object
 from workbench.errors import CompilationError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.declarations import MapDefinition
+    from workbench.bpf.declarations import MapDefinition
     from workbench.maps import Map
     from workbench.objects import Object
     from workbench.objects.object import AnyArena
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
 
 @click.command()
@@ -28,7 +28,7 @@ def cc(file: str, output: Path, mcpu: str) -> int:
 
     With WORKBENCH_CC, else clang 19 or newer, else the extra cc. arena.h is found without -I.
     """
-    from workbench.compiler import read_source, translate
+    from workbench.objects.compiler import read_source, translate
 
     source = Path(file)
     try:

@@ -11,7 +11,7 @@ from workbench.errors import AssemblyError, DecodeError, VerificationError, Work
 
 if TYPE_CHECKING:
     from workbench.objects import Object
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
 ENGINES = ("interpreter", "jit", "auto", "kernel")
 FLAGS = ("no_user_conv", "segv_on_fault")
@@ -69,7 +69,7 @@ type_option = click.option(
 
 def announce_compilation() -> None:
     """Tell a person at a terminal what the next half minute is for, once for each version."""
-    from workbench.compiled import cache_directory
+    from workbench.compiled.njit import cache_directory
 
     if sys.stderr.isatty() and not any(cache_directory().rglob("*.execute-*.nbi")):
         click.echo("Compiling the interpreter, once for this version: half a minute", err=True)
@@ -99,7 +99,7 @@ def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
     if declared is not None:
         asked = names or [name for name in declared.programs if name not in declared.optional]
         return [declared.program(name) for name in asked or declared.programs]
-    from workbench.program import read_programs
+    from workbench.bpf.program import read_programs
 
     with located(file):
         found = read_programs(file, kind or "syscall")

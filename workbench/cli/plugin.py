@@ -39,7 +39,7 @@ def plugin(memory: bytes, engine: str) -> int:
     \b
     echo b7 00 00 00 2a 00 00 00 95 00 00 00 00 00 00 00 | workbench plugin
     """
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
     text = sys.stdin.read()
     try:
@@ -59,6 +59,6 @@ def _engine(name: str):  # type: ignore[no-untyped-def]
         from workbench.engines.jit import Jit
 
         return Jit
-    from workbench.engines.interpreter import Interpreter
+    from workbench.engines.interpreter.engine import Interpreter
 
     return Interpreter

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from workbench.engines.kernel import KernelArena
     from workbench.maps import Map
     from workbench.objects import Object
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
     AnyArena = Arena | KernelArena
 
@@ -220,7 +220,7 @@ def _loaded(program: "Program", shared: Shared, request: Request) -> Iterator[An
             yield lambda content: kernel.run(content, request.fuel, request.trace)
         return
     from workbench.arena import Arena
-    from workbench.engines.interpreter import Interpreter
+    from workbench.engines.interpreter.engine import Interpreter
 
     assert isinstance(arena, Arena)
     announce_compilation()
@@ -250,7 +250,7 @@ def _loaded(program: "Program", shared: Shared, request: Request) -> Iterator[An
 
 def _uses_arena(program: "Program") -> bool:
     """Tell whether a program names an arena, or loads a map as bytecode without names does."""
-    from workbench.isa import Op
+    from workbench.bpf.isa import Op
 
     operations = set(program.instructions["op"].tolist())
     return program.uses_arena or bool(operations & {Op.LD_MAP_FD, Op.LD_MAP_IDX, Op.LD_MAP_VALUE})

@@ -32,7 +32,7 @@ def disasm(file: str, name: str | None, kind: str | None) -> None:
     It assembles to the same bytes. An object's programs come with the lines of their source, and
     all of them without --program.
     """
-    from workbench.disassembler import disassemble
+    from workbench.bpf.disassembler import disassemble
 
     programs = read(file, [name] if name else [], kind)
     if not file.endswith(".o"):
@@ -51,7 +51,7 @@ def isa(words: tuple[str, ...]) -> None:
     A line is one encoding: opcode, class, operation, syntax and the fields of fixed value. With
     WORDS, only lines that hold all of them.
     """
-    from workbench.isa import TABLE
+    from workbench.bpf.isa import TABLE
 
     for row in TABLE:
         pinned = ", ".join(f"{name} = {value:#x}" for name, value in row.pinned.items())
@@ -70,8 +70,8 @@ def functions(words: tuple[str, ...], header: bool) -> None:
     without), and whether it takes a sleepable program or a GPL-compatible licence. With WORDS,
     only lines that hold all of them.
     """
-    from workbench import prototypes
-    from workbench.functions import FUNCTIONS
+    from workbench.bpf import prototypes
+    from workbench.bpf.functions import FUNCTIONS
 
     if header:
         click.echo(prototypes.header(), nl=False)

@@ -23,9 +23,9 @@ from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.engines.kernel import Verdict
-    from workbench.program import Program
+    from workbench.bpf.program import Program
     from workbench.verifier import Report
-    from workbench.verifier.logs import VerifierLog
+    from workbench.verifier.log.steps import VerifierLog
 
     AnyReport = Report | Verdict
 
@@ -143,7 +143,7 @@ def _row(engine: str, program: "Program", report: "AnyReport") -> dict[str, obje
 
 def _show_pasted(path: Path, as_json: bool) -> int:
     """Read a log, and print its verdict, its explanation and where the verifier spent its time."""
-    from workbench.verifier.logs import read_verifier_log
+    from workbench.verifier.log.steps import read_verifier_log
 
     log = read_verifier_log(_text(path))
     if not log.steps and not log.reason:

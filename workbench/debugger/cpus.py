@@ -17,16 +17,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.addresses import MAX_FRAMES
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.arena import Arena
-from workbench.engines.interpreter import interpret
-from workbench.engines.linked import joined
-from workbench.engines.prepared import Prepared
-from workbench.engines.recorded import Recorded
+from workbench.engines.interpreter.engine import interpret
+from workbench.engines.machine.joined import joined
+from workbench.engines.machine.prepared import Prepared
+from workbench.engines.machine.recorded import Recorded
 from workbench.errors import WorkbenchError
-from workbench.events import KEYFRAME, STEP_COLUMNS, Actor, columns
-from workbench.program import Program
-from workbench.trace import CHANGES, Trace
+from workbench.arena.events import KEYFRAME, STEP_COLUMNS, Actor, columns
+from workbench.bpf.program import Program
+from workbench.recording.trace import CHANGES, Trace
 from workbench.verifier import remembering
 
 MOST_CPUS = 255 // MAX_FRAMES

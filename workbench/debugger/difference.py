@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.disassembler import listing
+from workbench.bpf.disassembler import listing
 from workbench.errors import WorkbenchError
-from workbench.events import ABSENT, NO_REGISTER, WRITE
-from workbench.trace import Trace
+from workbench.arena.events import ABSENT, NO_REGISTER, WRITE
+from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd

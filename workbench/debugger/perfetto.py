@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.addresses import MAX_FRAMES
-from workbench.events import Kind
-from workbench.trace import Trace
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.arena.events import Kind
+from workbench.recording.trace import Trace
 
 _USER = 100  # the thread that stands for user space
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.addresses import MAX_FRAMES, STACK_BYTES
+from workbench.bpf.addresses import MAX_FRAMES, STACK_BYTES
 from workbench.arena.rules import MAX_PAGES
 from workbench.debugger.shadow import (
     ALLOCATES,
@@ -22,9 +22,9 @@ from workbench.debugger.shadow import (
     Words,
     follow,
 )  # fmt: skip
-from workbench.events import ABSENT, IN_ARENA, WRITE, Kind
-from workbench.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
-from workbench.trace import Trace
+from workbench.arena.events import ABSENT, IN_ARENA, WRITE, Kind
+from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
+from workbench.recording.trace import Trace
 
 _LOW = np.uint64(0xFFFFFFFF)
 _12 = np.uint64(12)

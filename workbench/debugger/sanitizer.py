@@ -12,9 +12,9 @@ import numpy as np
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.debugger.pointers import shadow
 from workbench.debugger.shadow import ARENA, FIRST, NONE, Shadow
-from workbench.events import ABSENT, IN_ARENA, READ, WRITE
-from workbench.isa import Op
-from workbench.trace import Trace
+from workbench.arena.events import ABSENT, IN_ARENA, READ, WRITE
+from workbench.bpf.isa import Op
+from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
-from workbench.engines import machine as core
-from workbench.engines.interpreter import interpret
-from workbench.engines.prepared import Prepared
-from workbench.engines.recorded import Recorded
+from workbench.engines.machine import state as core
+from workbench.engines.interpreter.engine import interpret
+from workbench.engines.machine.prepared import Prepared
+from workbench.engines.machine.recorded import Recorded
 from workbench.errors import TraceError, Unsupported
-from workbench.trace import Trace
+from workbench.recording.trace import Trace
 
 MASK = (1 << 64) - 1
 
@@ -87,7 +87,7 @@ def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
 
 
 class _Row(NamedTuple):
-    """A change of memory or, with size 0, of a register: a row of `workbench.trace.CHANGES`."""
+    """A change of memory or, with size 0, of a register: a row of `workbench.recording.trace.CHANGES`."""
 
     address: int
     size: int

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.trace import Trace
+    from workbench.recording.trace import Trace
 
 STOPS = ("exit", "fuel", "breakpoint", "fault", "interrupt")
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.engines.base import Result
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
-from workbench.events import Actor, Kind, columns
+from workbench.arena.events import Actor, Kind, columns
 from workbench.maps import Content, Map, create, drained
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     from workbench.arena import Arena
@@ -342,7 +342,7 @@ def _emulated(pages: int, flags: int, user_base: int | None) -> "Arena":
 
 
 def _interpret(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
-    from workbench.engines.interpreter import Interpreter
+    from workbench.engines.interpreter.engine import Interpreter
 
     with Interpreter(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
         return engine.run(ctx), _faults(arena)  # type: ignore[arg-type]
@@ -378,7 +378,7 @@ def _real_map(definition: MapDefinition) -> Map:
 
 def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.kernel import Kernel
-    from workbench.measurement import pinned
+    from workbench.evidence.measurement import pinned
 
     with Kernel(program, arena, maps=maps) as engine, pinned(min(os.sched_getaffinity(0))):
         result = engine.run(ctx)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
 from workbench.experiments import (
     arena_creation,

@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.arena import Arena
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.measurement import collect, geometric_mean, typical
+from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "arena_creation"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.arena.rules import ArenaFlags
-from workbench.assembler import assemble
-from workbench.conversion.timing import opened
-from workbench.conversion.workloads import Workload
+from workbench.bpf.assembler import assemble
+from workbench.models.conversion.timing import opened
+from workbench.models.conversion.workloads import Workload
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.measurement import collect, geometric_mean, typical
+from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "batch_costs"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.experiments import results, touch_costs
 

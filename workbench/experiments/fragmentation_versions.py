@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench import allocators, workloads
+from workbench.models import allocators, workloads
 from workbench.experiments.sweep import Sweep
-from workbench.measurement import geometric_mean
+from workbench.evidence.measurement import geometric_mean
 from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
 
 NAME = "fragmentation_versions"

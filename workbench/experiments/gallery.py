@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench import measurement, provenance
+from workbench.evidence import measurement, provenance
 from workbench.errors import WorkbenchError
 from workbench.experiments import (
     arena_creation,

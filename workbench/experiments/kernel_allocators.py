@@ -8,9 +8,9 @@ Linux page for page by a test.
 import numpy as np
 import pandas as pd
 
-from workbench import workloads
-from workbench.allocators import replay
-from workbench.allocators.replay import SIZES
+from workbench.models import workloads
+from workbench.models.allocators import replay
+from workbench.models.allocators.replay import SIZES
 from workbench.plots.figure import (
     BLUE,
     GREY,

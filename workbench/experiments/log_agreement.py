@@ -1,6 +1,6 @@
 """Does our log say what Linux's says? Accepted programs' logs of level 2, value by value.
 
-Both texts are read by the same reader (`workbench.verifier.logs`). The k-th visit of an
+Both texts are read by the same reader (`workbench.verifier.log.steps`). The k-th visit of an
 instruction in one log is compared with the k-th visit in the other; of each, every register that
 Linux knows before the instruction, r10 left out, and every value that Linux prints after it.
 """
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from workbench import isa
+from workbench.bpf import isa
 from workbench.engines.kernel import KernelArena, verdict
 from workbench.errors import KernelError, Unsupported
 from workbench.experiments import seeds
 from workbench.experiments.verdicts import PAGES
-from workbench.isa import Op
+from workbench.bpf.isa import Op
 from workbench.verifier import verify
-from workbench.verifier.logs import LogStep, VerifierLog, read_verifier_log
+from workbench.verifier.log.steps import LogStep, VerifierLog, read_verifier_log
 
 if TYPE_CHECKING:
-    from workbench.program import Program
-    from workbench.verifier.log_values import LogValue
+    from workbench.bpf.program import Program
+    from workbench.verifier.log.known import LogValue
 
 LARGE = 20_000  # instructions processed; larger logs are left out
 COLUMNS = ["program", "pc", "visit", "name", "printed", "linux", "workbench", "same"]

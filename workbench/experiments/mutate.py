@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from workbench.errors import WorkbenchError
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 NOP = struct.pack("<BBhi", 5, 0, 0, 0)  # goto +0
 _WIDE = 0x18

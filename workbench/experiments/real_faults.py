@@ -70,14 +70,14 @@ def perform(arena: "AnyArena", todo: list[Access]) -> None:
 
 
 def emulated(todo: list[Access], pages: int = PAGES) -> pd.DataFrame:
-    """The page events of the emulated arena: see workbench.events."""
+    """The page events of the emulated arena: see workbench.arena.events."""
     with Arena(pages) as arena:
         perform(arena, todo)
         return arena.events.assign(ns=np.uint64(0))
 
 
 def run(todo: list[Access] | None = None, pages: int = PAGES) -> pd.DataFrame:
-    """The page events of a real arena, ns from the first; see workbench.events.
+    """The page events of a real arena, ns from the first; see workbench.arena.events.
 
     Raises KernelError where arenas or page-fault events are not to be had.
     """

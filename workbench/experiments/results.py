@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from workbench import corpus
+from workbench.examples import programs as corpus
 from workbench.arena import Arena
 from workbench.arena.rules import ArenaFlags
-from workbench.engines.interpreter import Interpreter
+from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench import provenance
+from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench import provenance
-from workbench.conversion import counts, machine_code, timing, workloads
-from workbench.conversion.timing import FLAGS
-from workbench.conversion.workloads import Workload
+from workbench.evidence import provenance
+from workbench.models.conversion import counts, machine_code, timing, workloads
+from workbench.models.conversion.timing import FLAGS
+from workbench.models.conversion.workloads import Workload
 from workbench.errors import KernelError, Unsupported
 from workbench.experiments import results
 from workbench.experiments.repetition import kernel_refusal, label
-from workbench.isa import Op
-from workbench.measurement import effect
-from workbench.program import Program
+from workbench.bpf.isa import Op
+from workbench.evidence.measurement import effect
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     from workbench.arena import Arena
@@ -52,7 +52,7 @@ def workload(what: str | Program | Workload) -> Workload:
 def null_share(load: Workload) -> float:
     """The share of NULL among the pointers that the first million steps convert; NaN of none."""
     from workbench.arena import Arena
-    from workbench.engines.interpreter import Interpreter
+    from workbench.engines.interpreter.engine import Interpreter
 
     with Arena(load.pages) as arena, Interpreter(load.program, arena) as engine:
         prepare(load, arena)
@@ -64,7 +64,7 @@ def null_share(load: Workload) -> float:
 
 def prepare(load: Workload, arena: "Arena") -> None:
     """Bring a fresh arena to where the workload starts."""
-    from workbench.engines.interpreter import Interpreter
+    from workbench.engines.interpreter.engine import Interpreter
 
     if load.reset is not None:
         load.reset(arena)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench import faults
+from workbench.models import faults
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.engines.kernel import FaultRecorder, KernelArena

@@ -15,9 +15,9 @@ from workbench.engines.kernel import KernelArena, Verdict, verdict
 from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.experiments import seeds
 from workbench.experiments.mutate import minimised, mutated
-from workbench.program import Program
+from workbench.bpf.program import Program
 from workbench.verifier import verify
-from workbench.verifier.messages import SAFETY, classify
+from workbench.verifier.log.messages import SAFETY, classify
 
 COUNT, SEED, PAGES = 20_000, 1, 1024
 LARGE = 30_000  # instructions that Linux looked at; programs beyond are left out, and counted

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.arena import Arena
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.errors import WorkbenchError
-from workbench.isa import Op
-from workbench.program import Program
-from workbench.trace import Trace, record
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+from workbench.recording.trace import Trace, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def mistakes(trace: Trace) -> list[str]:
 
 def unusable(extents: object, k: int) -> float:
     """Share of the free pages that cannot serve k pages in a row; 0 when nothing is free."""
-    from workbench.fragmentation import unusable_index
+    from workbench.models.fragmentation import unusable_index
 
     value = unusable_index(np.asarray(extents), k)
     return 0.0 if np.isnan(value) else value

@@ -8,7 +8,7 @@ ringbuf    ring buffers                           hashing    Linux's hash of a k
 creation   the maps of a program                  codec      keys and values as Python has them
 """
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.maps.creation import create
 from workbench.maps.map import ANY, EXIST, NOEXIST, Content, Map, drained
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.maps.map import Map
 
 if TYPE_CHECKING:
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
 
 def create(

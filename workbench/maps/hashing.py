@@ -7,7 +7,7 @@ BPF_F_ZERO_SEED; the emulated maps always start from 0.
 
 import numpy as np
 
-from workbench.compiled import load8, load32, njit
+from workbench.compiled.njit import load8, load32, njit
 
 _START = np.uint32(0xDEADBEEF)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy.typing as npt
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.errors import MapError, Unsupported, WorkbenchError
 from workbench.maps.codec import Codec
 from workbench.maps.emulated import EmulatedMap

@@ -11,7 +11,7 @@ differs only in what a reserved record contains before it is written. Source: ke
 
 import numpy as np
 
-from workbench.compiled import njit
+from workbench.compiled.njit import njit
 from workbench.maps.layout import EAGAIN, EINVAL, Field, copy, get, note_all, put, read32, write32
 
 BUSY, DISCARDED = 1 << 31, 1 << 30

@@ -6,7 +6,7 @@ bloom_filter,ringbuf,map_in_map}.c, and a run of them all on Linux 6.18.
 
 import mmap
 
-from workbench.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 
 HASHES = ("hash", "percpu_hash", "lru_hash", "hash_of_maps")
 ARRAYS = ("array", "percpu_array", "array_of_maps", "prog_array", "perf_event_array")

@@ -12,7 +12,7 @@ values                C values in memory, by type
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import Types, read_btf
 from workbench.objects.core import vmlinux

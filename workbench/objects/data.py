@@ -3,7 +3,7 @@
 Source: libbpf's bpf_object__init_internal_map and bpf_object__collect_externs.
 """
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import Kind, Types
 from workbench.objects.elf import Section

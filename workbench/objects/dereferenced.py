@@ -6,8 +6,8 @@ the parameters of global functions. A parameter is followed through copies, sums
 
 from collections.abc import Iterator, Sequence
 
-from workbench import isa
-from workbench.isa import Op
+from workbench.bpf import isa
+from workbench.bpf.isa import Op
 
 _PARAMETERS = 5
 _CALLS = (Op.CALL_LOCAL, Op.CALL_HELPER, Op.CALL_KFUNC, Op.CALLX)

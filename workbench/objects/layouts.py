@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from workbench.declarations import Field, Layout
+from workbench.bpf.declarations import Field, Layout
 from workbench.objects.btf import MAX_DEPTH, Kind, Types
 from workbench.objects.unit import ARENA_SECTION
 from workbench.objects.values import Variable

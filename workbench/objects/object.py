@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.objects import data
 from workbench.objects.btf import Types
@@ -18,7 +18,7 @@ from workbench.objects.maps import read_maps
 from workbench.objects.relocate import Linker, Names
 from workbench.objects.unit import ARENA_SECTION, Unit
 from workbench.objects.values import Globals, Value, Variable, decode
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ Source: kernel/bpf/btf.c, btf_prepare_func_args; libbpf's fixups of hidden funct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from workbench.declarations import Subprogram
+from workbench.bpf.declarations import Subprogram
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import ENUMERATIONS, GLOBAL, STATIC, Kind, Type, Types
 from workbench.objects.dereferenced import arena_arguments

@@ -1,4 +1,4 @@
-"""Views of a fault frame (workbench.faults): each draws one table of workbench.faults.tables.
+"""Views of a fault frame (workbench.models.faults): each draws one table of workbench.models.faults.tables.
 
 Up to DOTS faults are drawn one by one; more are counted in cells, a panel for each cause, so that
 ten million take as long as a few.
@@ -20,7 +20,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from workbench.faults import CAUSES, NAMES, tables
+from workbench.models.faults import CAUSES, NAMES, tables
 from workbench.plots.figure import (
     BLUE,
     GREY,

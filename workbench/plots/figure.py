@@ -25,7 +25,7 @@ from PIL import Image
 from workbench.errors import WorkbenchError
 from workbench.plots.pgf import write_pgf
 from workbench.plots.venues import Place, place
-from workbench.provenance import KEY, content_hash, note, provenance, write_whole
+from workbench.evidence.provenance import KEY, content_hash, note, provenance, write_whole
 
 STYLES = Path(__file__).parent.parent / "styles"
 TALLEST = 6.9  # inches: a slide's height, and less than a column's

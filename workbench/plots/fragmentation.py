@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.fragmentation import extent_histogram, external_fragmentation
+from workbench.models.fragmentation import extent_histogram, external_fragmentation
 from workbench.plots.figure import (
     BLUE,
     GREEN,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench import isa
+from workbench.bpf import isa
 from workbench.errors import VerificationError
-from workbench.isa import Op
-from workbench.program import Program
-from workbench.verifier.recorder import Seen
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+from workbench.verifier.paths.recorder import Seen
 
 if TYPE_CHECKING:
-    from workbench.verifier.explain import Explanation
+    from workbench.verifier.log.explain import Explanation
 
 
 class Record(NamedTuple):
@@ -78,7 +78,7 @@ class Report:
 
     def explain(self, program: Program | None = None) -> "Explanation":
         """What was refused and why, in plain words; with `program`, source lines come from it."""
-        from workbench.verifier.explain import explain
+        from workbench.verifier.log.explain import explain
 
         return explain(self, program)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from workbench import isa
-from workbench.isa import Op
+from workbench.bpf import isa
+from workbench.bpf.isa import Op
 
 NO_USER_CONV = 1 << 18
 """BPF_F_NO_USER_CONV of include/uapi/linux/bpf.h."""

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from workbench.debugger.difference import align, diff
-from workbench.widgets.payload import compress
+from workbench.recording.format import compress
 from workbench.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
-    from workbench.trace import Trace
+    from workbench.recording.trace import Trace
 
 
 def beside(trace: "Trace", other: "Trace") -> Stepper:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.widgets import bundle
-from workbench.widgets.payload import compress, read_meta
+from workbench.recording.format import compress, read_meta
 
 _PAGE = """\
 <!doctype html>

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.events import ABSENT, Kind
-from workbench.isa import Op
+from workbench.arena.events import ABSENT, Kind
+from workbench.bpf.isa import Op
 from workbench.widgets.export import to_html
-from workbench.widgets.payload import compress
+from workbench.recording.format import compress
 
 if TYPE_CHECKING:
-    from workbench.trace import Trace
+    from workbench.recording.trace import Trace
 
 LARGEST_FRAME = 1_500_000  # bytes of compressed recording that a notebook should hold
 MOST_POINTS = 4000

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import TraceError
 
 if TYPE_CHECKING:
-    from workbench.trace import Trace
+    from workbench.recording.trace import Trace
 
 _NUMBER = r"(0x[0-9a-fA-F]+|\d+)"
 _CHANGE = re.compile(rf"(\d+): (?:r(\d)|{_NUMBER}:([1-8])) = (-?{_NUMBER})")

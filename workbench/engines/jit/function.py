@@ -6,7 +6,7 @@ from workbench.engines.jit.body import Body, Signature
 from workbench.engines.jit.graph import Graph, Ins, following
 from workbench.engines.jit.layout import EXITED, GONE, LEFT, Word
 from workbench.engines.jit.text import METADATA, Lines, load_words
-from workbench.isa import Op
+from workbench.bpf.isa import Op
 
 EMITTERS: dict[Op, Emitter] = {**arithmetic.EMITTERS, **access.EMITTERS, **calls.EMITTERS}
 """How each operation is written; tests/test_jit.py names any that is missing."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.errors import Unsupported
-from workbench.isa import TABLE, WIDE, Op
+from workbench.bpf.isa import TABLE, WIDE, Op
 
 LARGEST = 20_000  # slots; LLVM's time grows faster than the program
 _FEW_STEPS = 1 << 14  # what the interpreter may have to do at the end of the fuel, for each frame

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from workbench.addresses import STACK_BYTES
+from workbench.bpf.addresses import STACK_BYTES
 
 
 class Word(IntEnum):

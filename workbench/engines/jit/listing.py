@@ -5,11 +5,11 @@ from collections import defaultdict
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from workbench.disassembler import listing
-from workbench.engines.disassembly import disassembler
+from workbench.bpf.disassembler import listing
+from workbench.engines.native_text import disassembler
 from workbench.errors import KernelError, Unsupported, VerificationError
 from workbench.objects.lines import line_table
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

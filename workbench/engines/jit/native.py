@@ -13,7 +13,7 @@ from workbench.engines.jit.function import module
 from workbench.engines.jit.graph import Graph, graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
-from workbench.isa import INSTRUCTION
+from workbench.bpf.isa import INSTRUCTION
 
 _KEPT = 64
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.jit.graph import Function, Ins, successors
-from workbench.isa import ZERO, Op
+from workbench.bpf.isa import ZERO, Op
 
 _STRIDE = 64  # bytes; larger steps leave the page too soon for remembering it to pay
 _ADDS = (Op.ADD32, Op.ADD64)

@@ -1,9 +1,9 @@
 """What compiled programs call when they must; the same for all, and compiled once."""
 
-from workbench.engines import callbacks
+from workbench.engines.machine import callbacks
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
-from workbench.engines.machine import REGISTERS
+from workbench.engines.machine.state import REGISTERS
 
 _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }

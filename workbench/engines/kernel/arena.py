@@ -30,7 +30,7 @@ from workbench.engines.kernel.syscall import (
 )
 from workbench.engines.kernel.user import UserView
 from workbench.errors import ArenaError, KernelError, Unsupported
-from workbench.events import Actor, Kind
+from workbench.arena.events import Actor, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,7 @@ class KernelArena:
 
     @property
     def events(self) -> "pd.DataFrame":
-        """What Python asked of the arena and touched, oldest first; see workbench.events.
+        """What Python asked of the arena and touched, oldest first; see workbench.arena.events.
 
         Time counts the events; ns is CLOCK_MONOTONIC. A program's own calls are not seen here.
         """

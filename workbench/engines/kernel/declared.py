@@ -4,7 +4,7 @@ import re
 import struct
 from contextlib import ExitStack
 
-from workbench.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 from workbench.engines.kernel.attributes import MapCreate
 from workbench.engines.kernel.syscall import (
     MAP_CREATE,

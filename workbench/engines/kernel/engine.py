@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from workbench.arena.rules import ArenaFlags
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
@@ -18,9 +18,9 @@ from workbench.engines.kernel.native import native
 from workbench.engines.kernel.prints import HELPERS, Printed
 from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
 from workbench.errors import KernelError, Unsupported
-from workbench.isa import Op
+from workbench.bpf.isa import Op
 from workbench.maps import Map, create
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +149,7 @@ class Kernel:
     def read_stderr(self) -> str:
         """Take what the kernel said of the program's runs so far (Linux 6.17 and later).
 
-        workbench.faults.from_reports makes a frame of the accesses to absent pages in it.
+        workbench.models.faults.from_reports makes a frame of the accesses to absent pages in it.
         """
         return read_stream(self._descriptor.fileno(), STDERR)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.loading import verdict
 from workbench.errors import WorkbenchError

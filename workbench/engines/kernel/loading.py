@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench import isa
+from workbench.bpf import isa
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.debug import debug_info
@@ -18,10 +18,10 @@ from workbench.engines.kernel.service import SLEEPABLE, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, Unsupported, VerificationError
 from workbench.maps import Map, create
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
-    from workbench.verifier.explain import Explanation
+    from workbench.verifier.log.explain import Explanation
 
 # enum bpf_prog_type, and BPF_F_SLEEPABLE where the kernel insists on it
 TYPES = {
@@ -85,7 +85,7 @@ class Verdict:
 
     def explain(self, program: Program | None = None) -> "Explanation":
         """What was refused and why, in plain words; with `program`, source lines come from it."""
-        from workbench.verifier.explain import explain
+        from workbench.verifier.log.explain import explain
 
         return explain(self, program)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench import events
+from workbench.arena import events
 from workbench.arena.rules import PAGE_SIZE, WINDOW
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Log:
         self._written = 0
 
     def frame(self) -> "pd.DataFrame":
-        """The events, oldest first: see workbench.events. Time counts them."""
+        """The events, oldest first: see workbench.arena.events. Time counts them."""
         return to_frame(list(self._events), self._written - len(self._events))
 
 

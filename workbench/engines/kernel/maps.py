@@ -7,7 +7,7 @@ from ctypes import addressof, c_uint32, c_uint64
 
 import numpy.typing as npt
 
-from workbench.declarations import MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.declared import made
 from workbench.engines.kernel.memory import map_memory, unmap_memory
@@ -223,7 +223,7 @@ def _word(address: int) -> c_uint64:
 
 def _descriptor_of(value: object) -> int | None:
     """The file descriptor of a map or of a loaded program; None for a Program."""
-    from workbench.program import Program
+    from workbench.bpf.program import Program
 
     if isinstance(value, Program):
         return None

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.disassembler import listing
-from workbench.engines.disassembly import disassembler
+from workbench.bpf.disassembler import listing
+from workbench.engines.native_text import disassembler
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.loading import admit
-from workbench.program import Program
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import capstone

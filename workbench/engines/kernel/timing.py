@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.assembler import assemble
+from workbench.bpf.assembler import assemble
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.engine import Kernel
 from workbench.errors import KernelError
-from workbench.measurement import pinned
-from workbench.program import Program
+from workbench.evidence.measurement import pinned
+from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

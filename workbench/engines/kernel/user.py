@@ -10,7 +10,7 @@ from workbench.engines.kernel.log import Log
 from workbench.engines.kernel.memory import Mapping, PageMap
 from workbench.engines.kernel.service import Service
 from workbench.errors import KernelError, SegmentationFault
-from workbench.events import Actor, Kind
+from workbench.arena.events import Actor, Kind
 
 
 class UserView(Structured):

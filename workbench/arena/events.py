@@ -1,0 +1,126 @@
+"""What happens to an arena, as events: one schema for the emulated arena and the real kernel.
+
+Columns: time (steps of the program clock), kind, actor, pc (instruction slot, -1 none), page
+(relative to the arena's start, -1 outside), address (64-bit user form), count (pages for
+alloc/free/reserve, bytes for accesses). Frames add ns (nanoseconds, measured sources only) and
+source ("emulated" or "kernel").
+
+The columns of recorded steps are named here too; workbench.recording.trace says what they mean.
+"""
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from workbench.compiled.njit import njit
+from workbench.compiled.lazy import lazy_zeros
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16  # bits of a step's access
+NO_REGISTER = 255  # `reg` of a step that wrote none
+KEYFRAME = 256  # steps from one record of all registers to the next
+STEP_COLUMNS = {
+    "pc": "<u4",
+    "depth": "<u1",
+    "reg": "<u1",
+    "size": "<u1",
+    "access": "<u1",
+    "value": "<u8",
+    "address": "<u8",
+    "old": "<u8",
+    "new": "<u8",
+}
+
+
+class Kind(IntEnum):
+    """The kinds of event; frames show the lower-case names."""
+
+    LOAD, STORE, ATOMIC, CAST_KERN, CAST_USER = range(5)
+    ALLOC, ALLOC_FAILED, FREE, RESERVE = range(5, 9)
+    USER_FAULT, USER_MINOR, SEGV = range(9, 12)
+    ABSENT_READ, DROPPED_WRITE = range(12, 14)
+
+
+class Actor(IntEnum):
+    """Who caused an event."""
+
+    PROGRAM, USER = range(2)
+
+
+class Ring(NamedTuple):
+    """A ring of events: columns of one power-of-two length; written[0] counts all ever written."""
+
+    time: np.ndarray
+    kind: np.ndarray
+    actor: np.ndarray
+    pc: np.ndarray
+    page: np.ndarray
+    address: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
+    written: np.ndarray
+
+
+COLUMNS = {
+    "time": np.uint64,
+    "kind": np.uint8,
+    "actor": np.uint8,
+    "pc": np.int32,
+    "page": np.int32,
+    "address": np.uint64,
+    "count": np.uint32,
+}
+
+
+def ring(capacity: int) -> Ring:
+    """An empty ring that keeps the newest `capacity` events (a power of two)."""
+    if capacity & (capacity - 1) or capacity < 1:
+        raise ValueError(f"capacity must be a power of two, not {capacity}")
+    columns = {name: lazy_zeros(capacity, dtype) for name, dtype in COLUMNS.items()}
+    return Ring(**columns, written=np.zeros(1, np.int64))
+
+
+@njit(inline=True)
+def push(events, time, kind, actor, pc, page, address, count):
+    """Append one event, overwriting the oldest when the ring is full."""
+    at = np.uint64(events.written[0]) & np.uint64(events.time.shape[0] - 1)
+    events.time[at] = time
+    events.kind[at] = kind
+    events.actor[at] = actor
+    events.pc[at] = pc
+    events.page[at] = page
+    events.address[at] = address
+    events.count[at] = count
+    events.written[0] += 1
+
+
+def columns(events: Ring, since: int = 0) -> dict[str, np.ndarray]:
+    """The events from number `since` on that the ring still holds, oldest first.
+
+    Views without copying while the ring has not wrapped.
+    """
+    written, capacity = int(events.written[0]), len(events.time)
+    first = max(since, written - capacity, 0)
+    if written <= capacity:
+        return {name: getattr(events, name)[first:written] for name in COLUMNS}
+    order = np.arange(first, written) & (capacity - 1)
+    return {name: getattr(events, name)[order] for name in COLUMNS}
+
+
+def frame(
+    values: dict[str, np.ndarray], source: str = "emulated", ns: np.ndarray | None = None
+) -> "pd.DataFrame":
+    """Event columns as a DataFrame: numeric columns are not copied, names become categories."""
+    import pandas as pd
+
+    table = dict(values)
+    for name, members in (("kind", Kind), ("actor", Actor)):
+        names = [member.name.lower() for member in members]
+        table[name] = pd.Categorical.from_codes(values[name].astype(np.int8), names)
+    if ns is not None:
+        table["ns"] = ns
+    result = pd.DataFrame(table, copy=False)
+    result["source"] = pd.Categorical([source] * len(result), ["emulated", "kernel"])
+    return result

@@ -1,0 +1,157 @@
+"""The functions a program can call: a row per helper or kfunc, for text, verifier and engines.
+
+Kinds of arguments, a word each (where Linux's enum bpf_arg_type or a kfunc's suffix says the
+same, it is given in brackets):
+
+    anything           any initialised register that is not a leaking pointer [ANYTHING]
+    scalar             a number [a kfunc's integer]
+    ignored            not looked at, need not even be set [__ign, __prog]
+    ctx                the program's context, unmodified [CTX]
+    map                a map named by the program [CONST_MAP_PTR, __map]
+    map_key            memory of the map's key_size, to read [MAP_KEY]
+    map_value          memory of the map's value_size, to read [MAP_VALUE]
+    map_value_uninit   memory of the map's value_size, to be filled [MAP_VALUE | MEM_UNINIT]
+    mem                memory to read, its size in the next argument [MEM | MEM_RDONLY]
+    mem_or_null        the same, or NULL [MEM | PTR_MAYBE_NULL]
+    mem_uninit         memory to be filled, its size in the next argument [MEM | MEM_UNINIT]
+    size, size_or_zero the size of the memory before, 1 or 0 at least [CONST_SIZE(_OR_ZERO), __sz]
+    record_size        a constant: the size of the record to reserve [CONST_ALLOC_SIZE_OR_ZERO]
+    record             a reserved ring-buffer record, given back [RINGBUF_MEM | OBJ_RELEASE]
+    callback           a function of the program [FUNC]
+    stack_or_null      a pointer into the stack, or NULL [STACK_OR_NULL]
+    spin_lock          the bpf_spin_lock in a map value [SPIN_LOCK]
+    text               constant text in read-only memory, with its end [CONST_STR, __str]
+    iterator_new, iterator, iterator_end   a bpf_iter_num on the stack, before, in and after use
+    irq_flag_new, irq_flag                 eight bytes of stack for the interrupt flag [__irq_flag]
+
+What is returned: "scalar", "void", "map_value_or_null", "record_or_null", "int_or_null" (a pointer
+to four readable bytes), "never" (control does not come back).
+
+Sources: include/uapi/linux/bpf.h (numbers), kernel/bpf/helpers.c, ringbuf.c, arena.c and
+net/core/filter.c (prototypes), BTF of the running kernel (kfuncs), and which program types may call
+what from a load into Linux 6.18.
+"""
+
+import difflib
+from typing import NamedTuple
+
+from workbench.bpf.helper_names import HELPER_NAMES
+
+ALL = ("syscall", "socket_filter", "tc", "xdp", "raw_tp")
+PACKETS = ("socket_filter", "tc")
+
+
+class Function(NamedTuple):
+    """A callable row: `number` is the helper id, or for kfuncs our own dispatch number.
+
+    `types` are the program types that may call it (`raw` may call all), `sleepable` functions need
+    a sleepable program, `gpl` ones a GPL-compatible licence. `acquires` and `releases` tell of a
+    reference that must be given back. `moves_packet` functions make packet pointers
+    invalid, `packets` ones take memory that lies in the packet.
+    """
+
+    name: str
+    kind: str
+    number: int
+    arguments: tuple[str, ...] = ()
+    returns: str = "scalar"
+    types: tuple[str, ...] = ALL
+    sleepable: bool = False
+    gpl: bool = False
+    acquires: bool = False
+    releases: bool = False
+    moves_packet: bool = False
+    packets: bool = False
+
+
+def _helper(number: int, name: str, arguments: str = "", returns: str = "scalar",
+            types: tuple[str, ...] = ALL, **flags: bool) -> Function:  # fmt: skip
+    return Function("bpf_" + name, "helper", number, tuple(arguments.split()), returns, types,
+                    **flags)  # fmt: skip
+
+
+def _kfunc(number: int, name: str, arguments: str = "", returns: str = "scalar",
+           types: tuple[str, ...] = ALL, **flags: bool) -> Function:  # fmt: skip
+    return Function("bpf_" + name, "kfunc", number, tuple(arguments.split()), returns, types,
+                    gpl=True, **flags)  # fmt: skip
+
+
+_PRINT = "scalar text mem size_or_zero ignored"
+
+FUNCTIONS: tuple[Function, ...] = (
+    _helper(1, "map_lookup_elem", "map map_key", "map_value_or_null", packets=True),
+    _helper(2, "map_update_elem", "map map_key map_value anything", packets=True),
+    _helper(3, "map_delete_elem", "map map_key", packets=True),
+    _helper(5, "ktime_get_ns"),
+    _helper(6, "trace_printk", "mem size", gpl=True),
+    _helper(7, "get_prandom_u32"),
+    _helper(8, "get_smp_processor_id"),
+    _helper(9, "skb_store_bytes", "ctx anything mem size anything", types=("tc",),
+            moves_packet=True),
+    _helper(12, "tail_call", "ctx map anything", "void", moves_packet=True),
+    _helper(14, "get_current_pid_tgid"),
+    _helper(25, "perf_event_output", "ctx map anything mem size_or_zero", gpl=True),
+    _helper(26, "skb_load_bytes", "ctx anything mem_uninit size", types=PACKETS),
+    _helper(28, "csum_diff", "mem_or_null size_or_zero mem_or_null size_or_zero anything",
+            types=("tc", "xdp"), packets=True),
+    _helper(44, "xdp_adjust_head", "ctx anything", types=("xdp",), moves_packet=True),
+    _helper(65, "xdp_adjust_tail", "ctx anything", types=("xdp",), moves_packet=True),
+    _helper(87, "map_push_elem", "map map_value anything", packets=True),
+    _helper(88, "map_pop_elem", "map map_value_uninit"),
+    _helper(89, "map_peek_elem", "map map_value_uninit"),
+    _helper(93, "spin_lock", "spin_lock", "void"),
+    _helper(94, "spin_unlock", "spin_lock", "void"),
+    _helper(112, "probe_read_user", "mem_uninit size_or_zero anything", gpl=True),
+    _helper(113, "probe_read_kernel", "mem_uninit size_or_zero anything", gpl=True),
+    _helper(114, "probe_read_user_str", "mem_uninit size_or_zero anything", gpl=True),
+    _helper(115, "probe_read_kernel_str", "mem_uninit size_or_zero anything", gpl=True),
+    _helper(130, "ringbuf_output", "map mem size_or_zero anything"),
+    _helper(131, "ringbuf_reserve", "map record_size anything", "record_or_null", acquires=True),
+    _helper(132, "ringbuf_submit", "record anything", "void", releases=True),
+    _helper(133, "ringbuf_discard", "record anything", "void", releases=True),
+    _helper(134, "ringbuf_query", "map anything"),
+    _helper(148, "copy_from_user", "mem_uninit size_or_zero anything", sleepable=True),
+    _helper(164, "for_each_map_elem", "map callback stack_or_null anything"),
+    _helper(181, "loop", "anything callback stack_or_null anything"),
+    _helper(195, "map_lookup_percpu_elem", "map map_key anything", "map_value_or_null",
+            packets=True),
+    _kfunc(1, "arena_alloc_pages", "map ignored scalar scalar scalar", sleepable=True),
+    _kfunc(2, "arena_free_pages", "map ignored scalar", "void", sleepable=True),
+    _kfunc(3, "arena_reserve_pages", "map ignored scalar", sleepable=True),
+    _kfunc(4, "iter_num_new", "iterator_new scalar scalar"),
+    _kfunc(5, "iter_num_next", "iterator", "int_or_null"),
+    _kfunc(6, "iter_num_destroy", "iterator_end", "void"),
+    _kfunc(7, "preempt_disable", returns="void"),
+    _kfunc(8, "preempt_enable", returns="void"),
+    _kfunc(9, "rcu_read_lock", returns="void"),
+    _kfunc(10, "rcu_read_unlock", returns="void"),
+    _kfunc(11, "local_irq_save", "irq_flag_new", "void"),
+    _kfunc(12, "local_irq_restore", "irq_flag", "void"),
+    _kfunc(13, "throw", "scalar", "never", types=("syscall", "tc", "xdp")),
+    _kfunc(14, "stream_vprintk_impl", _PRINT),
+    _kfunc(15, "stream_vprintk", _PRINT),
+)  # fmt: skip
+"""Every function, once. Linux 6.18 has `stream_vprintk_impl`, other versions `stream_vprintk`."""
+
+BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
+HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}
+KFUNCS: dict[str, Function] = {row.name: row for row in FUNCTIONS if row.kind == "kfunc"}
+
+LAST_ARENA_KFUNC = KFUNCS["bpf_arena_reserve_pages"].number
+"""The kfuncs with numbers up to this one are those of arenas."""
+PRINTING_HELPERS, PRINTING_KFUNCS = (
+    tuple(row.number for row in FUNCTIONS if row.kind == kind and "print" in row.name)
+    for kind in ("helper", "kfunc")
+)
+
+
+def missing(called: str | int) -> str:
+    """Name a function that is not in the table, a helper by number too, and what comes near it."""
+    name = HELPER_NAMES.get(called, "") if isinstance(called, int) else called
+    return f"the workbench has no {name or 'such helper'}; {near(name)}"
+
+
+def near(name: str) -> str:
+    """Say which functions have names like this one."""
+    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
+    return f"near: {', '.join(known)}" if known else "`workbench functions` lists those it has"

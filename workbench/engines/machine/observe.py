@@ -1,0 +1,99 @@
+"""What a run leaves behind as it goes: recorded steps, events and counts."""
+
+import numpy as np
+
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.arena import state as arena_core
+from workbench.arena.rules import GUARD
+from workbench.compiled.njit import load8, njit
+from workbench.engines.machine.state import REGISTERS
+from workbench.arena.events import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE, Actor, Kind, push
+from workbench.bpf.isa import Op
+from workbench.maps.layout import JOURNAL_ROW
+
+_LOW = np.uint64(0xFFFFFFFF)
+_GUARD = np.uint64(GUARD)
+_12 = np.uint64(12)
+
+
+@njit(inline=True)
+def keep_step(recording, at, pc, depth, reg, size, access, value):
+    """Record step `at`; the caller counts."""
+    recording.pc[at] = pc
+    recording.depth[at] = depth
+    recording.reg[at] = reg
+    recording.size[at] = size
+    recording.access[at] = access
+    recording.value[at] = value
+
+
+@njit(inline=True)
+def keep_bytes(recording, row, address, old, new):
+    """Record what a step did to memory."""
+    recording.address[row] = address
+    recording.old[row] = old
+    recording.new[row] = new
+
+
+@njit
+def keep_registers(recording, at, regs, depth):
+    """Record a keyframe: the registers of every frame before step `at`."""
+    row = np.int64(at) // KEYFRAME
+    recording.key_depth[row] = depth
+    for frame in range(MAX_FRAMES):
+        for register in range(11):
+            recording.key_regs[row, frame * 11 + register] = regs[frame * REGISTERS + register]
+
+
+@njit
+def keep_changes(recording, at, journal):
+    """Move what the helpers of step `at` noted from the journal to the recording.
+
+    Returns whether there may be no room for those of another step: then recording must end.
+    """
+    room = np.int64(journal[1])
+    first = recording.length[2]
+    left = recording.change_step.shape[0] - first
+    rows = min(np.int64(journal[0]), room, left)
+    for row in range(rows):
+        host, size = journal[2 + JOURNAL_ROW * row], journal[3 + JOURNAL_ROW * row]
+        new = np.uint64(0)
+        for byte in range(np.int64(size)):
+            part = np.uint64(load8(host + np.uint64(byte)))
+            new |= part << np.uint64(8 * byte)
+        recording.change_step[first + row] = at
+        recording.change_host[first + row] = host
+        recording.change_size[first + row] = size
+        recording.change_old[first + row] = journal[4 + JOURNAL_ROW * row]
+        recording.change_new[first + row] = new
+    recording.length[2] = first + rows
+    journal[0] = 0
+    return left - rows < room
+
+
+@njit
+def keep_access(accesses, arena, clock, pc, op, access, address, size, value):
+    """Log an access or a cast."""
+    page = np.int64(-1)
+    if access & IN_ARENA or not access:
+        page = arena_core.page_of(arena, address)
+        pages = (arena.meta[arena_core.END] - arena.meta[arena_core.START]) >> _12
+        if page >= np.int64(pages):
+            page = np.int64(-1)
+    if not access:
+        kind = Kind.CAST_KERN if op == Op.CAST_KERN else Kind.CAST_USER
+    elif access & ATOMIC and access & WRITE:
+        kind = Kind.ATOMIC
+    else:
+        kind = Kind.STORE if access & WRITE else Kind.LOAD
+    push(accesses, clock, kind, Actor.PROGRAM, pc, page, address, size)
+
+
+@njit
+def count_access(counts, arena, access, address):
+    """Count one arena access; guard pages count too."""
+    slot = np.int64(address - (arena.meta[arena_core.START] & ~_LOW) + _GUARD) >> 12
+    if access & READ:
+        counts.reads[slot] += 1
+    if access & WRITE:
+        counts.writes[slot] += 1

@@ -1,0 +1,283 @@
+"""A program made ready to run inside this process: verified, loaded, with machine and memory.
+
+What the interpreter and the jit share: both run what stands here.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.bpf import addresses, isa
+from workbench.arena import Arena, ArenaFlags
+from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.disassembler import instruction_text
+from workbench.engines.machine import state as core
+from workbench.engines.machine.bound_maps import BoundMaps
+from workbench.engines.machine.entries import address_table, doors
+from workbench.engines.machine.joined import joined
+from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
+from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
+from workbench.errors import Unsupported
+from workbench.bpf.functions import HELPERS, KFUNCS, missing
+from workbench.bpf.isa import Op
+from workbench.maps import Map
+from workbench.bpf.program import Program
+from workbench.verifier import verify as check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Prepared:
+    """A program on a machine of its own, in an arena that others may use too.
+
+    `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
+    `machine` and `state` are what compiled code works on, `table` where it finds them, `doors` what
+    it calls through an address. `starts` are the first slots of the program and of those that it
+    may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
+    pages is made if the program names one and none is given. Raises VerificationError, and
+    Unsupported for what the in-process engines lack.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        arena: Arena | None = None,
+        verify: bool = True,
+        seed: int = 1,
+        maps: Mapping[str, Map] | None = None,
+    ) -> None:
+        self._bound = BoundMaps(program, maps)
+        programs = self._bound.programs
+        if arena is None and any(one.uses_arena for one in programs):
+            arena = Arena()
+        if arena is not None and not isinstance(arena, Arena):
+            raise Unsupported(
+                "this engine runs on a workbench.Arena, not on a real one; use workbench.Kernel"
+            )
+        self.program, first = joined(programs)
+        self.starts = tuple(first)
+        self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
+        self.state = core.no_arena() if arena is None else arena.state
+        reports = [_verified(one, arena, self.maps) if verify else None for one in programs]
+        self.report = reports[0]
+        parts = [
+            _loadable(one, report.xlated if report else one.instructions, arena, self._bound)
+            for one, report in zip(programs, reports, strict=True)
+        ]
+        self.machine = _machine(_whole(parts), self._bound, first)
+        self.table = address_table(self.machine, self.state)
+        self.doors = doors(self.machine.code)
+        self.surroundings = surroundings("raw", b"")
+        self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
+        self.started = False
+
+    def start(self, ctx: bytes, cpu: int = 0) -> None:
+        """Put the machine at the first instruction with fresh registers, stack and context.
+
+        `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
+        own, `cpu`, and so their own addresses.
+        """
+        machine, raw = self.machine, self.program.type == "raw"
+        self.surroundings = surroundings(self.program.type, ctx)
+        self.stack[:] = 0
+        bottom = addresses.STACK_START + cpu * addresses.CPU_BYTES
+        stack = bottom, addresses.STACK_BYTES, self.stack.ctypes.data, 1
+        machine.regions[core.STACK_REGION] = stack
+        at = self.surroundings.place(machine.regions, cpu)
+        self._bound.begin(machine.maps, machine.regions, cpu)
+        machine.regs[:] = 0
+        machine.regs[1] = at if len(self.ctx) else 0
+        machine.regs[2] = len(ctx) if raw else 0
+        machine.regs[10] = addresses.frame_pointer(0, cpu)
+        machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
+        machine.loops[:] = 0
+        machine.printed[:2] = 0
+        machine.control[:] = 0
+        machine.control[core.SEED] = self.seed
+        machine.control[core.CPU] = cpu
+        machine.control[core.UNTYPED] = self.report is None or raw
+        machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
+        machine.control[core.REGS_AT] = machine.regs.ctypes.data
+        for door, address in self.doors.items():
+            machine.control[door] = address
+        machine.control[core.TABLE] = self.table.ctypes.data
+        self.started = True
+
+    @property
+    def ctx(self) -> np.ndarray:
+        """The context of the run, or the memory of a raw program."""
+        return self.surroundings.ctx
+
+    @property
+    def output(self) -> bytes:
+        """What a run gives back as its context: for packet programs the packet."""
+        return self.packet if self.program.type in PACKET_TYPES else self.ctx.tobytes()
+
+    @property
+    def packet(self) -> bytes:
+        """The packet as it is now, b"" for other than packet programs."""
+        return self.surroundings.packet_bytes(self.machine.regions)
+
+    @property
+    def printed(self) -> "pd.DataFrame":
+        """What the run printed: a row for each line."""
+        return printed_frame(self.machine.printed)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The same, the texts alone."""
+        return tuple(line.text for line in printed_lines(self.machine.printed))
+
+    @property
+    def pc(self) -> int:
+        """Slot of the next instruction."""
+        return int(self.machine.control[core.PC])
+
+    @property
+    def depth(self) -> int:
+        """Number of callers of the current function: 0 in the main program."""
+        return int(self.machine.control[core.DEPTH])
+
+    @property
+    def registers(self) -> np.ndarray:
+        """r0 to r10 of the current function: a copy, uint64[11]."""
+        first = self.depth * core.REGISTERS
+        return self.machine.regs[first : first + 11].copy()
+
+    @property
+    def steps(self) -> int:
+        """Instructions executed since the start."""
+        return int(self.machine.control[core.STEPS])
+
+    def reason(self) -> str:
+        """Say what the program did that stopped it."""
+        code, reason = self.machine.code, int(self.machine.control[core.REASON])
+        address = int(self.machine.out[core.O_ADDRESS])
+        memory = "memory" if self.program.type == "raw" else "context"
+        inside = self.pc < len(self.program)
+        text = instruction_text(code[self.pc], self.pc) if inside else "the end"
+        unresolved = inside and code[self.pc]["op"] in isa.WIDE - {Op.LD_IMM64, Op.LD_FUNC}
+        return (
+            f"instruction {self.pc} ({text}): "
+            + {
+                core.OUT_OF_BOUNDS: f"{address:#x} is in no memory of the program"
+                f" (its {memory} has {len(self.ctx)} bytes)",
+                core.READ_ONLY: f"{address:#x} must not be written",
+                core.NOT_CODE: "nothing here has that descriptor, index or id"
+                if unresolved
+                else "not an instruction; a jump or call left the program",
+                core.TOO_DEEP: f"more than {addresses.MAX_FRAMES} nested calls",
+                core.UNKNOWN_CALL: f"function {address} does not exist here",
+                core.NOT_A_MAP: f"{address:#x} is no map that can do this",
+            }[reason]
+        )
+
+
+def _verified(  # type: ignore[no-untyped-def]
+    program: Program, arena: Arena | None, maps: Mapping[str, Map]
+):
+    pages = (arena.user_end - arena.user_start) // PAGE_SIZE if arena else None
+    declared = {definition.name for definition in program.maps}
+    further = tuple(map.definition for name, map in maps.items() if name not in declared)
+    known = replace(program, maps=program.maps + further) if further else program
+    report = check(known, int(arena.flags) if arena else 0, pages)
+    report.raise_if_refused()
+    return report
+
+
+def _whole(parts: list[np.ndarray]) -> np.ndarray:
+    """Join programs; a final INVALID is where every stray jump leads."""
+    end = sum(map(len, parts))
+    code = np.zeros(end + 1, isa.INSTRUCTION)
+    code[-1]["op"] = Op.INVALID
+    first = 0
+    for part in parts:
+        _contain_jumps(part, end - first)
+        code[first : first + len(part)] = part
+        first += len(part)
+    return code
+
+
+def _loadable(
+    program: Program, records: np.ndarray, arena: Arena | None, maps: BoundMaps
+) -> np.ndarray:
+    """Resolve references."""
+    code = records.copy()
+    ops, immediates = code["op"], code["imm"]
+    # xlated says mov32, which is the same
+    ops[program.instructions["op"] == Op.CAST_KERN] = Op.CAST_KERN
+    for reference in program.references:
+        code[reference.pc] = _resolved(
+            code[reference.pc], reference.kind, reference.name, arena, maps
+        )
+    if arena is not None:
+        unresolved = (ops == Op.LD_MAP_IDX) | (ops == Op.LD_MAP_FD)
+        ops[unresolved], immediates[unresolved] = Op.LD_IMM64, _immediate(addresses.MAP_HANDLE)
+        if arena.flags & ArenaFlags.NO_USER_CONV:
+            ops[ops == Op.CAST_USER] = Op.MOV32  # what a verified program has there already
+    code["src"][ops == Op.LD_IMM64] = isa.ZERO  # executed as regs[src] + imm, like a move
+    for number in immediates[ops == Op.CALL_HELPER].tolist():
+        if number not in HELPERS:
+            raise Unsupported(f"helper {number} cannot be called here: {missing(number)}")
+    return code
+
+
+def _immediate(address: int) -> np.int64:
+    return np.uint64(address).astype(np.int64)
+
+
+def _set_address(record: np.void, address: int) -> None:
+    record["op"], record["imm"] = Op.LD_IMM64, _immediate(address)
+
+
+def _resolved(
+    record: np.void, kind: str, name: str, arena: Arena | None, maps: BoundMaps
+) -> np.void:
+    """One instruction with its reference replaced by what the emulated machine uses."""
+    record = record.copy()
+    if kind == "kfunc":
+        if name not in KFUNCS:
+            raise Unsupported(f"kfunc {name} cannot be called here: {missing(name)}")
+        record["imm"] = KFUNCS[name].number
+        return record
+    offset = int(record["imm"]) >> 32 if record["op"] == Op.LD_MAP_VALUE else None
+    if kind == "arena" and arena is not None:
+        start = arena.user_start
+        _set_address(record, addresses.MAP_HANDLE if offset is None else start + offset)
+    elif offset is None:
+        _set_address(record, addresses.map_handle(maps.number(name)))
+    else:
+        _set_address(record, addresses.map_values(maps.number(name)) + offset)
+    return record
+
+
+_LEADS = np.array([op in {row.op for row in isa.TABLE if "{target}" in row.syntax} for op in Op])
+
+
+def _contain_jumps(code: np.ndarray, end: int) -> None:
+    """Lead every jump that would leave the program to slot `end`, the INVALID after them all."""
+    slots = np.arange(len(code))
+    targets = slots + 1 + code["off"]
+    stray = _LEADS[code["op"]] & ((targets < 0) | (targets >= len(code)))
+    code["off"][stray] = end - slots[stray] - 1
+
+
+def _machine(code: np.ndarray, maps: BoundMaps, first: list[int]) -> core.Machine:
+    return core.Machine(
+        code=code,
+        regs=np.zeros(addresses.MAX_FRAMES * core.REGISTERS, np.uint64),
+        control=np.zeros(core.CONTROLS, np.int64),
+        returns=np.zeros(addresses.MAX_FRAMES + 1, np.int64),
+        regions=np.zeros((core.MAP_REGIONS + 2 * maps.room, 4), np.uint64),
+        out=np.zeros(8, np.uint64),
+        maps=np.zeros(1 + maps.room, np.uint64),
+        programs=maps.held_programs(first),
+        loops=np.zeros(8 * addresses.MAX_FRAMES, np.uint64),
+        journal=core.new_journal(),
+        printed=print_room(),
+    )

@@ -1,0 +1,94 @@
+"""bpf_probe_read_*, bpf_copy_from_user: reads that fail with an errno instead of a fault.
+
+Kernel memory is what the program itself could reach: stack, context, packet, maps. User memory is
+the arena at its user addresses, as far as user space has touched its pages; only the sleepable
+bpf_copy_from_user faults pages in. What cannot be read becomes zeros and -EFAULT; -ERANGE for an
+address that is no kernel address (copy_from_kernel_nofault_allowed on x86-64).
+"""
+
+import numpy as np
+
+from workbench.arena import state as arena_core
+from workbench.arena.rules import PAGE_SIZE, ArenaFlags
+from workbench.compiled.njit import load8, njit, store8
+from workbench.engines.machine.state import JOURNAL
+from workbench.engines.machine.memory import host_of, owned
+from workbench.maps.layout import EFAULT, note_all
+
+ERANGE = 34
+_LOW = np.uint64(0xFFFFFFFF)
+_0, _1 = np.uint64(0), np.uint64(1)
+_PAGE = np.uint64(PAGE_SIZE)
+USER_TOP, _KERNEL_BOTTOM = np.uint64(1 << 47), np.uint64(0xFFFF800000000000)
+_SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
+
+
+@njit
+def user_host(arena, address, may_fault):
+    """Host address of a byte of user memory, or 0."""
+    meta = arena.meta
+    if address < meta[arena_core.VMA_START] or address >= meta[arena_core.VMA_END]:
+        return _0
+    slot = np.int64((address & _LOW) // _PAGE) + arena_core.GUARD_PAGES
+    if not arena.pages[slot] & arena_core.USER:
+        absent = not arena.pages[slot] & arena_core.PRESENT
+        if not may_fault or (absent and meta[arena_core.FLAGS] & _SEGV_ON_FAULT):
+            return _0
+        arena_core.user_touch(arena, address, _1, False)
+    return meta[arena_core.HOST] + (address & _LOW)
+
+
+@njit
+def byte_host(machine, arena, address, user, may_fault):
+    """Host address of a byte of user or kernel memory, or 0."""
+    if user:
+        return user_host(arena, address, may_fault)
+    return owned(machine.regions, address, 1, False)
+
+
+@njit
+def _failed(to, size, status):
+    """Nothing could be read: zeros."""
+    for byte in range(np.int64(size)):
+        store8(to + np.uint64(byte), np.uint8(0))
+    return np.uint64(status)
+
+
+@njit
+def _in_kernel(address):
+    return address >= USER_TOP + _PAGE and address >= _KERNEL_BOTTOM
+
+
+@njit
+def _of_nothing(which, address):
+    """Read no bytes: two of the helpers look at the address all the same."""
+    if which == 113 and not _in_kernel(address):
+        return -ERANGE
+    return -EFAULT if which == 112 and address > USER_TOP - _PAGE else 0
+
+
+@njit
+def read(machine, arena, which, r1, r2, r3):
+    """112 and 113 copy r2 bytes from r3 to r1, 114 and 115 a string; 148 faults pages in."""
+    size, text = r2 & _LOW, which == 114 or which == 115
+    user, may_fault = which == 112 or which == 114 or which == 148, which == 148
+    if size == _0:
+        return np.uint64(_of_nothing(which, r3))
+    to = host_of(machine, r1, size, True)
+    if to == _0:
+        return _0
+    note_all(np.uint64(machine.control[JOURNAL]), to, size)
+    if not user and not _in_kernel(r3):
+        return _failed(to, size, -ERANGE)
+    for byte in range(np.int64(size)):
+        at = np.uint64(byte)
+        source = byte_host(machine, arena, r3 + at, user, may_fault)
+        if source == _0:
+            return _failed(to, size, -EFAULT)
+        value = load8(source)
+        store8(to + at, value)
+        if text and value == 0:
+            return at + _1
+    if text:
+        store8(to + size - _1, np.uint8(0))
+    return size if text else _0

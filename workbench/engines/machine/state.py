@@ -1,0 +1,146 @@
+"""A program being run, as values: registers, memory, counters and recordings.
+
+Numba kernels take these apart; Python makes them and looks at them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.arena import state as arena_core
+from workbench.compiled.njit import call_address, njit
+from workbench.arena.events import KEYFRAME, ring
+from workbench.maps.layout import JOURNAL_ROW
+from workbench.compiled.lazy import lazy_zeros
+
+REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
+BUDGET = 12
+MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as many rounds
+
+RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
+OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL, NOT_A_MAP = range(6)
+PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
+TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT = range(8, 16)
+CONTROLS = 16
+STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
+O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
+
+
+class Machine(NamedTuple):
+    """One program being run.
+
+    code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
+    each of 8 frames. control: int64, see PC..PRINT. returns: int64[9], return slot of each
+    frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4],
+    (start, bytes, host address, writable) of the memory a program owns: stack, context, packet,
+    and from MAP_REGIONS on values and keys of each map. out: uint64, results of `rare`. maps:
+    uint64, the address of each map's header by number, 0 for the arena. programs: uint64, what a
+    program array may hold: its number and first slot, in turns. loops: uint64, 8 for each frame,
+    what a callback's frame comes back to. journal: uint64, memory that helpers are changing, see
+    workbench.maps.layout. printed: uint64, see `engines.printing`.
+    """
+
+    code: np.ndarray
+    regs: np.ndarray
+    control: np.ndarray
+    returns: np.ndarray
+    regions: np.ndarray
+    out: np.ndarray
+    maps: np.ndarray
+    programs: np.ndarray
+    loops: np.ndarray
+    journal: np.ndarray
+    printed: np.ndarray
+
+
+class Counts(NamedTuple):
+    """Cheap counters: executions of each slot; arena reads and writes of each page slot."""
+
+    executed: np.ndarray
+    reads: np.ndarray
+    writes: np.ndarray
+
+
+class Recording(NamedTuple):
+    """Columns of recorded steps, of their memory accesses, and keyframes of all registers.
+
+    length: steps filled, accesses filled, changes filled. address, old and new have a row for each
+    step whose size is not 0: most steps touch no memory, and writing fresh memory is what recording
+    costs. The change_ columns have a row for each word of memory or register of another frame that
+    a helper changed: the step, its host address, bytes, content before and after.
+    """
+
+    pc: np.ndarray
+    depth: np.ndarray
+    reg: np.ndarray
+    size: np.ndarray
+    access: np.ndarray
+    value: np.ndarray
+    address: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+    key_regs: np.ndarray
+    key_depth: np.ndarray
+    change_step: np.ndarray
+    change_host: np.ndarray
+    change_size: np.ndarray
+    change_old: np.ndarray
+    change_new: np.ndarray
+    length: np.ndarray
+
+
+@njit(inline=True)
+def by_address(control, door, pc, a, b, clock):  # type: ignore[no-untyped-def]
+    """Call a function of `cold` through its address in control[door]: it is compiled on its own."""
+    table, depth = np.uint64(control[TABLE]), control[DEPTH]
+    return call_address(np.uint64(control[door]), (table, pc, a, b, depth, clock))
+
+
+JOURNAL_ROOM = 1 << 16
+"""Changes that one instruction may make: half a megabyte."""
+
+
+def new_journal() -> np.ndarray:
+    """An empty journal: rows filled, rows there are, then the rows of workbench.maps.layout."""
+    journal = lazy_zeros(2 + JOURNAL_ROW * JOURNAL_ROOM, np.uint64)
+    journal[1] = JOURNAL_ROOM
+    return journal
+
+
+def no_arena() -> arena_core.ArenaState:
+    """The state of a program without an arena: nothing is ever present, START is 0."""
+    empty = np.zeros(0, np.uint8)
+    pages = lazy_zeros(arena_core.PAGE_SLOTS, np.uint8)
+    meta = np.zeros(arena_core.META, np.uint64)
+    return arena_core.ArenaState(empty, pages, np.zeros(0, np.int64), meta, ring(1))
+
+
+def new_counts(slots: int) -> Counts:
+    """Zeroed counters for a program of `slots` instruction slots."""
+    return Counts(
+        np.zeros(slots + 1, np.uint64),
+        lazy_zeros(arena_core.PAGE_SLOTS, np.uint64),
+        lazy_zeros(arena_core.PAGE_SLOTS, np.uint64),
+    )
+
+
+def new_recording(capacity: int) -> Recording:
+    """Room for `capacity` steps, committed as it is filled."""
+    words = ("value", "address", "old", "new")
+    columns = {name: np.empty(capacity, np.uint64) for name in words}
+    columns |= {name: np.empty(capacity, np.uint8) for name in ("depth", "reg", "size", "access")}
+    keys = (capacity + KEYFRAME - 1) // KEYFRAME
+    changes = 2 * capacity + JOURNAL_ROOM
+    return Recording(
+        pc=np.empty(capacity, np.uint32),
+        key_regs=np.empty((keys, MAX_FRAMES * 11), np.uint64),
+        key_depth=np.empty(keys, np.uint8),
+        change_step=np.empty(changes, np.uint32),
+        change_host=np.empty(changes, np.uint64),
+        change_size=np.empty(changes, np.uint8),
+        change_old=np.empty(changes, np.uint64),
+        change_new=np.empty(changes, np.uint64),
+        length=np.zeros(3, np.int64),
+        **columns,
+    )

@@ -1,0 +1,209 @@
+"""The bytes in which a recorded run travels to the browser and to a file.
+
+    offset  0   8 bytes   magic "ARENATRC"
+            8   u32       version of the format
+           12   u32       length of the header; the body starts at 16 + length, a multiple of 8
+           16   header    JSON, padded with spaces: {meta, columns, body, crc32}
+            .   body      the columns, little endian, each starting at a multiple of 8
+
+`header["columns"]` maps a name to [numpy type, offset in the body, number of elements].
+64-bit numbers in the header are decimal strings, because JavaScript would round them.
+The whole may be gzip-compressed: `unpack` and the browser recognise both.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.arena.rules import PAGE_SIZE
+from workbench.errors import TraceError
+from workbench.arena.events import KEYFRAME, STEP_COLUMNS
+from workbench.bpf.isa import Op
+
+MAGIC = b"ARENATRC"
+VERSION = 1
+REGISTERS = 11
+
+COLUMNS: dict[str, str] = STEP_COLUMNS | {
+    "key_regs": "<u8",
+    "key_depth": "<u1",
+    "page_number": "<i4",
+    "page_bytes": "<u1",
+    "free_ranges": "<i4",
+    "event_step": "<u4",
+    "event_kind": "<u1",
+    "event_page": "<i4",
+    "event_count": "<u4",
+    "region_bytes": "<u1",
+    "change_step": "<u4",
+    "change_address": "<u8",
+    "change_size": "<u1",
+    "change_old": "<u8",
+    "change_new": "<u8",
+}
+WIDE_FIELDS = frozenset({"imm", "address", "user_start", "user_end", "r0"})
+
+Meta = dict[str, Any]
+Columns = dict[str, npt.NDArray[Any]]
+
+
+def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes:
+    """Join one recorded run into the bytes that the stepper opens.
+
+    `meta` keys:
+      name, engine: str
+      instructions: [{pc, op, dst, src, off, imm, text, name?}]
+                    op: an `isa.Op` or its name; name: of the helper, kfunc or map
+      lines: [{pc, line, text, file}]                     (may be empty)
+      arena: {user_start, user_end, pages, flags: [str]}  or None
+      regions: [{name, address, size}]                    stack, ctx, memory, packet
+      stop: {kind, pc, reason, r0}
+      event_kinds: [str]                                  name of each code in column event_kind
+      total_steps: int                                    steps run, if more than were recorded
+    `columns`: the nine of STEP_COLUMNS, all of length n, and optionally
+      key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames);
+                                                88 for each CPU if several ran, and then column
+                                                depth counts frames as 8 * CPU + frame
+      page_number i32[p], page_bytes u8[p * 4096]  arena pages present before step 0
+      free_ranges i32[r * 2]                    first page and pages of each range free before it
+      event_step, event_kind, event_page, event_count   pages allocated, freed, faulted in
+      region_bytes u8[]                         content of the regions, in their order, zero-padded
+      change_step, change_address, change_size, change_old, change_new
+                                                what helpers changed, in order: trace.CHANGES
+    Raises TraceError when columns are missing, unknown or of unequal length.
+    """
+    arrays = _checked(columns)
+    rows = [{**row, "op": _op_name(row["op"])} for row in meta["instructions"]]
+    layout: dict[str, list[object]] = {}
+    body = bytearray()
+    for name, array in arrays.items():
+        layout[name] = [COLUMNS[name], len(body), int(array.size)]
+        body += array.tobytes()
+        body += bytes(-len(body) % 8)
+    header = {
+        "meta": _narrow({**meta, "instructions": rows, "key_interval": KEYFRAME}),
+        "columns": layout,
+        "body": len(body),
+        "crc32": zlib.crc32(body),
+    }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    sizes = np.array([VERSION, len(text)], "<u4").tobytes()
+    return b"".join((MAGIC, sizes, text, bytes(body)))
+
+
+def unpack(payload: bytes) -> tuple[Meta, Columns]:
+    """Split packed bytes, compressed or not, into meta and read-only columns.
+
+    Raises TraceError, naming the cause, for bytes that are cut short, edited or of another version.
+    """
+    raw = _inflated(bytes(payload))
+    header, start = _header(raw)
+    body = raw[start:]
+    if len(body) < header["body"]:
+        missing = header["body"] - len(body)
+        raise TraceError(f"the trace is cut short: {missing} bytes are missing")
+    if len(body) > header["body"] or zlib.crc32(body) != header["crc32"]:
+        raise TraceError("the trace was changed after it was written: its checksum does not match")
+    columns = {
+        name: np.frombuffer(body, dtype, count, offset)
+        for name, (dtype, offset, count) in header["columns"].items()
+    }
+    return _widen(header["meta"]), columns
+
+
+def read_meta(payload: bytes) -> tuple[Meta, int]:
+    """Return meta and the number of recorded steps without touching the columns' content."""
+    header, _ = _header(_inflated(bytes(payload)))
+    return _widen(header["meta"]), int(header["columns"]["pc"][2])
+
+
+def compress(payload: bytes, level: int = 1) -> bytes:
+    """Compress packed bytes; traces repeat themselves, so even the fastest level gives 5 to 20x."""
+    return payload if payload[:2] == b"\x1f\x8b" else gzip.compress(payload, level, mtime=0)
+
+
+def _checked(columns: Mapping[str, npt.ArrayLike]) -> Columns:
+    """Return every known column as a flat little-endian array, the absent optional ones empty."""
+    unknown = set(columns) - set(COLUMNS)
+    missing = set(STEP_COLUMNS) - set(columns)
+    if unknown or missing:
+        raise TraceError(f"trace columns: unknown {sorted(unknown)}, missing {sorted(missing)}")
+    arrays = {
+        name: np.ascontiguousarray(columns.get(name, ()), dtype).reshape(-1)
+        for name, dtype in COLUMNS.items()
+    }
+    n = arrays["pc"].size
+    expected = dict.fromkeys(STEP_COLUMNS, n) | {
+        "page_bytes": arrays["page_number"].size * PAGE_SIZE,
+        **dict.fromkeys(("event_kind", "event_page", "event_count"), arrays["event_step"].size),
+        **{name: arrays["change_step"].size for name in COLUMNS if name.startswith("change_")},
+    }
+    for name, size in expected.items():
+        if arrays[name].size != size:
+            raise TraceError(f"trace column {name} has {arrays[name].size} elements, not {size}")
+    keys, registers = arrays["key_depth"].size, arrays["key_regs"].size
+    if n and (keys != -(-n // KEYFRAME) or not registers):
+        raise TraceError(f"{n} steps need a keyframe (key_depth) every {KEYFRAME} steps")
+    if registers % max(keys * MAX_FRAMES * REGISTERS, 1):
+        raise TraceError(f"{keys} keyframes of {registers} registers: not {MAX_FRAMES} frames each")
+    return arrays
+
+
+def _op_name(op: int | str) -> str:
+    """Operations travel by name: their numbers are no part of the format."""
+    return op if isinstance(op, str) else Op(op).name
+
+
+def _header(raw: bytes) -> tuple[dict[str, Any], int]:
+    """Parse the header; return it and the offset at which the body starts."""
+    if raw[:8] != MAGIC:
+        raise TraceError("this is not a recorded run: it does not start with ARENATRC")
+    if len(raw) < 16:
+        raise TraceError("the trace is cut short: its header is incomplete")
+    version, length = (int(word) for word in np.frombuffer(raw, "<u4", 2, 8))
+    if version != VERSION:
+        raise TraceError(f"the trace has format version {version}; this workbench reads {VERSION}")
+    if len(raw) < 16 + length:
+        raise TraceError("the trace is cut short: its header is incomplete")
+    try:
+        header = json.loads(raw[16 : 16 + length])
+        return {key: header[key] for key in ("meta", "columns", "body", "crc32")}, 16 + length
+    except (ValueError, KeyError, TypeError):
+        raise TraceError("the trace was changed after it was written: bad header") from None
+
+
+def _inflated(payload: bytes) -> bytes:
+    """Undo gzip if the bytes are compressed."""
+    if payload[:2] != b"\x1f\x8b":
+        return payload
+    try:
+        return gzip.decompress(payload)
+    except (EOFError, OSError, zlib.error):
+        raise TraceError("the trace is cut short or damaged: it does not decompress") from None
+
+
+def _narrow(value: Any, field: str = "") -> Any:
+    """Copy a JSON value: 64-bit fields become decimal strings, NumPy scalars Python's own."""
+    if isinstance(value, Mapping):
+        return {key: _narrow(item, key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_narrow(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str(int(value)) if field in WIDE_FIELDS else value
+
+
+def _widen(value: Any, field: str = "") -> Any:
+    """Undo `_narrow`: 64-bit fields become integers again."""
+    if isinstance(value, dict):
+        return {key: _widen(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_widen(item) for item in value]
+    return int(value) if field in WIDE_FIELDS else value

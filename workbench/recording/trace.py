@@ -1,0 +1,446 @@
+"""What one run left behind: steps, counts and events as values, forward and back in time.
+
+Step columns (all of one length; row t is step t):
+pc, depth (frame before the step), reg (register written, 255 none), value (what it got),
+size and access (memory touched: bit 0 read, 1 write, 2 absent, 3 atomic, 4 arena), address,
+old and new (memory before and after a write). Every 256 steps a keyframe keeps all registers.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from workbench.arena import events
+from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
+from workbench.arena import Arena, Snapshot
+from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.disassembler import listing
+from workbench.errors import TraceError, Unsupported
+from workbench.arena.events import ABSENT, ATOMIC, IN_ARENA, KEYFRAME, NO_REGISTER, STEP_COLUMNS, WRITE, Actor, Kind
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHANGES = {"step": "<u4", "address": "<u8", "size": "<u1", "old": "<u8", "new": "<u8"}
+"""Columns of what helpers changed besides r0: words of memory, up to 8 bytes each; or, with size 0,
+a register, `address` being 11 times the frame plus its number."""
+
+SPARSE = ("address", "old", "new")
+_CALLS = (Op.CALL_LOCAL, Op.CALLX)
+_POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
+
+
+class ArenaFacts(NamedTuple):
+    """What a trace remembers of the arena it ran on."""
+
+    user_start: int
+    user_end: int
+    pages: int
+    flags: int
+
+
+class State(NamedTuple):
+    """Where a run was before a step: slot, frame, and r0..r10 of that frame (uint64[11])."""
+
+    pc: int
+    depth: int
+    registers: np.ndarray
+
+
+class Part(NamedTuple):
+    """Which steps of a longer recording: `first` is the number of step 0, `of` counts all."""
+
+    first: int
+    of: int
+
+
+IN_BROWSER = 1_000_000  # steps that one view holds at a time
+NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The record of one run; see the module for the columns.
+
+    recorded: step columns or None, where address, old and new may have rows only for the steps
+    that touch memory; `steps` has a row for each. changes: what helpers changed, see CHANGES, or
+    None. accesses: event columns or None. page_events:
+    columns of the arena's log. counted: executions of each slot, or None. clock: the arena's
+    clock before the run. stop, reason: how it ended. stack: content of the stacks before the
+    first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
+    report: the verifier's, None where the program ran without it.
+    """
+
+    program: Program
+    code: np.ndarray = field(repr=False)
+    arena: ArenaFacts | None
+    ctx: bytes
+    clock: int
+    stop: str
+    reason: str = ""
+    initial: Snapshot | None = field(default=None, repr=False)
+    recorded: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    changes: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    keyframes: tuple[np.ndarray, np.ndarray] = field(default=NO_KEYFRAMES, repr=False)
+    accesses: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    page_events: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    counted: np.ndarray | None = field(default=None, repr=False)
+    page_counts: "pd.DataFrame | None" = field(default=None, repr=False)
+    total_steps: int = 0
+    stack: bytes = field(default=b"", repr=False)
+    part: Part | None = None
+    report: Any = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        """How many steps were recorded."""
+        return 0 if self.recorded is None else len(self.recorded["pc"])
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray] | None:
+        """The step columns, a row for each step; None when no steps were recorded."""
+        return None if self.recorded is None else _dense(self.recorded)
+
+    @property
+    def cpus(self) -> np.ndarray:
+        """The CPU of each step: 0, unless several programs ran (workbench.debugger.cpus)."""
+        return self.recorded_steps()["depth"] // MAX_FRAMES
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step of the run was recorded."""
+        return len(self) == self.total_steps
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each slot was executed: uint64[slots]."""
+        if self.counted is not None:
+            return self.counted
+        if self.steps is None:
+            raise Unsupported("nothing was counted; run with trace='counts' or trace='steps'")
+        return np.bincount(self.steps["pc"], minlength=len(self.code)).astype(np.uint64)
+
+    @cached_property
+    def events(self) -> "pd.DataFrame":
+        """Page events, and the accesses and casts that were recorded, in order of time."""
+        parts = [self.page_events]
+        if self.accesses is not None:
+            parts.append(self.accesses)
+        elif self.steps is not None:
+            parts.append(self._step_events())
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in events.COLUMNS}
+        if len(parts) > 1:
+            order = np.argsort(joined["time"], kind="stable")
+            joined = {name: column[order] for name, column in joined.items()}
+        return events.frame(joined)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The recorded steps as a DataFrame with each instruction's text; columns not copied."""
+        import pandas as pd
+
+        steps = self.recorded_steps()
+        texts = [f"{pc}: {text}" for pc, text in enumerate(listing(self.program))]
+        table: dict[str, Any] = {"pc": steps["pc"]}
+        table["text"] = pd.Categorical.from_codes(steps["pc"].astype(np.int32), texts)
+        table |= {name: steps[name] for name in STEP_COLUMNS if name != "pc"}
+        return pd.DataFrame(table, index=pd.RangeIndex(len(self), name="step"), copy=False)
+
+    def state(self, t: int) -> State:
+        """Registers before step `t` (len(trace): after the last), from the keyframe before it."""
+        steps = self.recorded_steps()
+        frames = self.registers(t)
+        at = t if t < len(self) else t - 1
+        depth = int(steps["depth"][at] if t < len(self) else self.following[at])
+        return State(int(steps["pc"][at]), depth, frames[depth])
+
+    def registers(self, t: int) -> np.ndarray:
+        """r0 to r10 of every frame before step `t`: uint64[frames, 11]; 8 frames for each CPU."""
+        if not 0 <= t <= len(self):
+            raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
+        key = min(t, len(self) - 1) // KEYFRAME
+        frames = self.keyframes[0][key].reshape(-1, 11).copy()
+        for at in range(key * KEYFRAME, t):
+            self._replay(frames, at)
+        return frames
+
+    def memory(self, t: int, page: int) -> np.ndarray | None:
+        """The 4096 bytes of an arena page before step `t`; None while it is absent."""
+        facts = self.arena
+        if facts is None:
+            return None
+        born, content = self._base_page(t, page)
+        if content is None:
+            return None
+        start = facts.user_start + page * PAGE_SIZE
+        step, address, size, new = self._arena_writes
+        near = (address + np.uint64(8) > start) & (address < start + PAGE_SIZE)
+        for at in np.nonzero(near & (step >= born) & (step < t))[0]:
+            _patch(content, int(address[at]) - start, int(size[at]), int(new[at]))
+        return content
+
+    @cached_property
+    def _arena_writes(self) -> tuple[np.ndarray, ...]:
+        """Step, address, size and new bytes of what the program or a change by hand wrote there."""
+        steps = self.recorded_steps()
+        own = np.nonzero((steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA)[0]
+        columns = [(own, *(steps[name][own] for name in ("address", "size", "new")))]
+        if self.changes is not None:
+            beside = np.nonzero(self.changes["size"])[0]
+            names = ("step", "address", "size", "new")
+            columns.append(tuple(self.changes[name][beside] for name in names))
+        joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+        order = np.argsort(joined[0], kind="stable")
+        return tuple(column[order] for column in joined)
+
+    def window(self, first: int, count: int = IN_BROWSER) -> "Trace":
+        """The steps from `first` on as a trace of their own; see debugger.window."""
+        from workbench.recording.window import window
+
+        return window(self, first, count)
+
+    def to_html(
+        self, path: str | Path | None = None, title: str | None = None, first: int = 0
+    ) -> str:
+        """The run as one self-contained page with the stepper in it; `path` is written too.
+
+        A page holds 1,000,000 steps, those from `first` on.
+        """
+        from workbench.widgets.export import to_html
+
+        text = to_html(self._shown(first), title or f"{self.program.name}, step by step")
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def stepper(self, first: int = 0):  # type: ignore[no-untyped-def]
+        """A widget that moves through the run, forward and back, without asking Python.
+
+        The browser holds 1,000,000 steps, those from `first` on; it asks for others when wanted.
+        """
+        from workbench.widgets.picture import png
+        from workbench.widgets.stepper import Stepper
+
+        whole = self if len(self) <= IN_BROWSER else None
+        return Stepper(
+            self._shown(first), trace=whole, window=self._shown, picture=lambda: png(self)
+        )
+
+    def page_map(self, first: int = 0):  # type: ignore[no-untyped-def]
+        """A widget that shows the arena's pages at a step; link it: jslink((a, "t"), (b, "t"))."""
+        from workbench.widgets.stepper import PageMap
+
+        return PageMap(self._shown(first), window=self._shown)
+
+    def _shown(self, first: int) -> bytes:
+        """The payload of the steps from `first` on, as many as a browser holds."""
+        whole = len(self) <= IN_BROWSER
+        return self.payload() if whole else self.window(first, IN_BROWSER).payload()
+
+    def beside(self, other: "Trace"):  # type: ignore[no-untyped-def]
+        """Both runs in one stepper, moving together; for a fork, or another mode."""
+        from workbench.widgets.beside import beside
+
+        return beside(self, other)
+
+    def sanitize(self) -> "pd.DataFrame":
+        """Mistakes with arena memory, a row each; see workbench.debugger.sanitizer."""
+        from workbench.debugger.sanitizer import sanitize
+
+        return sanitize(self)
+
+    def diff(self, other: "Trace") -> "pd.DataFrame":
+        """What came out differently in another run of the program; see debugger.difference."""
+        from workbench.debugger.difference import diff
+
+        return diff(self, other)
+
+    def fork(
+        self,
+        step: int,
+        registers: Mapping[int, int] | None = None,
+        memory: Mapping[int, bytes] | None = None,
+        fuel: int | None = None,
+    ) -> "Trace":
+        """Run again with registers or bytes changed before `step`; see debugger.what_if."""
+        from workbench.debugger.what_if import fork
+
+        return fork(self, step, registers, memory, fuel)
+
+    def to_perfetto(self, path: str | Path) -> Path:
+        """Write the run for ui.perfetto.dev, one microsecond a step; returns the path."""
+        from workbench.debugger.perfetto import to_perfetto
+
+        return to_perfetto(self, path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the recording to one compressed file; `load_trace` reads it."""
+        from workbench.recording.format import compress
+
+        Path(path).write_bytes(compress(self.payload()))
+
+    def payload(self) -> bytes:
+        """The recording as the bytes that the stepper opens; see workbench.recording.format."""
+        from workbench.recording.file import columns, meta
+        from workbench.recording.format import pack
+
+        return pack(meta(self), columns(self))
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """What a notebook shows and keeps: the stepper in a frame, a picture for who cannot."""
+        if not len(self):
+            return {"text/plain": repr(self)}
+        from workbench.widgets.picture import mimebundle
+
+        return mimebundle(self)
+
+    def __repr__(self) -> str:
+        kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
+        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
+
+    def recorded_steps(self) -> dict[str, np.ndarray]:
+        """The step columns; raises Unsupported when there are none."""
+        if self.steps is None or not len(self):
+            raise Unsupported("no steps were recorded; run with trace='steps'")
+        return self.steps
+
+    @cached_property
+    def following(self) -> np.ndarray:
+        """The frame of each step's successor on the same CPU; the last one's own."""
+        depth = self.recorded_steps()["depth"]
+        order = np.argsort(self.cpus, kind="stable")
+        following = depth.copy()
+        cpu = self.cpus[order]
+        same = cpu[1:] == cpu[:-1]
+        following[order[:-1][same]] = depth[order[1:][same]]
+        return following
+
+    def _replay(self, frames: np.ndarray, at: int) -> None:
+        """Apply step `at` to the registers."""
+        steps = self.recorded_steps()
+        depth, following = int(steps["depth"][at]), int(self.following[at])
+        reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
+        if reg != NO_REGISTER:
+            frames[depth, reg] = steps["value"][at]
+        if op in _CALLS and following > depth:
+            frames[following, :10] = frames[depth, :10]
+            cpu, inner = divmod(following, MAX_FRAMES)
+            frames[following, 10] = frame_pointer(inner, cpu)
+        elif op == Op.EXIT and following < depth:
+            frames[following, :6] = frames[depth, :6]
+        for register, value in self._set_registers.get(at, ()):
+            frames.reshape(-1)[register] = value
+
+    @cached_property
+    def _set_registers(self) -> dict[int, list[tuple[int, int]]]:
+        """Registers that helpers set, by step: of callbacks, and of who called the helper."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        if self.changes is None:
+            return found
+        for row in np.nonzero(self.changes["size"] == 0)[0]:
+            pair = int(self.changes["address"][row]), int(self.changes["new"][row])
+            found.setdefault(int(self.changes["step"][row]), []).append(pair)
+        return found
+
+    def _base_page(self, t: int, page: int) -> tuple[int, np.ndarray | None]:
+        """The step since which a page's content is only what was written, and what it was then."""
+        born, content = 0, None
+        if self.initial is not None and page in self.initial.pages:
+            content = self.initial.bytes[np.searchsorted(self.initial.pages, page)].copy()
+        for step, kind, first, count in self.page_changes():
+            if step < t and first <= page < first + count:
+                born, content = step, None if kind == Kind.FREE else np.zeros(PAGE_SIZE, np.uint8)
+        return born, content
+
+    def page_changes(self) -> Iterator[tuple[int, int, int, int]]:
+        """Allocations, faults and frees of this run: (step, kind, first page, pages)."""
+        log = self.page_events
+        for at in np.nonzero(np.isin(log["kind"], (*_POPULATES, Kind.FREE)))[0]:
+            step = int(log["time"][at]) - self.clock - 1
+            yield max(step, 0), int(log["kind"][at]), int(log["page"][at]), int(log["count"][at])
+
+    def _step_events(self) -> dict[str, np.ndarray]:
+        """Accesses and casts among the recorded steps, as event columns."""
+        steps = self.recorded_steps()
+        op = self.code["op"][steps["pc"]]
+        cast = (op == Op.CAST_KERN) | (op == Op.CAST_USER)
+        at = np.nonzero((steps["size"] > 0) | cast)[0]
+        access = steps["access"][at]
+        kind = np.where(access & WRITE, Kind.STORE, Kind.LOAD)
+        kind = np.where((access & (WRITE | ATOMIC)) == WRITE | ATOMIC, Kind.ATOMIC, kind)
+        kind = np.where(op[at] == Op.CAST_KERN, Kind.CAST_KERN, kind)
+        kind = np.where(op[at] == Op.CAST_USER, Kind.CAST_USER, kind)
+        address = np.where(cast[at], steps["value"][at], steps["address"][at])
+        return {
+            "time": np.uint64(self.clock + 1) + at.astype(np.uint64),
+            "kind": kind.astype(np.uint8),
+            "actor": np.full(len(at), Actor.PROGRAM, np.uint8),
+            "pc": steps["pc"][at].astype(np.int32),
+            "page": self._pages_of(address, cast[at] | ((access & IN_ARENA) > 0)),
+            "address": address,
+            "count": steps["size"][at].astype(np.uint32),
+        }
+
+    def _pages_of(self, address: np.ndarray, in_arena: np.ndarray) -> np.ndarray:
+        if self.arena is None:
+            return np.full(len(address), -1, np.int32)
+        offset = (address - np.uint64(self.arena.user_start)) & np.uint64(0xFFFFFFFF)
+        page = (offset // np.uint64(PAGE_SIZE)).astype(np.int32)
+        limit = (self.arena.user_end - self.arena.user_start) // PAGE_SIZE
+        return np.where(in_arena & (page < limit), page, -1).astype(np.int32)
+
+
+def record(
+    program: Program,
+    arena: Arena | None = None,
+    ctx: bytes = b"",
+    fuel: int | None = None,
+    verify: bool = True,
+    capacity: int = 1_000_000,
+) -> Trace:
+    """Run a program on the interpreter and return the recording of its first `capacity` steps."""
+    from workbench.engines.interpreter.engine import Interpreter
+
+    with Interpreter(program, arena, verify=verify) as engine:
+        trace = engine.run(ctx, fuel=fuel, trace="steps", capacity=capacity).trace
+    assert trace is not None
+    return trace
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+    from workbench.recording.file import rebuilt
+    from workbench.recording.format import unpack
+
+    try:
+        meta, columns = unpack(Path(path).read_bytes())
+    except OSError as error:
+        raise TraceError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return rebuilt(meta, columns)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"{path} is not a whole trace: {error}") from None
+
+
+def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Give the columns of memory accesses a row for each step, 0 where no memory was touched."""
+    length = len(recorded["pc"])
+    touched = recorded["size"] > 0
+    columns = dict(recorded)
+    for name in SPARSE:
+        if len(recorded[name]) != length:
+            columns[name] = np.zeros(length, np.uint64)
+            columns[name][touched] = recorded[name]
+    return columns
+
+
+def _patch(content: np.ndarray, offset: int, size: int, value: int) -> None:
+    """Write the bytes of a value that fall inside a page."""
+    for byte in range(size):
+        if 0 <= offset + byte < PAGE_SIZE:
+            content[offset + byte] = value >> 8 * byte & 0xFF

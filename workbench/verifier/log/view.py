@@ -1,0 +1,111 @@
+"""A verifier log as tables and as HTML for the notebook."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from workbench.verifier.log.known import Bounds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.verifier.log.steps import LogStep, VerifierLog
+
+STEPS = ["line", "pc", "frame", "instruction", "state", "came_from"]
+STEPS += ["source", "file", "source_line"]
+VALUES = ["step", "pc", "frame", "name", "kind", "text", "constant", "offset", "known", "unknown"]
+SHOWN = 400  # steps in the notebook's table: the last of the path
+
+
+def steps_frame(log: "VerifierLog") -> "pd.DataFrame":
+    """One row a step: line, pc, frame, instruction, state, came_from, source, file, source_line."""
+    import pandas as pd
+
+    rows = [
+        (
+            step.line,
+            step.pc,
+            step.frame,
+            step.text,
+            " ".join(f"{name}={value.text}" for name, value in step.printed),
+            step.came_from,
+            step.source.text if step.source else "",
+            step.source.file if step.source else "",
+            step.source.line if step.source else 0,
+        )
+        for step in log.steps
+    ]
+    return pd.DataFrame(rows, columns=STEPS).rename_axis("step")
+
+
+def values_frame(log: "VerifierLog") -> "pd.DataFrame":
+    """One row for each printed value; unsigned bounds are uint64, the rest int64."""
+    import numpy as np
+    import pandas as pd
+
+    rows = [
+        (at, step.pc, step.frame, name, v.kind, v.text, v.constant, v.offset, *v.tnum, *v.bounds)
+        for at, step in enumerate(log.steps)
+        for name, v in step.printed
+    ]
+    frame = pd.DataFrame(rows, columns=[*VALUES, *Bounds._fields])
+    frame["constant"] = frame["constant"].astype("Int64")
+    for name in ("known", "unknown", "umin", "umax", "umin32", "umax32"):
+        frame[name] = frame[name].astype(np.uint64)
+    return frame
+
+
+_STYLE = (
+    "<style>.wb-log table{border-collapse:collapse;font:12px/1.5 monospace}"
+    ".wb-log td,.wb-log th{text-align:left!important;padding:0 .8em 0 0;vertical-align:top}"
+    ".wb-log td{white-space:pre-wrap}"
+    ".wb-log .source td{color:#555;padding-top:.5em;font-style:italic}"
+    ".wb-log .branch td{color:#555}"
+    ".wb-log .wrong td{background:#fbe3e0;color:#000;font-weight:bold}"
+    ".wb-log .box{max-height:28em;overflow:auto;border:1px solid #ccc;padding:.3em}"
+    ".wb-log pre{margin:0 0 .6em}</style>"
+)
+
+
+def html(log: "VerifierLog") -> str:
+    """The verdict, the explanation of a refusal, and the path that the verifier took."""
+    parts = [_STYLE, f"<p><b>{escape(str(log))}</b></p>"]
+    if log.ok is False:
+        parts.append(log.explain().html())
+    steps = log.path if log.ok is False else log.steps
+    if steps:
+        parts.append(_table(log, steps))
+    return f"<div class='wb-log'>{''.join(parts)}</div>"
+
+
+def _table(log: "VerifierLog", steps: "tuple[LogStep, ...]") -> str:
+    rows = []
+    if len(steps) > SHOWN:
+        rows.append(
+            f"<tr class='branch'><td colspan=3>{len(steps) - SHOWN} earlier steps left out; "
+            "all are in .steps and .frame</td></tr>"
+        )
+    for step in steps[-SHOWN:]:
+        rows += _rows(step)
+    if log.ok is False and rows:
+        last = f"<tr class='wrong'><td>✗</td><td colspan=2>{escape(log.reason)}</td></tr>"
+        rows.append(last)
+    head = "<tr><th>slot</th><th>instruction</th><th>known after it</th></tr>"
+    return f"<div class='box'><table>{head}{''.join(rows)}</table></div>"
+
+
+def _rows(step: "LogStep") -> list[str]:
+    rows = []
+    if step.came_from >= 0:
+        rows.append(
+            f"<tr class='branch'><td></td><td colspan=2>the other way of {step.came_from}</td></tr>"
+        )
+    if step.source:
+        place = f"  {step.source.file}:{step.source.line}" if step.source.file else ""
+        quoted = escape(step.source.text + place)
+        rows.append(f"<tr class='source'><td></td><td colspan=2>{quoted}</td></tr>")
+    known = "  ".join(f"{name}={value.text}" for name, value in step.printed)
+    indent = "&nbsp;" * 4 * step.frame
+    rows.append(
+        f"<tr><td>{step.pc}</td><td>{indent}{escape(step.text)}</td><td>{escape(known)}</td></tr>"
+    )
+    return rows
