@@ -6,7 +6,7 @@ POLICIES = ("range_tree", "maple", "first_fit", "next_fit", "best_fit", "worst_f
 
 
 class Naive:
-    """Pages as a list of states; placements as the replay of workbench.models.allocators gives them."""
+    """Pages as a list of states; placements as the policies of models.allocators give them."""
 
     def __init__(self, policy: str, pages: int) -> None:
         self.policy, self.state, self.rover = policy, ["free"] * pages, 0

@@ -26,13 +26,13 @@ from rows import PAGE, Line, Row, answers, rewritten
 import workbench as wb
 from workbench.arena.mapping import Advice, MapFlags, RemapFlags, SyncFlags
 from workbench.arena.rules import ArenaFlags
+from workbench.bpf.program import Program
 from workbench.engines.kernel import attributes, memory, syscall
 from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import TYPES, read_log
 from workbench.engines.kernel.service import Service, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, SegmentationFault, VerificationError
-from workbench.bpf.program import Program
 
 ANONYMOUS = 0x20
 SIGSEGV, SA_SIGINFO = 11, 4

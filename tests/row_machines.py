@@ -13,7 +13,6 @@ import numpy as np
 from rows import PAGE, Row
 
 import workbench as wb
-from workbench.bpf import isa
 from workbench.arena import mapping as rules
 from workbench.arena import state as core
 from workbench.arena.mapping import Advice, MapFlags, Protection, RemapFlags, SyncFlags
@@ -25,10 +24,11 @@ from workbench.arena.rules import (
     default_user_base,
     operation_refusal,
 )
+from workbench.bpf import isa
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.program import Program, Reference
 from workbench.engines.kernel.xlated import listing
 from workbench.errors import ArenaError, DecodeError, SegmentationFault
-from workbench.bpf.program import Program, Reference
 
 PROTECTIONS = {
     "none": Protection.NONE,

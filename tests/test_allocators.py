@@ -8,10 +8,10 @@ import pytest
 from naive_allocators import POLICIES as NAMES
 from naive_allocators import Naive
 
+from workbench.arena.events import Kind
+from workbench.errors import WorkbenchError
 from workbench.models import fragmentation, requests
 from workbench.models.allocators import POLICIES, compare, policy, replay
-from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
 
 PAGES = 48
 

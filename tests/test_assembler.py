@@ -12,9 +12,9 @@ from llvm_bpf import byte_swaps, compile_ir, everything, far_jump, with_labels_r
 from workbench.bpf import isa
 from workbench.bpf.assembler import LINE_LIMIT, assemble, assemble_all
 from workbench.bpf.disassembler import disassemble, listing
-from workbench.errors import AssemblyError, WorkbenchError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program, Reference
+from workbench.errors import AssemblyError, WorkbenchError
 
 # Agreement with LLVM's BPF back end
 

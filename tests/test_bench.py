@@ -5,13 +5,21 @@ import re
 
 import pytest
 
+from workbench.evidence.provenance import provenance
 from workbench.experiments import bench
-from workbench.experiments.bench import compiling, engines, micro, pages, recordings, startup, verifying
+from workbench.experiments.bench import (
+    compiling,
+    engines,
+    micro,
+    pages,
+    recordings,
+    startup,
+    verifying,
+)
 from workbench.experiments.bench.engines import Time, Times
 from workbench.experiments.bench.micro import Micro, Sample
 from workbench.experiments.bench.pages import Cost
 from workbench.experiments.bench.text import table
-from workbench.evidence.provenance import provenance
 
 SAMPLES = tuple(
     Sample(number, program, "untraced", 10, ns)

@@ -4,8 +4,8 @@ import pytest
 
 import workbench as wb
 from workbench.errors import TraceError, WorkbenchError
-from workbench.widgets import what_if
 from workbench.recording.format import unpack
+from workbench.widgets import what_if
 
 LOOP = """
     r1 = 0

@@ -19,8 +19,8 @@ from lab_server import ROOT, Lab, serving
 from stepper_synthetic import list_sum, long_run
 
 import workbench as wb
-from workbench.widgets.export import to_html
 from workbench.recording.format import pack, unpack
+from workbench.widgets.export import to_html
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser

@@ -14,11 +14,12 @@ from conftest import ZIG
 from kernel_support import KERNEL
 
 import workbench as wb
-from workbench.examples import c_programs as c_examples, programs as corpus
-from workbench.objects.compiler import compile_c
 from workbench.errors import WorkbenchError
+from workbench.examples import c_programs as c_examples
+from workbench.examples import programs as corpus
 from workbench.maps import drained
 from workbench.objects import Object
+from workbench.objects.compiler import compile_c
 
 BASE = 0x7E0_0000_0000  # its low half is 0, so that the largest arena fits
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from bpf_probe import refusal
 
-from workbench.examples import programs as corpus
 from workbench import verifier
 from workbench.cli import main, verify
+from workbench.examples import programs as corpus
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = str(ROOT / "data" / "programs" / "list.bpf")

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from kernel_support import KERNEL
 
-from workbench.objects import compiler
 from workbench.bpf.assembler import assemble_all
 from workbench.cli import main
 from workbench.errors import Unsupported
-from workbench.objects import load_object
+from workbench.objects import compiler, load_object
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"
 LIST = str(FOLDER / "list.o")

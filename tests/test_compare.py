@@ -8,12 +8,12 @@ import pytest
 from bpf_probe import refusal
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.arena import Snapshot
 from workbench.engines import compare as module
 from workbench.engines.base import Result
 from workbench.engines.compare import Comparison, Fault, Outcome, compare
 from workbench.errors import KernelError, WorkbenchError
+from workbench.examples import programs as corpus
 
 REFUSAL = refusal()
 KERNEL = [pytest.mark.kernel, pytest.mark.skipif(bool(REFUSAL), reason=REFUSAL or "bpf(2) works")]

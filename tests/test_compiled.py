@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import workbench
-from workbench.compiled import njit as compiled
+from workbench.compiled.cache import sources
+from workbench.compiled.njit import njit
 
 PACKAGE = Path(workbench.__file__).parent
-SOURCES = compiled.sources()
+SOURCES = sources()
 MARKS = ("@njit", "@callback")
 COMPILED = [path for path in SOURCES if any(mark in path.read_text() for mark in MARKS)]
 
@@ -41,11 +42,11 @@ def test_no_module_compiles_outside_the_cache() -> None:
 
 
 def test_a_call_with_a_constant_is_compiled_for_any_number() -> None:
-    @compiled.njit
+    @njit
     def double(number):  # type: ignore[no-untyped-def]
         return 2 * number
 
-    @compiled.njit
+    @njit
     def several(number):  # type: ignore[no-untyped-def]
         return double(1) + double(2) + double(number)
 

@@ -11,13 +11,13 @@ from bpf_probe import refusal
 from conftest import ZIG
 
 import workbench as wb
-from workbench.objects import compiler
 from workbench.bpf import prototypes
-from workbench.objects.compiler import Diagnostic, compile_c, diagnostics, find_compiler
 from workbench.bpf.disassembler import disassemble
-from workbench.errors import CompilationError, Unsupported, WorkbenchError
 from workbench.bpf.functions import FUNCTIONS, HELPERS
 from workbench.bpf.helper_names import HELPER_NAMES
+from workbench.errors import CompilationError, Unsupported, WorkbenchError
+from workbench.objects import compiler
+from workbench.objects.compiler import Diagnostic, compile_c, diagnostics, find_compiler
 from workbench.objects.core import vmlinux as running
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "programs" / "c"

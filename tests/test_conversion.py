@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.models import conversion
-from workbench.errors import WorkbenchError
 from workbench.bpf.isa import Op
+from workbench.errors import WorkbenchError
+from workbench.models import conversion
 
 STORES = """
     r6 = r1

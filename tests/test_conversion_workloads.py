@@ -6,10 +6,10 @@ import pytest
 from kernel_support import KERNEL, held
 
 import workbench as wb
+from workbench.compiled.lazy import bytes_at
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.models import conversion
 from workbench.models.conversion import break_even, machine_code, timing, user_side, workloads
-from workbench.errors import Unsupported, WorkbenchError
-from workbench.compiled.lazy import bytes_at
 
 STRUCTURES = workloads.names("structures")
 ON = [pytest.param("kernel", marks=KERNEL), "jit", "interpreter"]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from kernel_support import KERNEL
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
 from workbench.errors import SegmentationFault, WorkbenchError
+from workbench.examples import programs as corpus
 from workbench.verifier import verify
 
 M64 = (1 << 64) - 1

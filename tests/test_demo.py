@@ -9,9 +9,10 @@ import pytest
 from bpf_probe import refusal
 
 import workbench as wb
-from workbench.examples import c_programs as c_examples, programs as corpus
 from workbench.cli import demo
 from workbench.errors import KernelError
+from workbench.examples import c_programs as c_examples
+from workbench.examples import programs as corpus
 
 FIGURES = {"page_events", "fragmentation", "holes", "conversion"}
 TABLES = {"summary", "events", "steps", "fragmentation", "free_extents", "conversion"}

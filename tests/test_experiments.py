@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench.evidence import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments import (
     __main__ as command,
 )

@@ -11,13 +11,13 @@ import pytest
 from kernel_support import KERNEL
 
 from workbench.bpf.assembler import assemble
+from workbench.bpf.program import SourceLine
 from workbench.errors import KernelError
 from workbench.experiments import seeds
 from workbench.experiments.mutate import mutated
-from workbench.bpf.program import SourceLine
 from workbench.verifier.log.explain import explain
-from workbench.verifier.log.steps import read_verifier_log
 from workbench.verifier.log.messages import MESSAGES, classify
+from workbench.verifier.log.steps import read_verifier_log
 
 ROWS = tomllib.loads((Path(__file__).parent / "rows" / "verifier.toml").read_text())["row"]
 REASONS = sorted({row[key] for row in ROWS for key in ("refused", "linux") if row.get(key)})

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.models import faults
 from workbench.evidence import provenance
 from workbench.experiments import (
     batch_faults,
@@ -17,6 +16,7 @@ from workbench.experiments import (
     results,
     touches,
 )
+from workbench.models import faults
 from workbench.plots import fault_views
 from workbench.widgets.explorers import FaultExplorer, FragmentationExplorer
 

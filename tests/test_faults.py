@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.models import faults
 from workbench.errors import SegmentationFault, WorkbenchError
+from workbench.models import faults
 from workbench.models.faults import NAMES, tables
 from workbench.plots import Figure, fault_views
 

@@ -9,7 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.models.fragmentation import JohnstoneWilson, aligned_unusable_index, blow_up, entropy, extent_histogram, external_fragmentation, fragmentation_index, history, internal_fragmentation, johnstone_wilson, occupancy_histogram, text_histogram, unusable_curve, unusable_index
+from workbench.models.fragmentation import (
+    JohnstoneWilson,
+    aligned_unusable_index,
+    blow_up,
+    entropy,
+    extent_histogram,
+    external_fragmentation,
+    fragmentation_index,
+    history,
+    internal_fragmentation,
+    johnstone_wilson,
+    occupancy_histogram,
+    text_histogram,
+    unusable_curve,
+    unusable_index,
+)
 
 EXTERNAL = [
     ([10], 0.0),  # one hole

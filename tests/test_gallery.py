@@ -13,10 +13,9 @@ from repetition_probe import measured
 
 import workbench as wb
 from workbench import plots
-from workbench.evidence import provenance
-from workbench.experiments import reproduce as command
 from workbench.cli import cli
 from workbench.errors import KernelError, WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments import (
     arena_creation,
     batch_costs,
@@ -31,6 +30,7 @@ from workbench.experiments import (
     touch_costs,
     walk_costs,
 )
+from workbench.experiments import reproduce as command
 from workbench.plots.figure import base_style
 
 RECORDED = [one for one in gallery.EXHIBITS if one.name != fragmentation_versions.NAME]

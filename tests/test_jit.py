@@ -30,14 +30,14 @@ from kernel_support import REASON
 from test_oracle import broken
 
 import workbench as wb
-from workbench.examples import programs as corpus
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program, read_programs
 from workbench.cli import cli
 from workbench.engines.jit import cache, native, tiers
 from workbench.engines.jit.function import EMITTERS
 from workbench.errors import DecodeError, Unsupported, VerificationError, WorkbenchError
-from workbench.bpf.isa import Op
+from workbench.examples import programs as corpus
 from workbench.objects import load_object
-from workbench.bpf.program import Program, read_programs
 
 MASK = (1 << 64) - 1
 BASE = 0x100010000000

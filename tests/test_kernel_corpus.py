@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 from kernel_support import KERNEL
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
+from workbench.examples import programs as corpus
 
 STRUCTURES = [name for name in corpus.programs() if corpus.example(name).sizes is None]
 MICRO = [name for name in corpus.programs() if corpus.example(name).sizes is not None]

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench.examples import programs as corpus
-from workbench.bpf import isa
 from workbench.arena import Arena, ArenaFlags
+from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
 from workbench.engines.kernel import Kernel, KernelArena
 from workbench.engines.kernel import xlated as rewritten
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
-from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
+from workbench.examples import programs as corpus
 
 pytestmark = KERNEL
 

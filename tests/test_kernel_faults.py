@@ -9,10 +9,9 @@ import time
 import pytest
 from kernel_support import KERNEL, held
 
-from workbench.cli import doctor
-from workbench.models import faults
 from workbench.arena import Arena, ArenaFlags
 from workbench.bpf.assembler import assemble
+from workbench.cli import doctor
 from workbench.engines.kernel import (
     FaultRecorder,
     Kernel,
@@ -25,6 +24,7 @@ from workbench.engines.kernel import (
 )
 from workbench.engines.kernel.perf import PageFaults
 from workbench.errors import KernelError, SegmentationFault
+from workbench.models import faults
 
 pytestmark = KERNEL
 

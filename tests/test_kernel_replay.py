@@ -7,8 +7,8 @@ holds give the same fragmentation curves as the replay.
 import pytest
 from kernel_support import KERNEL
 
-from workbench.models import workloads
 from workbench.experiments import batch_faults, kernel_replay
+from workbench.models import workloads
 
 pytestmark = KERNEL
 

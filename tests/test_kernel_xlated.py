@@ -15,10 +15,10 @@ import pytest
 from kernel_support import KERNEL
 
 from workbench.arena import ArenaFlags
-from workbench.engines.kernel import Kernel, KernelArena
-from workbench.engines.kernel.xlated import listing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program, read_programs
+from workbench.engines.kernel import Kernel, KernelArena
+from workbench.engines.kernel.xlated import listing
 from workbench.verifier import verify
 
 FILES = sorted((Path(__file__).parents[1] / "data" / "programs").rglob("*.bpf"))

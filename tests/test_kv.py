@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL, REASON
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.debugger.cpus import find_schedule
 from workbench.errors import WorkbenchError
+from workbench.examples import programs as corpus
 from workbench.examples.studies import packets
 from workbench.examples.studies.kv import Store, Value
 from workbench.verifier import remembering

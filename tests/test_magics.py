@@ -4,9 +4,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import workbench as wb
+from workbench.errors import Unsupported
 from workbench.examples import c_programs as c_examples
 from workbench.objects.compiler import find_compiler
-from workbench.errors import Unsupported
 
 HEAD = '#include "arena.h"\nARENA(arena, 16);\nchar LICENSE[] SEC("license") = "GPL";\n'
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import workbench as wb
-from workbench.evidence import measurement
 from workbench.errors import WorkbenchError
+from workbench.evidence import measurement
 
 
 def simulated(

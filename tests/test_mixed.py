@@ -11,11 +11,11 @@ from kernel_support import REASON
 from page_fault_count import TRACEPOINT, PageFaultCount
 
 import workbench as wb
+from workbench.bpf.program import Program, Reference
 from workbench.engines.base import Result
 from workbench.engines.compare import Comparison
 from workbench.engines.kernel.perf import tracepoint
 from workbench.maps import Map
-from workbench.bpf.program import Program, Reference
 
 ENGINES = ("interpreter", "jit") if REASON else ("interpreter", "jit", "kernel")
 

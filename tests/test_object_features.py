@@ -10,11 +10,11 @@ from kernel_support import KERNEL
 from libbpf import comparable, library, loaded
 
 import workbench as wb
-from workbench.objects.compiler import compile_bytes
-from workbench.errors import Unsupported, WorkbenchError
 from workbench.bpf.isa import WIRE
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.objects import Object, load_object, read_object
 from workbench.objects.btf import Kind, Type, read_btf
+from workbench.objects.compiler import compile_bytes
 from workbench.objects.relocate import POISON
 from workbench.objects.values import c_name
 from workbench.objects.writing import write_btf

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.examples import c_programs as c_examples
-from workbench.objects.compiler import compile_bytes
 from workbench.bpf.disassembler import disassemble
 from workbench.errors import SegmentationFault, Unsupported, WorkbenchError
+from workbench.examples import c_programs as c_examples
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
+from workbench.objects.compiler import compile_bytes
 from workbench.objects.layouts import layouts
 from workbench.objects.relocate import program_type
 from workbench.objects.values import decode

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"case": pd.Categorical(["a", "b"]), "ns": [1.5, 2.5], "round": [0, 1]})

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from workbench.examples import c_programs as c_examples, programs as corpus
 from workbench.errors import Unsupported
+from workbench.examples import c_programs as c_examples
+from workbench.examples import programs as corpus
 from workbench.examples.studies import heap
 from workbench.examples.studies.kv import Store
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from stepper_synthetic import list_sum, meta
 
-from workbench.errors import TraceError
 from workbench.bpf.isa import Op
+from workbench.errors import TraceError
+from workbench.recording.format import COLUMNS, STEP_COLUMNS, compress, pack, read_meta, unpack
 from workbench.widgets import bundle
 from workbench.widgets.export import to_html
-from workbench.recording.format import COLUMNS, STEP_COLUMNS, compress, pack, read_meta, unpack
 from workbench.widgets.stepper import Stepper
 
 FIXTURE = Path(__file__).parent / "js" / "list_sum.trace"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.debugger.cpus import Random
+from workbench.examples import programs as corpus
 from workbench.recording.format import unpack
 
 ROOT = Path(__file__).resolve().parents[1]

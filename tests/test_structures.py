@@ -9,11 +9,11 @@ from conftest import ZIG
 from kernel_support import KERNEL
 
 import workbench as wb
-from workbench.examples import programs as corpus
-from workbench.objects.compiler import compile_c
 from workbench.errors import WorkbenchError
+from workbench.examples import programs as corpus
 from workbench.examples.studies import heap, structures
 from workbench.examples.studies.structures import read_ring
+from workbench.objects.compiler import compile_c
 
 ENGINES = [
     pytest.param(wb.Arena, wb.Interpreter, 4_000, 4_000, id="interpreter"),

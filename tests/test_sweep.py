@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments.sweep import _loaded
 
 GRID = {"x": [1, 2, 3], "word": ["a", "b"]}

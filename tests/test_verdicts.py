@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL
 
 from workbench.bpf.assembler import assemble
+from workbench.bpf.program import Program
 from workbench.engines.kernel import KernelArena, verdict
 from workbench.experiments import log_agreement, seeds, verdicts
 from workbench.experiments.mutate import minimised, mutated
 from workbench.experiments.verdicts import COLUMNS, Start, confusion, disagreements, summary
-from workbench.bpf.program import Program
 from workbench.verifier import verify
 from workbench.verifier.log.steps import read_verifier_log
 

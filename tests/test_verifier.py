@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
-from workbench.errors import DecodeError, VerificationError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program, Reference, read_programs
+from workbench.errors import DecodeError, VerificationError
 from workbench.verifier import Report, remembering, verify
 from workbench.verifier.paths.calls import CALLS
+from workbench.verifier.paths.transfer import TRANSFERS
 from workbench.verifier.rules.check import CHECKS
 from workbench.verifier.rules.facts import _FACTS, Fact
-from workbench.verifier.paths.transfer import TRANSFERS
 
 PATH = Path(__file__).parent / "rows" / "verifier.toml"
 ROWS = tomllib.loads(PATH.read_text())["row"]

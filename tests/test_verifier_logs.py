@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kernel_support import KERNEL
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.bpf.assembler import assemble
+from workbench.examples import programs as corpus
 from workbench.verifier.log.known import ANY, LogValue, parse_value
 from workbench.verifier.log.steps import VerifierLog, read_verifier_log
 

@@ -9,12 +9,12 @@ import pytest
 from naive_numbers import arithmetic, byte_order, holds, signed
 
 from workbench.bpf.isa import Op
+from workbench.verifier.rules.facts import ALU_BINARY
 from workbench.verifier.values import arithmetic as transfer
 from workbench.verifier.values import branches, numbers, pointers
 from workbench.verifier.values.arithmetic import OPERATIONS, compute
 from workbench.verifier.values.branches import COMPARISONS
 from workbench.verifier.values.domain import CTX, MAP_VALUE, STACK, Value
-from workbench.verifier.rules.facts import ALU_BINARY
 from workbench.verifier.values.numbers import UNKNOWN, Number, contains, synced
 from workbench.verifier.values.tnum import LOW, MASK, between
 

@@ -10,19 +10,19 @@ from generate import generate
 
 import workbench as wb
 from workbench import verifier
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.experiments import seeds, verdicts
 from workbench.experiments.verdicts import Start
-from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
 from workbench.verifier.paths import checkpoints, explore
-from workbench.verifier.values.domain import ARENA, CTX, SCALAR, STACK, UNSET, Value
 from workbench.verifier.paths.equality import COVERED, equal
+from workbench.verifier.paths.flow import analyse
+from workbench.verifier.paths.recorder import Seen
 from workbench.verifier.rules.facts import BYTES as BYTES_OF
 from workbench.verifier.rules.facts import FETCHES
-from workbench.verifier.paths.flow import analyse
+from workbench.verifier.values.domain import ARENA, CTX, SCALAR, STACK, UNSET, Value
 from workbench.verifier.values.numbers import contains
-from workbench.verifier.paths.recorder import Seen
 from workbench.verifier.values.tnum import MASK
 
 Scale = Callable[[int, int], int]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.debugger.difference import align
 from workbench.errors import TraceError, WorkbenchError
+from workbench.examples import programs as corpus
 
 LOOP = """
     r6 = arena ll

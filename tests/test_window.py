@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.examples import programs as corpus
 from workbench.debugger.cpus import Random, record_cpus
 from workbench.errors import TraceError
+from workbench.examples import programs as corpus
 from workbench.recording.trace import Trace
 
 

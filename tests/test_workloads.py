@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.arena.events import Kind
+from workbench.errors import WorkbenchError
 from workbench.models import fragmentation, requests, workloads
 from workbench.models.allocators import POLICIES, replay
 from workbench.models.allocators.heaps import HEAPS, run_heap
-from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
 from workbench.models.workloads import synthetic
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.compiled.njit import njit
 from workbench.compiled.lazy import lazy_zeros
+from workbench.compiled.njit import njit
 
 if TYPE_CHECKING:
     import pandas as pd

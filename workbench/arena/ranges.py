@@ -16,8 +16,9 @@ Every operation costs a few word reads however many ranges there are.
 
 import numpy as np
 
-from workbench.compiled.njit import leading_zeros, njit, trailing_zeros
 from workbench.compiled.lazy import lazy_zeros
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import leading_zeros, trailing_zeros
 
 CAPACITY = 1 << 20
 _LEVEL1 = CAPACITY >> 6

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arena.events import Actor, Kind, Ring, push, ring
 from workbench.arena.ranges import find, free_ranges, give, is_free, take
 from workbench.arena.rules import GUARD, MAX_PAGES, PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.compiled.njit import clear_bytes, give_way, njit, swap64
-from workbench.arena.events import Actor, Kind, Ring, push, ring
 from workbench.compiled.lazy import lazy_bytes, lazy_zeros
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import clear_bytes, give_way, swap64
 
 GUARD_PAGES = GUARD // PAGE_SIZE
 PAGE_SLOTS = MAX_PAGES + 2 * GUARD_PAGES + 1

@@ -23,11 +23,11 @@ import numpy as np
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import MapDefinition, read_map
-from workbench.errors import AssemblyError
 from workbench.bpf.functions import BY_NAME, KFUNCS
 from workbench.bpf.helper_names import HELPER_NUMBERS
 from workbench.bpf.isa import Op
 from workbench.bpf.program import TYPES, Program, Reference, SourceLine
+from workbench.errors import AssemblyError
 
 _TOKEN = re.compile(
     r"(?P<typo>=[+-]\s)|(?P<sign>[+-])?\s*(?P<number>0[xX][0-9a-fA-F]+|\d+)\b"

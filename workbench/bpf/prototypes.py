@@ -91,8 +91,8 @@ _RESULTS = {
 
 _HEAD = """/* SPDX-License-Identifier: MIT */
 /* What else libbpf's bpf_helpers.h declares: types of maps, and the helpers and kfuncs that a
- * program can call in the workbench. Written by workbench.bpf.prototypes from the table that verifier
- * and engines use: do not edit it.
+ * program can call in the workbench. Written by workbench.bpf.prototypes from the table that
+ * verifier and engines use: do not edit it.
  *
  *     #include "arena.h"
  *     #include "helpers.h" */

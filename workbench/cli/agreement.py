@@ -17,8 +17,8 @@ def agreement(count: int, seed: int, smallest: int, with_logs: bool, record: boo
     The programs are those of data/ and small ones for each feature of the verifier, changed at
     random. With --logs, accepted programs' logs of level 2 are compared value by value.
     """
-    from workbench.experiments import log_agreement, verdicts
     from workbench.evidence.provenance import save
+    from workbench.experiments import log_agreement, verdicts
 
     frame = log_agreement.run() if with_logs else verdicts.run(count, seed)
     if frame.empty:

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import pandas as pd
 from tqdm import tqdm
 
-from workbench.examples import c_programs as c_examples, programs as corpus
-from workbench.models import conversion, fragmentation
 from workbench.arena import Arena
-from workbench.experiments.bench.text import headline, table
 from workbench.cli.demo_rows import HEADER, Row, c_rows, cells, user_faults, verdict
 from workbench.engines.compare import compare
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import KernelError, SegmentationFault, Unsupported
+from workbench.evidence.provenance import KEY, provenance, save
+from workbench.examples import c_programs as c_examples
+from workbench.examples import programs as corpus
+from workbench.experiments.bench.text import headline, table
+from workbench.models import conversion, fragmentation
 from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
 from workbench.plots import fragmentation as fragmentation_plots
-from workbench.evidence.provenance import KEY, provenance, save
 from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:

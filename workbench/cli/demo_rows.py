@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from workbench.examples import c_programs as c_examples
 from workbench.arena import Arena
 from workbench.arena.snapshot import Snapshot
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
+from workbench.examples import c_programs as c_examples
 
 if TYPE_CHECKING:
     from workbench.engines.kernel import KernelArena

@@ -76,7 +76,7 @@ def _python() -> Iterator[Check]:
 
 def _package() -> Check:
     """Is the `workbench` that Python finds this one? Another package has the name, too."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     found = util.find_spec("workbench")
     origin = Path(found.origin).resolve().parent if found and found.origin else None
     if origin == here:
@@ -91,7 +91,7 @@ def _package() -> Check:
 
 def _cache() -> Check:
     """Can compiled code be kept?"""
-    from workbench.compiled.njit import cache_directory
+    from workbench.compiled.cache import cache_directory
 
     directory = cache_directory()
     return _try(

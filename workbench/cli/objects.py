@@ -13,10 +13,10 @@ from workbench.errors import CompilationError, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.bpf.declarations import MapDefinition
+    from workbench.bpf.program import Program
     from workbench.maps import Map
     from workbench.objects import Object
     from workbench.objects.object import AnyArena
-    from workbench.bpf.program import Program
 
 
 @click.command()

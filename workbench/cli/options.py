@@ -10,8 +10,8 @@ import click
 from workbench.errors import AssemblyError, DecodeError, VerificationError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.objects import Object
     from workbench.bpf.program import Program
+    from workbench.objects import Object
 
 ENGINES = ("interpreter", "jit", "auto", "kernel")
 FLAGS = ("no_user_conv", "segv_on_fault")
@@ -69,7 +69,7 @@ type_option = click.option(
 
 def announce_compilation() -> None:
     """Tell a person at a terminal what the next half minute is for, once for each version."""
-    from workbench.compiled.njit import cache_directory
+    from workbench.compiled.cache import cache_directory
 
     if sys.stderr.isatty() and not any(cache_directory().rglob("*.execute-*.nbi")):
         click.echo("Compiling the interpreter, once for this version: half a minute", err=True)

@@ -29,11 +29,11 @@ from workbench.errors import Unsupported, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.arena import Arena
+    from workbench.bpf.program import Program
     from workbench.engines.base import Result
     from workbench.engines.kernel import KernelArena
     from workbench.maps import Map
     from workbench.objects import Object
-    from workbench.bpf.program import Program
 
     AnyArena = Arena | KernelArena
 

@@ -22,8 +22,8 @@ from workbench.cli.options import (
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.engines.kernel import Verdict
     from workbench.bpf.program import Program
+    from workbench.engines.kernel import Verdict
     from workbench.verifier import Report
     from workbench.verifier.log.steps import VerifierLog
 

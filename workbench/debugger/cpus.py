@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bpf.addresses import MAX_FRAMES
 from workbench.arena import Arena
+from workbench.arena.events import KEYFRAME, STEP_COLUMNS, Actor, columns
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import WorkbenchError
-from workbench.arena.events import KEYFRAME, STEP_COLUMNS, Actor, columns
-from workbench.bpf.program import Program
 from workbench.recording.trace import CHANGES, Trace
 from workbench.verifier import remembering
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.bpf.addresses import MAX_FRAMES
 from workbench.arena.events import Kind
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.recording.trace import Trace
 
 _USER = 100  # the thread that stands for user space

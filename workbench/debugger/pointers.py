@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from workbench.bpf.addresses import MAX_FRAMES, STACK_BYTES
+from workbench.arena.events import ABSENT, IN_ARENA, WRITE, Kind
 from workbench.arena.rules import MAX_PAGES
+from workbench.bpf.addresses import MAX_FRAMES, STACK_BYTES
+from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
 from workbench.debugger.shadow import (
     ALLOCATES,
     ARENA,
@@ -22,8 +24,6 @@ from workbench.debugger.shadow import (
     Words,
     follow,
 )  # fmt: skip
-from workbench.arena.events import ABSENT, IN_ARENA, WRITE, Kind
-from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
 from workbench.recording.trace import Trace
 
 _LOW = np.uint64(0xFFFFFFFF)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bpf.addresses import CPU_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
-from workbench.arena.rules import MAX_PAGES, PAGE_SIZE
-from workbench.compiled.njit import njit
 from workbench.arena.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
+from workbench.arena.rules import MAX_PAGES, PAGE_SIZE
+from workbench.bpf.addresses import CPU_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
 from workbench.bpf.isa import ZERO
+from workbench.compiled.njit import njit
 
 NONE, ARENA = 0, 1
 FIRST = 2  # the number of the first allocation
@@ -58,7 +58,7 @@ class Shadow(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Columns of the recorded steps, as in workbench.recording.trace; following: the frame that goes on."""
+    """Columns of recorded steps, see recording.trace; following: the frame that goes on."""
 
     pc: np.ndarray
     depth: np.ndarray

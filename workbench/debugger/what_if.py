@@ -8,8 +8,8 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
-from workbench.engines.machine import state as core
 from workbench.engines.interpreter.engine import interpret
+from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import TraceError, Unsupported
@@ -87,7 +87,7 @@ def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
 
 
 class _Row(NamedTuple):
-    """A change of memory or, with size 0, of a register: a row of `workbench.recording.trace.CHANGES`."""
+    """A change of memory or, with size 0, of a register: a row of recording.trace.CHANGES."""
 
     address: int
     size: int

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Self
 
 from workbench.arena import Arena
+from workbench.bpf.isa import TABLE, Op
+from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
 from workbench.engines.jit.graph import ENTERING, LARGEST
 from workbench.engines.machine.recorded import COUNTED
-from workbench.bpf.isa import TABLE, Op
 from workbench.maps import Map
-from workbench.bpf.program import Program
 
 STEP = 2e-9  # seconds that the interpreter takes for an instruction, about
 COMPILE = 1e-4  # seconds that LLVM takes for an instruction of quick code, about

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from workbench.arena.events import Actor, Kind, columns
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
-from workbench.arena.events import Actor, Kind, columns
 from workbench.maps import Content, Map, create, drained
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     from workbench.arena import Arena

@@ -27,7 +27,7 @@ KEY = "provenance"
 SCHEMA = 1
 """Version of the form that results are kept in; a file without one has this."""
 PACKAGES = ("bpf-arena-workbench", "numpy", "pandas", "numba", "llvmlite", "scipy", "matplotlib")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT_ROWS = 100_000
 
 

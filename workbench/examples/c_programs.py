@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.examples import programs as corpus
 from workbench.errors import WorkbenchError
+from workbench.examples import programs as corpus
 from workbench.objects import Object, load_object
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.errors import WorkbenchError
 from workbench.bpf.program import Program, read_programs
+from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.arena import Arena
@@ -185,7 +185,7 @@ def load(name: str) -> dict[str, Program]:
 def directory() -> Path:
     """Find the example programs: in a source checkout, else where the wheel has put them."""
     schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")
-    places = [Path(__file__).resolve().parents[1] / "data" / "programs"]
+    places = [Path(__file__).resolve().parents[2] / "data" / "programs"]
     places += [Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes]
     for place in places:
         if (place / EXAMPLES[0].file).is_file():

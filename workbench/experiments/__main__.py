@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments import (
     arena_creation,
     batch_costs,

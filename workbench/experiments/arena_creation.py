@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.arena import Arena
+from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "arena_creation"

@@ -11,11 +11,11 @@ import pandas as pd
 
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.assembler import assemble
-from workbench.models.conversion.timing import opened
-from workbench.models.conversion.workloads import Workload
+from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.evidence.measurement import collect, geometric_mean, typical
+from workbench.models.conversion.timing import opened
+from workbench.models.conversion.workloads import Workload
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "batch_costs"

@@ -8,13 +8,13 @@ the same faults, one after another.
 import numpy as np
 import pandas as pd
 
-from workbench.models import faults
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.assembler import assemble
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import FaultRecorder, Kernel, KernelArena
 from workbench.errors import WorkbenchError
+from workbench.models import faults
 from workbench.plots.figure import (
     BLUE,
     GREEN,

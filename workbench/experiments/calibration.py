@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.evidence import provenance
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
+from workbench.evidence import provenance
 from workbench.experiments import results, touch_costs
 
 RECORDED = "fault_costs"

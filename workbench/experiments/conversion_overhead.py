@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from workbench.models.conversion import timing, workloads
 from workbench.errors import WorkbenchError
+from workbench.evidence.measurement import effects
 from workbench.experiments.frames import reads
 from workbench.experiments.kernel_costs import CLOCK, REFERENCE, REFERENCE_RATIO
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.evidence.measurement import effects
+from workbench.models.conversion import timing, workloads
 from workbench.plots.figure import Figure, legend_below, narrow, page, say_empty, styled
 from workbench.plots.ratios import draw_ratios, ratio_axis
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
-from workbench.models.conversion.timing import opened
-from workbench.models.conversion.workloads import Workload
 from workbench.engines.interpreter.engine import Interpreter
+from workbench.evidence.measurement import collect, geometric_mean, typical
+from workbench.examples import programs as corpus
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.evidence.measurement import collect, geometric_mean, typical
+from workbench.models.conversion.timing import opened
+from workbench.models.conversion.workloads import Workload
 from workbench.plots.figure import Figure, legend_below, page, plain_ticks, say_empty, styled
 
 NAME = "engine_speed"

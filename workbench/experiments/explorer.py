@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.models.conversion import user_side, workloads
+from workbench.evidence.measurement import outliers, warning
 from workbench.experiments import conversion_overhead, results, together, walk_costs
 from workbench.experiments.repetition import label
-from workbench.evidence.measurement import outliers, warning
+from workbench.models.conversion import user_side, workloads
 from workbench.plots.figure import Figure, page_width, styled
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.models import allocators, workloads
-from workbench.experiments.sweep import Sweep
 from workbench.evidence.measurement import geometric_mean
+from workbench.experiments.sweep import Sweep
+from workbench.models import allocators, workloads
 from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
 
 NAME = "fragmentation_versions"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.evidence import measurement, provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import measurement, provenance
 from workbench.experiments import (
     arena_creation,
     batch_costs,

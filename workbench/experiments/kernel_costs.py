@@ -12,10 +12,10 @@ import pandas as pd
 
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.assembler import assemble
-from workbench.models.conversion.workloads import CASES, SETUP, UNROLL
-from workbench.models.conversion.workloads import CLOCK as CLOCK
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.experiments.frames import reads
+from workbench.models.conversion.workloads import CASES, SETUP, UNROLL
+from workbench.models.conversion.workloads import CLOCK as CLOCK
 from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, plain_ticks, say_empty, styled
 
 if TYPE_CHECKING:

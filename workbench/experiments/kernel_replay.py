@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench.models import fragmentation, workloads
-from workbench.models.allocators import replay
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import KernelArena
+from workbench.models import fragmentation, workloads
+from workbench.models.allocators import replay
 from workbench.plots.figure import BLUE, ORANGE, Figure, legend_below, page, say_empty, styled
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workbench.bpf import isa
+from workbench.bpf.isa import Op
 from workbench.engines.kernel import KernelArena, verdict
 from workbench.errors import KernelError, Unsupported
 from workbench.experiments import seeds
 from workbench.experiments.verdicts import PAGES
-from workbench.bpf.isa import Op
 from workbench.verifier import verify
 from workbench.verifier.log.steps import LogStep, VerifierLog, read_verifier_log
 

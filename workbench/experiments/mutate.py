@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from workbench.errors import WorkbenchError
 from workbench.bpf.program import Program
+from workbench.errors import WorkbenchError
 
 NOP = struct.pack("<BBhi", 5, 0, 0, 0)  # goto +0
 _WIDE = 0x18

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.evidence import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments import results
 from workbench.experiments.sweep import Sweep
 

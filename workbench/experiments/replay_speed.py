@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from workbench.arena.events import Kind
+from workbench.arena.rules import MAX_PAGES
 from workbench.models import requests, workloads
 from workbench.models.allocators import POLICIES, loop, replay
 from workbench.models.allocators.book import open_book
-from workbench.arena.rules import MAX_PAGES
-from workbench.arena.events import Kind
 from workbench.plots.figure import BLUE, GREY, ORANGE, Figure, say_empty, styled
 
 EXTENTS = tuple(1 << order for order in range(4, 20))

@@ -7,8 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
 from workbench.experiments import gallery
 from workbench.experiments.gallery import Claim, Exhibit
 from workbench.plots import VENUES, style

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.evidence import provenance
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.evidence import provenance
 
 if TYPE_CHECKING:
     import pandas as pd

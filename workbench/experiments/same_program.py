@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena
 from workbench.arena.rules import ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
+from workbench.examples import programs as corpus
 
 if TYPE_CHECKING:
     from workbench.arena.snapshot import Snapshot

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from workbench.examples import programs as corpus
 from workbench.bpf.assembler import assemble, assemble_all
 from workbench.bpf.declarations import MapDefinition, Subprogram
 from workbench.bpf.isa import Op
-from workbench.objects import load_object
 from workbench.bpf.program import Program
+from workbench.examples import programs as corpus
+from workbench.objects import load_object
 
 TEXT = Path(__file__).with_name("seeds.bpf")
 MAPS = (

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+from workbench.errors import KernelError, Unsupported
 from workbench.evidence import provenance
+from workbench.evidence.measurement import effect
+from workbench.experiments import results
+from workbench.experiments.repetition import kernel_refusal, label
 from workbench.models.conversion import counts, machine_code, timing, workloads
 from workbench.models.conversion.timing import FLAGS
 from workbench.models.conversion.workloads import Workload
-from workbench.errors import KernelError, Unsupported
-from workbench.experiments import results
-from workbench.experiments.repetition import kernel_refusal, label
-from workbench.bpf.isa import Op
-from workbench.evidence.measurement import effect
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     from workbench.arena import Arena

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.models import faults
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.engines.kernel import FaultRecorder, KernelArena
 from workbench.errors import SegmentationFault
+from workbench.models import faults
 from workbench.plots.figure import BLUE, SKY, VERMILION, Figure, say_empty, styled
 
 PATTERNS = ("sequential", "random", "strided", "zipf")

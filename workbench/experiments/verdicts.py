@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workbench.bpf.program import Program
 from workbench.engines.kernel import KernelArena, Verdict, verdict
 from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.experiments import seeds
 from workbench.experiments.mutate import minimised, mutated
-from workbench.bpf.program import Program
 from workbench.verifier import verify
 from workbench.verifier.log.messages import SAFETY, classify
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.models.conversion import break_even, user_side, workloads
+from workbench.bpf.isa import Op
+from workbench.evidence.measurement import effects
 from workbench.experiments import results
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, kernel_refusal, label, repeated
-from workbench.bpf.isa import Op
-from workbench.evidence.measurement import effects
+from workbench.models.conversion import break_even, user_side, workloads
 from workbench.plots.figure import Figure, narrow, page, say_empty, styled
 from workbench.plots.ratios import draw_ratios
 

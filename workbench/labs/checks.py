@@ -18,9 +18,9 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.bpf.assembler import assemble
-from workbench.errors import WorkbenchError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.errors import WorkbenchError
 from workbench.recording.trace import Trace, record
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from workbench.bpf.declarations import MAP_TYPES, MapDefinition
+from workbench.compiled.lazy import lazy_bytes
 from workbench.errors import MapError
 from workbench.maps import layout, operations, ringbuf
 from workbench.maps.layout import Field
 from workbench.maps.rules import ARRAYS, HASHES, HOLDERS, PER_CPU, creation_refusal
-from workbench.compiled.lazy import lazy_bytes
 
 _ERRNO = {
     layout.EPERM: "EPERM", layout.ENOENT: "ENOENT", layout.E2BIG: "E2BIG",

@@ -7,7 +7,8 @@ BPF_F_ZERO_SEED; the emulated maps always start from 0.
 
 import numpy as np
 
-from workbench.compiled.njit import load8, load32, njit
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load32
 
 _START = np.uint32(0xDEADBEEF)
 

@@ -15,7 +15,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from workbench.compiled.njit import load8, load32, load64, njit, store8, store32, store64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load32, load64, store8, store32, store64
 
 
 class Field(IntEnum):

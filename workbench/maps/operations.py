@@ -7,7 +7,8 @@ Source: kernel/bpf/arraymap.c for arrays; the others are named in their modules.
 
 import numpy as np
 
-from workbench.compiled.njit import load64, njit
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load64
 from workbench.maps import queues, table, trie
 from workbench.maps.layout import (
     E2BIG,

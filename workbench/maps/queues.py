@@ -5,7 +5,8 @@ Of max_entries + 1 slots one is always empty, so that HEAD == TAIL means empty.
 
 import numpy as np
 
-from workbench.compiled.njit import load64, njit, store64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load64, store64
 from workbench.maps.hashing import jhash
 from workbench.maps.layout import (
     E2BIG,

@@ -13,7 +13,8 @@ kernel/bpf/hashtab.c, bpf_lru_list.c.
 
 import numpy as np
 
-from workbench.compiled.njit import load8, njit, store8
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, store8
 from workbench.maps.hashing import jhash
 from workbench.maps.layout import (
     E2BIG,

@@ -7,7 +7,8 @@ Source: kernel/bpf/lpm_trie.c.
 
 import numpy as np
 
-from workbench.compiled.njit import load8, load64, njit, store8, store64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load64, store8, store64
 from workbench.maps.hashing import jhash
 from workbench.maps.layout import (
     EEXIST,

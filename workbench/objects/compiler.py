@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.errors import CompilationError, Unsupported, WorkbenchError
 from workbench.bpf.functions import BY_NAME
+from workbench.errors import CompilationError, Unsupported, WorkbenchError
 from workbench.objects import Object, read_object
 
 INCLUDE = Path(__file__).parent / "include"

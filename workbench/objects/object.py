@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
 from workbench.objects import data
 from workbench.objects.btf import Types
@@ -18,7 +19,6 @@ from workbench.objects.maps import read_maps
 from workbench.objects.relocate import Linker, Names
 from workbench.objects.unit import ARENA_SECTION, Unit
 from workbench.objects.values import Globals, Value, Variable, decode
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

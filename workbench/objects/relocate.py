@@ -8,8 +8,9 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from workbench.errors import WorkbenchError
 from workbench.bpf.functions import KFUNCS
+from workbench.bpf.program import Program, Reference, SourceLine
+from workbench.errors import WorkbenchError
 from workbench.objects.btf import Type
 from workbench.objects.core import Layouts
 from workbench.objects.data import KCONFIG, is_data
@@ -17,7 +18,6 @@ from workbench.objects.elf import NOWHERE, Relocation, Symbol
 from workbench.objects.extension import Access, Line
 from workbench.objects.subprograms import Described, describe
 from workbench.objects.unit import ARENA_SECTION, MAPS_SECTION, Unit
-from workbench.bpf.program import Program, Reference, SourceLine
 
 R_BPF_64_64, R_BPF_64_32 = 1, 10
 SLOT = 8

@@ -1,4 +1,4 @@
-"""Views of a fault frame (workbench.models.faults): each draws one table of workbench.models.faults.tables.
+"""Views of a fault frame (workbench.models.faults): each draws one table of faults.tables.
 
 Up to DOTS faults are drawn one by one; more are counted in cells, a panel for each cause, so that
 ten million take as long as a few.

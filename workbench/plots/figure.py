@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.errors import WorkbenchError
+from workbench.evidence.provenance import KEY, content_hash, note, provenance, write_whole
 from workbench.plots.pgf import write_pgf
 from workbench.plots.venues import Place, place
-from workbench.evidence.provenance import KEY, content_hash, note, provenance, write_whole
 
-STYLES = Path(__file__).parent.parent / "styles"
+STYLES = Path(__file__).parent / "styles"
 TALLEST = 6.9  # inches: a slide's height, and less than a column's
 SCREEN_DPI = 144  # PNG for the notebook: sharp on dense displays, shown at 100 dpi
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from workbench.bpf import addresses, isa
 from workbench.arena import ArenaFlags, Snapshot
+from workbench.arena.events import STEP_COLUMNS, Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf import addresses, isa
 from workbench.bpf.declarations import Field, Layout
 from workbench.bpf.disassembler import listing
-from workbench.arena.events import STEP_COLUMNS, Kind
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program, Reference, SourceLine
 from workbench.recording.trace import CHANGES, ArenaFacts, Part, Trace

@@ -23,19 +23,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from workbench.errors import VerificationError, WorkbenchError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.errors import VerificationError, WorkbenchError
 from workbench.verifier import report as reports
-from workbench.verifier.values.domain import ARENA
 from workbench.verifier.paths.explore import LIMIT, Explorer
-from workbench.verifier.rules.facts import Instruction, Setting
 from workbench.verifier.paths.flow import analyse
-from workbench.verifier.rules.limits import GPL_LICENSES, check_functions, check_named, check_program, check_references, check_stack
 from workbench.verifier.paths.recorder import Recorder, Seen, slots_of
 from workbench.verifier.report import Record, Report
 from workbench.verifier.rewrite import rewrite
+from workbench.verifier.rules.facts import Instruction, Setting
+from workbench.verifier.rules.limits import (
+    GPL_LICENSES,
+    check_functions,
+    check_named,
+    check_program,
+    check_references,
+    check_stack,
+)
 from workbench.verifier.rules.structure import check_reachable, check_structure
+from workbench.verifier.values.domain import ARENA
 
 PROFILES = ("6.18", "7.3")
 """Versions of Linux: from 7.3 on, arena functions may be called anywhere, and 64-bit arithmetic

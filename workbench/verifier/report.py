@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.bpf import isa
-from workbench.errors import VerificationError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.errors import VerificationError
 from workbench.verifier.paths.recorder import Seen
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 
-from workbench.models import allocators, requests, workloads
-from workbench.evidence import provenance
 from workbench.errors import WorkbenchError
+from workbench.evidence import provenance
+from workbench.models import allocators, requests, workloads
 from workbench.models.faults import tables
 from workbench.plots import fault_views, policies
 from workbench.plots.figure import Figure

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.widgets import bundle
 from workbench.recording.format import compress, read_meta
+from workbench.widgets import bundle
 
 _PAGE = """\
 <!doctype html>

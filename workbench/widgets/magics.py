@@ -11,10 +11,10 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from workbench.bpf.assembler import assemble_all
-from workbench.objects.compiler import PROCESSORS, translate
+from workbench.bpf.program import TYPES, Program
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.objects import Object, load_object, read_object
-from workbench.bpf.program import TYPES, Program
+from workbench.objects.compiler import PROCESSORS, translate
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

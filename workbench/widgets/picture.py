@@ -9,8 +9,8 @@ import numpy as np
 
 from workbench.arena.events import ABSENT, Kind
 from workbench.bpf.isa import Op
-from workbench.widgets.export import to_html
 from workbench.recording.format import compress
+from workbench.widgets.export import to_html
 
 if TYPE_CHECKING:
     from workbench.recording.trace import Trace

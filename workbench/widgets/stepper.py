@@ -9,9 +9,9 @@ import anywidget
 import traitlets
 
 from workbench.errors import TraceError, WorkbenchError
+from workbench.recording.format import compress, read_meta
 from workbench.widgets import bundle
 from workbench.widgets.export import to_html
-from workbench.recording.format import compress, read_meta
 
 if TYPE_CHECKING:
     from workbench.recording.trace import Trace
@@ -91,7 +91,7 @@ class Stepper(RunView):
     A breakpoint is an instruction slot or a text: "line 12", "r0 s> 5", "16 if r0 == 5",
     "write page 4", "read arena+0x40:8", "touch stack", "step 12", "fault", "cast", "alloc",
     "free", "call", "exit", "atomic", "finding". `selection` is "r1", "arena+0x40:8" or "".
-    `payload` is what `workbench.recording.format.pack` returns. Raises TraceError if it is not that.
+    `payload` is what `recording.format.pack` returns. Raises TraceError if it is not that.
 
     `what_if` changes the run: "120: r3 = 7" runs `trace` again with r3 = 7 before step 120;
     the other run, `forked`, appears below, and `answer` says how it ended. "" closes it.

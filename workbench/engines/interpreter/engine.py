@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from workbench.arena import Arena
-from workbench.engines.machine import state as core
+from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.engines.interpreter.loop import execute
+from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import COUNTED, Recorded
 from workbench.errors import WorkbenchError
 from workbench.maps import Map
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,42 @@ reached through its address, so that it is compiled once and LLVM keeps it out o
 import numpy as np
 
 from workbench.arena import state as arena_core
-from workbench.arena.rules import GUARD
-from workbench.compiled.njit import byte_swap, njit
-from workbench.engines.machine.state import BREAKPOINT, BUDGET, DEPTH, EXIT, FUEL, O_ACCESS, O_ADDRESS, O_NEW, O_OLD, O_REG, O_SIZE, O_VALUE, O_WROTE, PC, REGISTERS, RUNNING, STEP, STEPS, STOP, by_address
-from workbench.engines.machine.memory import UNCOMMON, extend, load_arena, store_arena
-from workbench.engines.machine.observe import count_access, keep_access, keep_bytes, keep_changes, keep_registers, keep_step
 from workbench.arena.events import IN_ARENA, KEYFRAME, NO_REGISTER
+from workbench.arena.rules import GUARD
 from workbench.bpf.isa import Op
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import byte_swap
+from workbench.engines.machine.memory import UNCOMMON, extend, load_arena, store_arena
+from workbench.engines.machine.observe import (
+    count_access,
+    keep_access,
+    keep_bytes,
+    keep_changes,
+    keep_registers,
+    keep_step,
+)
+from workbench.engines.machine.state import (
+    BREAKPOINT,
+    BUDGET,
+    DEPTH,
+    EXIT,
+    FUEL,
+    O_ACCESS,
+    O_ADDRESS,
+    O_NEW,
+    O_OLD,
+    O_REG,
+    O_SIZE,
+    O_VALUE,
+    O_WROTE,
+    PC,
+    REGISTERS,
+    RUNNING,
+    STEP,
+    STEPS,
+    STOP,
+    by_address,
+)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)

@@ -9,15 +9,15 @@ interpreter's code.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workbench.bpf.addresses import FRAME_BYTES, STACK_BYTES, STACK_START
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import GUARD_PAGES
+from workbench.bpf.addresses import FRAME_BYTES, STACK_BYTES, STACK_START
+from workbench.bpf.isa import FRAME_POINTER, Op
 from workbench.engines.jit.arithmetic import Emitter
 from workbench.engines.jit.body import Body
 from workbench.engines.jit.graph import Ins
 from workbench.engines.jit.layout import Word
 from workbench.engines.jit.text import LIKELY, MASK32, literal
-from workbench.bpf.isa import FRAME_POINTER, Op
 
 Access = Callable[[Body, str], None]  # what to do at a host pointer
 Act = Callable[[], None]

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from workbench.bpf.isa import Op
 from workbench.engines.jit.body import Body
 from workbench.engines.jit.graph import Ins, following
 from workbench.engines.jit.layout import Word
 from workbench.engines.jit.text import LIKELY, MASK32
-from workbench.bpf.isa import Op
 
 Emitter = Callable[[Body, Ins], None]
 

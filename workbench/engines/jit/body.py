@@ -1,12 +1,12 @@
 """The function being written: registers, fuel, ways out."""
 
 from workbench.bpf.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, frame_pointer
+from workbench.bpf.isa import FRAME_POINTER, ZERO, Op
 from workbench.engines.jit.graph import ALWAYS_JUMPS, JUMPS, Function, Graph, Ins, following
 from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
 from workbench.engines.machine.state import BUDGET, MAY_GOTO_LIMIT, PC, REGISTERS
-from workbench.bpf.isa import FRAME_POINTER, ZERO, Op
 
 NOWHERE = 1 << 40  # no place in the window is near it
 ARGUMENTS = range(1, 6)

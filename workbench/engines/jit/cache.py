@@ -13,7 +13,7 @@ from pathlib import Path
 
 import llvmlite
 
-from workbench.compiled.njit import cache_directory
+from workbench.compiled.cache import cache_directory
 
 _DIGEST = hashlib.sha256().digest_size
 _MOST = 2000  # files; the oldest go first

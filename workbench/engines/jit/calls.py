@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from workbench.bpf.addresses import CODE_START, MAX_FRAMES
+from workbench.bpf.isa import Op
 from workbench.engines.jit.arithmetic import Emitter
 from workbench.engines.jit.body import Body, Signature
 from workbench.engines.jit.graph import FOR_EACH, LOOP, TAIL_CALL, Ins
 from workbench.engines.jit.layout import GONE, Word
 from workbench.engines.jit.text import LIKELY, UNLIKELY, literal
-from workbench.bpf.isa import Op
 
 _SPIN_LOCK = 93
 _MOVE_PACKET = frozenset({44, 65})  # bpf_xdp_adjust_head and _tail

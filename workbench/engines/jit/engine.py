@@ -9,9 +9,8 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
-from workbench.engines.machine import state as core
+from workbench.bpf.program import Program
 from workbench.engines.base import Result
-from workbench.engines.machine.entries import advance, set_counts, step
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.jit import tiers
 from workbench.engines.jit.counting import spread
@@ -29,11 +28,12 @@ from workbench.engines.jit.layout import (
 from workbench.engines.jit.listing import native
 from workbench.engines.jit.native import Native, Wanted, compile_program, support
 from workbench.engines.jit.tiers import Tiers
+from workbench.engines.machine import state as core
+from workbench.engines.machine.entries import advance, set_counts, step
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import COUNTED, Recorded
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

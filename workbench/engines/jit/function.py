@@ -1,12 +1,12 @@
 """A whole program as an LLVM module: a function for each of its functions, and what they call."""
 
+from workbench.bpf.isa import Op
 from workbench.engines.jit import access, arithmetic, calls
 from workbench.engines.jit.arithmetic import Emitter
 from workbench.engines.jit.body import Body, Signature
 from workbench.engines.jit.graph import Graph, Ins, following
 from workbench.engines.jit.layout import EXITED, GONE, LEFT, Word
 from workbench.engines.jit.text import METADATA, Lines, load_words
-from workbench.bpf.isa import Op
 
 EMITTERS: dict[Op, Emitter] = {**arithmetic.EMITTERS, **access.EMITTERS, **calls.EMITTERS}
 """How each operation is written; tests/test_jit.py names any that is missing."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.errors import Unsupported
 from workbench.bpf.isa import TABLE, WIDE, Op
+from workbench.errors import Unsupported
 
 LARGEST = 20_000  # slots; LLVM's time grows faster than the program
 _FEW_STEPS = 1 << 14  # what the interpreter may have to do at the end of the fuel, for each frame

@@ -6,10 +6,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from workbench.bpf.disassembler import listing
+from workbench.bpf.program import Program
 from workbench.engines.native_text import disassembler
 from workbench.errors import KernelError, Unsupported, VerificationError
 from workbench.objects.lines import line_table
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 import numpy as np
 
+from workbench.bpf.isa import INSTRUCTION
 from workbench.engines.jit import cache
 from workbench.engines.jit.function import module
 from workbench.engines.jit.graph import Graph, graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
-from workbench.bpf.isa import INSTRUCTION
 
 _KEPT = 64
 

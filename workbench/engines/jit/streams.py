@@ -6,8 +6,8 @@ Only speed depends on the answer: for these the code remembers the last page tha
 from collections.abc import Iterator
 
 from workbench.arena.rules import PAGE_SIZE
-from workbench.engines.jit.graph import Function, Ins, successors
 from workbench.bpf.isa import ZERO, Op
+from workbench.engines.jit.graph import Function, Ins, successors
 
 _STRIDE = 64  # bytes; larger steps leave the page too soon for remembering it to pay
 _ADDS = (Op.ADD32, Op.ADD64)

@@ -1,8 +1,8 @@
 """What compiled programs call when they must; the same for all, and compiled once."""
 
-from workbench.engines.machine import callbacks
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
+from workbench.engines.machine import callbacks
 from workbench.engines.machine.state import REGISTERS
 
 _ATTRIBUTES = """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import (
     PAGE_SIZE,
     WINDOW,
@@ -30,7 +31,6 @@ from workbench.engines.kernel.syscall import (
 )
 from workbench.engines.kernel.user import UserView
 from workbench.errors import ArenaError, KernelError, Unsupported
-from workbench.arena.events import Actor, Kind
 
 if TYPE_CHECKING:
     import pandas as pd

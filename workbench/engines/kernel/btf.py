@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.bpf.functions import near
+from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.objects.btf import COMPOSITE, Kind, Types
 from workbench.objects.core import VMLINUX
 from workbench.objects.core import vmlinux as running

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from workbench.bpf.declarations import Subprogram
-from workbench.engines.kernel.syscall import DebugInfo
 from workbench.bpf.isa import WIDE, Op
+from workbench.bpf.program import Program
+from workbench.engines.kernel.syscall import DebugInfo
 from workbench.objects.btf import GLOBAL, STATIC, Kind, Member, Type
 from workbench.objects.writing import write_btf
-from workbench.bpf.program import Program
 
 _SIGNED = 1 << 24  # in the extra word of an integer type
 _TAGS = {"ctx": "arg:ctx", "arena": "arg:arena", "mem": "arg:nonnull"}

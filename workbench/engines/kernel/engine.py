@@ -8,6 +8,8 @@ import numpy as np
 
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
@@ -18,9 +20,7 @@ from workbench.engines.kernel.native import native
 from workbench.engines.kernel.prints import HELPERS, Printed
 from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
 from workbench.errors import KernelError, Unsupported
-from workbench.bpf.isa import Op
 from workbench.maps import Map, create
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

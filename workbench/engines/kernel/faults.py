@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.log import to_frame
 from workbench.engines.kernel.perf import PageFaults
-from workbench.arena.events import Actor, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ class FaultRecorder:
 
     @property
     def events(self) -> "pd.DataFrame":
-        """The events so far, oldest first: see workbench.arena.events; `attrs["lost"]` tells the lost."""
+        """The events so far, oldest first (see arena.events); `attrs["lost"]` counts the lost."""
         if self._faults is not None:
             self._take(self._faults)
             self.lost = self._faults.lost

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.bpf import isa
+from workbench.bpf.program import Program
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.debug import debug_info
@@ -18,7 +19,6 @@ from workbench.engines.kernel.service import SLEEPABLE, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, Unsupported, VerificationError
 from workbench.maps import Map, create
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     from workbench.verifier.log.explain import Explanation

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.bpf.disassembler import listing
-from workbench.engines.native_text import disassembler
+from workbench.bpf.program import Program
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
 from workbench.engines.kernel.loading import admit
-from workbench.bpf.program import Program
+from workbench.engines.native_text import disassembler
 
 if TYPE_CHECKING:
     import capstone

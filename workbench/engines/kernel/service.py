@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.bpf.assembler import assemble_all
+from workbench.bpf.program import Program
 from workbench.engines.kernel import btf
 from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.memory import Mapping as MemoryMapping
@@ -30,7 +31,6 @@ from workbench.engines.kernel.syscall import (
     load_program,
 )
 from workbench.errors import KernelError, Unsupported
-from workbench.bpf.program import Program
 
 TEXT = Path(__file__).with_name("service.bpf")
 PROG_TYPE_SYSCALL = 31

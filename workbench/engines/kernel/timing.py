@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.bpf.assembler import assemble
+from workbench.bpf.program import Program
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.engine import Kernel
 from workbench.errors import KernelError
 from workbench.evidence.measurement import pinned
-from workbench.bpf.program import Program
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.arena.structures import Structured
 from workbench.arena.user import dtype_of
@@ -10,7 +11,6 @@ from workbench.engines.kernel.log import Log
 from workbench.engines.kernel.memory import Mapping, PageMap
 from workbench.engines.kernel.service import Service
 from workbench.errors import KernelError, SegmentationFault
-from workbench.arena.events import Actor, Kind
 
 
 class UserView(Structured):

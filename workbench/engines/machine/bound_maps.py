@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from workbench.bpf import addresses
+from workbench.bpf.program import Program
 from workbench.engines.machine.state import MAP_REGIONS
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map, create
 from workbench.maps.emulated import EmulatedMap, number_of
 from workbench.maps.layout import RDONLY_PROG
-from workbench.bpf.program import Program
 
 MOST = 4096
 

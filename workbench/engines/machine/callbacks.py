@@ -7,10 +7,27 @@ another round, or back to the caller with the number of rounds in r0.
 import numpy as np
 
 from workbench.bpf.addresses import CODE_START, HANDLE_STEP, MAP_HANDLE, MAX_FRAMES, PART_BITS
-from workbench.compiled.njit import njit
-from workbench.engines.machine.state import BUDGET, CPU, DEPTH, EXIT, JOURNAL, MAP_REGIONS, MAY_GOTO_LIMIT, NOT_CODE, O_VALUE, O_WROTE, PC, REGISTERS, REGS_AT, STOP, TOO_DEEP, UNTYPED
-from workbench.engines.machine.memory import fault, frame_pointer
 from workbench.bpf.isa import INLINED
+from workbench.compiled.njit import njit
+from workbench.engines.machine.memory import fault, frame_pointer
+from workbench.engines.machine.state import (
+    BUDGET,
+    CPU,
+    DEPTH,
+    EXIT,
+    JOURNAL,
+    MAP_REGIONS,
+    MAY_GOTO_LIMIT,
+    NOT_CODE,
+    O_VALUE,
+    O_WROTE,
+    PC,
+    REGISTERS,
+    REGS_AT,
+    STOP,
+    TOO_DEEP,
+    UNTYPED,
+)
 from workbench.maps import operations
 from workbench.maps.layout import E2BIG, EINVAL, Field, get, note, value_at, write32
 

@@ -9,17 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from workbench.arena.state import ArenaState
-from workbench.compiled.njit import array_at, callback, njit
-from workbench.engines.machine.callbacks import next_round
-from workbench.engines.machine.helpers import call_helper, call_kfunc
-from workbench.engines.machine.state import CALL, DEPTH, O_ACCESS, O_ADDRESS, O_VALUE, PRINT, REGISTERS, RUNNING, STEP, STOP, Counts, Machine
-from workbench.engines.machine.observe import count_access
-from workbench.engines.machine.printing import print_array, print_text
-from workbench.engines.machine.uncommon import rare
 from workbench.arena.events import IN_ARENA, Ring
+from workbench.arena.state import ArenaState
 from workbench.bpf.functions import LAST_ARENA_KFUNC, PRINTING_HELPERS, PRINTING_KFUNCS
 from workbench.bpf.isa import FIRST_ARENA_OP, INSTRUCTION, Op
+from workbench.compiled.njit import callback, njit
+from workbench.compiled.raw import array_at
+from workbench.engines.machine.callbacks import next_round
+from workbench.engines.machine.helpers import call_helper, call_kfunc
+from workbench.engines.machine.observe import count_access
+from workbench.engines.machine.printing import print_array, print_text
+from workbench.engines.machine.state import (
+    CALL,
+    DEPTH,
+    O_ACCESS,
+    O_ADDRESS,
+    O_VALUE,
+    PRINT,
+    REGISTERS,
+    RUNNING,
+    STEP,
+    STOP,
+    Counts,
+    Machine,
+)
+from workbench.engines.machine.uncommon import rare
 
 _RECORD = INSTRUCTION
 _SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"

@@ -7,11 +7,31 @@ Errors are negative errno, as in Linux; only memory that is not the program's is
 import numpy as np
 
 from workbench.bpf.addresses import HANDLE_STEP, MAP_HANDLE
-from workbench.compiled.njit import load32, load64, njit, store32, store64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load32, load64, store32, store64
 from workbench.engines.machine import packets, probes
 from workbench.engines.machine.callbacks import for_each, loop, throw
-from workbench.engines.machine.state import BUDGET, CPU, DEPTH, JOURNAL, MAP_REGIONS, MAY_GOTO_LIMIT, NOT_A_MAP, O_REG, O_VALUE, O_WROTE, PC, PRINT, PROCESS, REGISTERS, SEED, TAIL_CALLS, UNKNOWN_CALL, by_address
 from workbench.engines.machine.memory import fault, host_of
+from workbench.engines.machine.state import (
+    BUDGET,
+    CPU,
+    DEPTH,
+    JOURNAL,
+    MAP_REGIONS,
+    MAY_GOTO_LIMIT,
+    NOT_A_MAP,
+    O_REG,
+    O_VALUE,
+    O_WROTE,
+    PC,
+    PRINT,
+    PROCESS,
+    REGISTERS,
+    SEED,
+    TAIL_CALLS,
+    UNKNOWN_CALL,
+    by_address,
+)
 from workbench.maps import operations, ringbuf
 from workbench.maps.layout import E2BIG, EINVAL, ENOENT, Field, get, note_all, put
 
@@ -257,7 +277,7 @@ def _iterate(machine, which, address, start, end):
 
 @njit
 def call_kfunc(machine, which, frame, pc, clock):
-    """kfuncs by the number that workbench.bpf.functions gives them; those of arenas are in `rare`."""
+    """kfuncs by their number in workbench.bpf.functions; those of arenas are in `rare`."""
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0

@@ -10,8 +10,8 @@ import numpy as np
 
 from workbench.bpf.addresses import CPU_BYTES, CTX_START, MEMORY_START, PACKET_START
 from workbench.bpf.contexts import CONTEXTS
-from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
 from workbench.engines.machine.packets import ETHERNET, HEADROOM, PAGE_ROOM
+from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
 from workbench.errors import WorkbenchError
 
 PACKET_TYPES = ("socket_filter", "tc", "xdp")

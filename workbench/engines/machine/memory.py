@@ -5,13 +5,32 @@ Results of the functions that take a Machine are left in `machine.out` (O_VALUE,
 
 import numpy as np
 
-from workbench.bpf.addresses import FRAME_BYTES, MAPS_START, PART_BITS, STACK_BYTES
 from workbench.arena import state as arena_core
-from workbench.arena.rules import GUARD
-from workbench.compiled.njit import load8, load16, load32, load64, njit, store8, store16, store32, store64
-from workbench.engines.machine.state import FAULT, MAP_REGIONS, O_ACCESS, O_ADDRESS, O_NEW, O_OLD, O_REG, O_SIZE, O_VALUE, O_WROTE, OUT_OF_BOUNDS, PACKET_REGION, READ_ONLY, REASON, STACK_REGION, STOP, UNTYPED
 from workbench.arena.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
+from workbench.arena.rules import GUARD
+from workbench.bpf.addresses import FRAME_BYTES, MAPS_START, PART_BITS, STACK_BYTES
 from workbench.bpf.isa import Op
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load16, load32, load64, store8, store16, store32, store64
+from workbench.engines.machine.state import (
+    FAULT,
+    MAP_REGIONS,
+    O_ACCESS,
+    O_ADDRESS,
+    O_NEW,
+    O_OLD,
+    O_REG,
+    O_SIZE,
+    O_VALUE,
+    O_WROTE,
+    OUT_OF_BOUNDS,
+    PACKET_REGION,
+    READ_ONLY,
+    REASON,
+    STACK_REGION,
+    STOP,
+    UNTYPED,
+)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _MAPS = np.uint64(MAPS_START)

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from workbench.bpf.addresses import MAX_FRAMES
 from workbench.arena import state as arena_core
-from workbench.arena.rules import GUARD
-from workbench.compiled.njit import load8, njit
-from workbench.engines.machine.state import REGISTERS
 from workbench.arena.events import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE, Actor, Kind, push
+from workbench.arena.rules import GUARD
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import Op
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8
+from workbench.engines.machine.state import REGISTERS
 from workbench.maps.layout import JOURNAL_ROW
 
 _LOW = np.uint64(0xFFFFFFFF)

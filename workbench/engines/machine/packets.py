@@ -8,9 +8,10 @@ Source: net/bpf/test_run.c for the room, net/core/filter.c for the helpers.
 
 import numpy as np
 
-from workbench.compiled.njit import load8, load32, njit, store8, store32
-from workbench.engines.machine.state import CTX_REGION, JOURNAL, PACKET_REGION
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load32, store8, store32
 from workbench.engines.machine.memory import host_of
+from workbench.engines.machine.state import CTX_REGION, JOURNAL, PACKET_REGION
 from workbench.maps.layout import EFAULT, EINVAL, move, note_all
 
 HEADROOM = 256

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.bpf import addresses, isa
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf import addresses, isa
 from workbench.bpf.disassembler import instruction_text
+from workbench.bpf.functions import HELPERS, KFUNCS, missing
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
 from workbench.engines.machine import state as core
 from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, doors
+from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
-from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
 from workbench.errors import Unsupported
-from workbench.bpf.functions import HELPERS, KFUNCS, missing
-from workbench.bpf.isa import Op
 from workbench.maps import Map
-from workbench.bpf.program import Program
 from workbench.verifier import verify as check
 
 if TYPE_CHECKING:

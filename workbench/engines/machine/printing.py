@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.compiled.njit import load8, load64, njit, store8
-from workbench.engines.machine.state import REGS_AT
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, load64, store8
 from workbench.engines.machine.memory import host_of
 from workbench.engines.machine.probes import USER_TOP, byte_host
+from workbench.engines.machine.state import REGS_AT
 from workbench.maps.layout import EINVAL, ENOENT, ENOSPC
 
 if TYPE_CHECKING:

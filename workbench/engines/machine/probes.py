@@ -10,9 +10,10 @@ import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
-from workbench.compiled.njit import load8, njit, store8
-from workbench.engines.machine.state import JOURNAL
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load8, store8
 from workbench.engines.machine.memory import host_of, owned
+from workbench.engines.machine.state import JOURNAL
 from workbench.maps.layout import EFAULT, note_all
 
 ERANGE = 34

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.arena import Arena
+from workbench.arena.events import COLUMNS, KEYFRAME, STEP_COLUMNS, Ring, columns, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
-from workbench.arena.events import COLUMNS, KEYFRAME, STEP_COLUMNS, Ring, columns, ring
 from workbench.recording.trace import NO_KEYFRAMES, SPARSE, ArenaFacts, Trace
 
 if TYPE_CHECKING:

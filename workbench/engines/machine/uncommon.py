@@ -6,14 +6,46 @@ the first program needs them.
 
 import numpy as np
 
-from workbench.bpf.addresses import CODE_START, MAP_HANDLE, MAX_FRAMES
 from workbench.arena import state as arena_core
-from workbench.compiled.njit import byte_swap, njit
-from workbench.engines.machine.callbacks import KIND, NO_LOOP, ROW
-from workbench.engines.machine.state import BUDGET, CALL, CTX_REGION, DEPTH, EXIT, FAULT, MAY_GOTO_LIMIT, NOT_CODE, O_ACCESS, O_NEW, O_OLD, O_REG, O_SIZE, O_VALUE, O_WROTE, PACKET_REGION, PC, REGISTERS, STOP, TOO_DEEP, UNKNOWN_CALL, by_address
-from workbench.engines.machine.memory import acquire, atomic, fault, frame_pointer, load_bytes, plain_load, plain_store
+from workbench.bpf.addresses import CODE_START, MAP_HANDLE, MAX_FRAMES
 from workbench.bpf.functions import HELPERS, LAST_ARENA_KFUNC
 from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import byte_swap
+from workbench.engines.machine.callbacks import KIND, NO_LOOP, ROW
+from workbench.engines.machine.memory import (
+    acquire,
+    atomic,
+    fault,
+    frame_pointer,
+    load_bytes,
+    plain_load,
+    plain_store,
+)
+from workbench.engines.machine.state import (
+    BUDGET,
+    CALL,
+    CTX_REGION,
+    DEPTH,
+    EXIT,
+    FAULT,
+    MAY_GOTO_LIMIT,
+    NOT_CODE,
+    O_ACCESS,
+    O_NEW,
+    O_OLD,
+    O_REG,
+    O_SIZE,
+    O_VALUE,
+    O_WROTE,
+    PACKET_REGION,
+    PC,
+    REGISTERS,
+    STOP,
+    TOO_DEEP,
+    UNKNOWN_CALL,
+    by_address,
+)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7 = (np.uint64(n) for n in (0, 1, 3, 7))

@@ -6,7 +6,8 @@ announce the change and once to end it, so neither compiler nor processor moves 
 
 import numpy as np
 
-from workbench.compiled.njit import load64, njit, store64, swap64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load64, store64, swap64
 
 _LOW, _ONE = np.uint64(0xFFFFFFFF), np.uint64(1)
 _SIZE, _ADDRESS_OF_KEY, _ADDRESS_OF_VALUE = np.uint64(112), np.uint64(16), np.uint64(48)

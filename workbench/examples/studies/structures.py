@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.examples import programs as corpus
 from workbench.errors import WorkbenchError
-from workbench.objects import Object, load_object
+from workbench.examples import programs as corpus
 from workbench.examples.studies import walks
+from workbench.objects import Object, load_object
 
 if TYPE_CHECKING:
     from workbench.arena import Arena

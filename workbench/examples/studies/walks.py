@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.arena.rules import GUARD, PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.compiled.njit import load64, njit, store64
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load64, store64
 
 WHOLE, WILD, UNSORTED, ENDLESS, BACK_LINK, BUCKET, COLORS, PARENT, LEVEL, HEAD, TORN = range(11)
 BROKEN = {

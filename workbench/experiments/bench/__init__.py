@@ -17,12 +17,21 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from workbench.experiments.bench import compiling, engines, micro, pages, recordings, replay, startup, verifying
+from workbench.evidence.provenance import provenance
+from workbench.experiments.bench import (
+    compiling,
+    engines,
+    micro,
+    pages,
+    recordings,
+    replay,
+    startup,
+    verifying,
+)
 from workbench.experiments.bench.engines import Times
 from workbench.experiments.bench.micro import Micro, Mode
 from workbench.experiments.bench.pages import Cost
 from workbench.experiments.bench.text import headline, table
-from workbench.evidence.provenance import provenance
 
 SLOW = 1.1  # a jit's share of the kernel's time that must be explained
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from statistics import geometric_mean, median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
 from workbench.errors import KernelError, Unsupported, WorkbenchError
+from workbench.examples import programs as corpus
 
 if TYPE_CHECKING:
-    from workbench.engines.base import Engine
     from workbench.bpf.program import Program
+    from workbench.engines.base import Engine
 
 ENGINES = ("interpreter", "jit", "kernel")
 LIMIT = 1.0  # the most that the jit may take, as a share of the kernel's time

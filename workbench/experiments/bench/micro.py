@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from statistics import geometric_mean, median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena
-from workbench.experiments.bench import memory
+from workbench.bpf.isa import Op
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import KernelError, Unsupported, WorkbenchError
-from workbench.bpf.isa import Op
+from workbench.examples import programs as corpus
+from workbench.experiments.bench import memory
 
 if TYPE_CHECKING:
-    from workbench.engines.base import Result
     from workbench.bpf.program import Program
+    from workbench.engines.base import Result
 
 RECORDED = 1_000_000  # steps of a recording: what `run` keeps unless told otherwise
 WARM_UP = 10_000

@@ -5,12 +5,12 @@ from statistics import median
 
 import numpy as np
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena
-from workbench.experiments.bench.pages import Cost
 from workbench.engines.interpreter.engine import Interpreter
-from workbench.recording.trace import Trace
+from workbench.examples import programs as corpus
+from workbench.experiments.bench.pages import Cost
 from workbench.recording.format import compress
+from workbench.recording.trace import Trace
 
 NAMES = ("lcg32", "chase", "sieve")  # registers alone; mostly loads; stores to many pages
 IN_BROWSER = 48  # bytes per step: 1,000,000 steps then take 48 MB there

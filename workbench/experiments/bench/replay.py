@@ -1,7 +1,7 @@
 """Replaying logs of requests: events per second, and the cost of one among many extents."""
 
-from workbench.experiments.bench.pages import Cost
 from workbench.experiments import replay_speed
+from workbench.experiments.bench.pages import Cost
 
 LIMIT = 1000.0  # ns per event: a million a second
 

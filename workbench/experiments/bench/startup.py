@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from workbench.experiments.bench.pages import Cost
 from workbench.errors import WorkbenchError
+from workbench.experiments.bench.pages import Cost
 
 IMPORT = "import workbench"
 FIRST_RESULT = """
@@ -44,7 +44,7 @@ def measure(repeats: int, cold: bool) -> list[Cost]:
 
 def _process(code: str, cache: str | None) -> float:
     """Run Python code in a process of its own; return its wall seconds."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": root}
     if cache is not None:
         environment["WORKBENCH_CACHE"] = cache

@@ -19,7 +19,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
 
 
 def headline(about: dict[str, Any]) -> str:
-    """Name processor, kernel and versions, as `workbench.evidence.provenance` tells them, in a line."""
+    """Name processor, kernel and versions, as evidence.provenance knows them, in a line."""
     packages = about["packages"]
     return (
         f"{about['cpu']}, {about['cpus']} CPUs; {about['kernel']} {about['machine']}; "

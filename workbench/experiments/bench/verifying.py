@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import TYPE_CHECKING
 
-from workbench.examples import programs as corpus
 from workbench.bpf.assembler import assemble
+from workbench.examples import programs as corpus
 from workbench.experiments.bench.pages import Cost
 from workbench.verifier import verify
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.models.allocators import buddy, by_size, lowest
 from workbench.arena.ranges import (
     CAPACITY,
     FREE_PAGES,
@@ -27,6 +26,7 @@ from workbench.arena.ranges import (
     take,
 )
 from workbench.compiled.njit import njit
+from workbench.models.allocators import buddy, by_size, lowest
 
 RANGE_TREE, FIRST, NEXT, BEST, WORST, BUDDY, CHOSEN = range(7)
 

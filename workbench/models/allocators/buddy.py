@@ -8,7 +8,8 @@ pages [i << o, (i + 1) << o). Source: Knowlton (1965); mm/page_alloc.c.
 import numpy as np
 
 from workbench.arena.ranges import WORDS, clear_bit, next_set, set_bit
-from workbench.compiled.njit import njit, trailing_zeros
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import trailing_zeros
 
 ORDERS = 21
 

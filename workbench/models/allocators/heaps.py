@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from workbench.arena.events import Kind
+from workbench.arena.rules import PAGE_SIZE
+from workbench.errors import WorkbenchError
 from workbench.models import fragmentation
 from workbench.models import requests as logs
 from workbench.models.allocators import objects
 from workbench.models.allocators.book import open_book
 from workbench.models.allocators.policies import policy
-from workbench.arena.rules import PAGE_SIZE
-from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
 
 if TYPE_CHECKING:
     from workbench.models.fragmentation import JohnstoneWilson
@@ -73,9 +73,9 @@ def run_heap(
 ) -> HeapRun:
     """Run a log of objects under `heap` (bump, slab or buddy) in an arena of `pages` pages.
 
-    `log` is a log of requests (workbench.models.requests) whose `count` is bytes: allocations anywhere and
-    frees of whole objects. `rule` is the arena's own policy. Raises WorkbenchError for other logs,
-    unknown names, and arenas of more than 4,096 pages.
+    `log` is a log of requests (workbench.models.requests) whose `count` is bytes: allocations
+    anywhere and frees of whole objects. `rule` is the arena's own policy. Raises WorkbenchError
+    for other logs, unknown names, and arenas of more than 4,096 pages.
     """
     if heap not in HEAPS:
         raise WorkbenchError(f"no allocator '{heap}'; there are {', '.join(HEAPS)}")

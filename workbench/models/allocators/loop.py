@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.models.allocators.book import BUDDY, Book, granted, occupy, place, release
+from workbench.arena.events import Kind
 from workbench.arena.ranges import (
     CAPACITY,
     FREE_PAGES,
@@ -20,7 +20,7 @@ from workbench.arena.ranges import (
     next_set,
 )
 from workbench.compiled.njit import njit
-from workbench.arena.events import Kind
+from workbench.models.allocators.book import BUDDY, Book, granted, occupy, place, release
 
 FREE, LIVE, RESERVED, PADDING = range(4)  # what a page is
 DONE, REFUSED, NOTHING = range(3)  # what became of a request; NOTHING: it changed no page

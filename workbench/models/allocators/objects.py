@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.models.allocators import buddy
-from workbench.models.allocators.book import occupy, place, release
+from workbench.arena.events import Kind
 from workbench.arena.ranges import WORDS
 from workbench.arena.rules import PAGE_SIZE
-from workbench.compiled.njit import njit
-from workbench.arena.events import Kind
 from workbench.compiled.lazy import lazy_zeros
+from workbench.compiled.njit import njit
+from workbench.models.allocators import buddy
+from workbench.models.allocators.book import occupy, place, release
 
 BUMP, SLAB, HALVES = range(3)
 CELL = 16  # bytes: the smallest object

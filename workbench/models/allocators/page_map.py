@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from workbench.models import requests as logs
-from workbench.compiled.njit import njit
 from workbench.arena.events import Kind
+from workbench.compiled.njit import njit
+from workbench.models import requests as logs
 
 _ALLOC, _FREE, _FAULT = int(Kind.ALLOC), int(Kind.FREE), int(Kind.USER_FAULT)
 

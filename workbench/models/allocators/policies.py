@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.models.allocators import book
 from workbench.compiled.njit import COMPILE_ERRORS, callback
 from workbench.errors import WorkbenchError
+from workbench.models.allocators import book
 
 SIGNATURE = "int64(int64[:, ::1], int64)"
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.arena.ranges import extents
+from workbench.arena.rules import MAX_PAGES
+from workbench.errors import WorkbenchError
 from workbench.models import requests as logs
 from workbench.models.allocators import loop
 from workbench.models.allocators.book import open_book
 from workbench.models.allocators.policies import Policy, policy
-from workbench.arena.ranges import extents
-from workbench.arena.rules import MAX_PAGES
-from workbench.errors import WorkbenchError
 from workbench.models.fragmentation import JohnstoneWilson
 
 if TYPE_CHECKING:

@@ -9,7 +9,16 @@ user_side     what user space pays for either form of a pointer (measured)
 break_even    how many walks make conversion worth its price
 """
 
-from workbench.models.conversion.counts import COLUMNS, CONVERT_COPY, CONVERT_IN_PLACE, METRICS, MOVE, Casts, compare, count_casts
+from workbench.models.conversion.counts import (
+    COLUMNS,
+    CONVERT_COPY,
+    CONVERT_IN_PLACE,
+    METRICS,
+    MOVE,
+    Casts,
+    compare,
+    count_casts,
+)
 
 __all__ = [
     "COLUMNS",

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.arena import Arena, ArenaFlags
-from workbench.engines.base import Engine
-from workbench.errors import WorkbenchError
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.engines.base import Engine
+from workbench.errors import WorkbenchError
 
 MOVE = 1  # x86-64 instructions for cast_kern, and for cast_user under NO_USER_CONV
 CONVERT_IN_PLACE = 6  # shl, or, rol, xor, test, cmove (Linux 6.18, bpf_jit_comp.c)

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from workbench.arena import Arena, ArenaFlags
+from workbench.bpf.isa import Op
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.models.conversion.timing import FLAGS
 from workbench.models.conversion.workloads import Workload, workload
-from workbench.errors import Unsupported, WorkbenchError
-from workbench.bpf.isa import Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

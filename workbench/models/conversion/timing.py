@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.arena import Arena, ArenaFlags
-from workbench.models.conversion.workloads import Workload, workload
 from workbench.errors import WorkbenchError
 from workbench.evidence.measurement import collect
+from workbench.models.conversion.workloads import Workload, workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.examples import programs as corpus
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE, WINDOW
+from workbench.compiled.lazy import bytes_at
+from workbench.errors import WorkbenchError
+from workbench.evidence.measurement import collect
+from workbench.examples import programs as corpus
 from workbench.models.conversion import walks
 from workbench.models.conversion.timing import FLAGS
 from workbench.models.conversion.workloads import RING, Workload, workload
-from workbench.errors import WorkbenchError
-from workbench.evidence.measurement import collect
-from workbench.compiled.lazy import bytes_at
 from workbench.objects import load_object
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ here checks an address.
 
 import numpy as np
 
-from workbench.compiled.njit import load32, load64, njit
+from workbench.compiled.njit import njit
+from workbench.compiled.raw import load32, load64
 
 _ZERO, _ONE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
 _KEY = np.uint64(24)  # of a red-black tree's node: left, right, parent, key

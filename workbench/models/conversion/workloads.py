@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.examples import programs as corpus
 from workbench.arena.rules import PAGE_SIZE, WINDOW
 from workbench.bpf.assembler import assemble
-from workbench.errors import WorkbenchError
-from workbench.objects import load_object
 from workbench.bpf.program import Program
+from workbench.errors import WorkbenchError
+from workbench.examples import programs as corpus
+from workbench.objects import load_object
 
 if TYPE_CHECKING:
     from workbench.arena import Arena

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import MAX_PAGES, PAGE_SIZE, WINDOW
 from workbench.errors import WorkbenchError
-from workbench.arena.events import Actor, Kind
 from workbench.models.faults.annotate import look_back
 from workbench.models.requests.columns import TIME, check_names, codes, whole, why_not_whole
 

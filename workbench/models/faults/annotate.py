@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from workbench.compiled.njit import njit
 from workbench.arena.events import Kind
+from workbench.compiled.njit import njit
 
 ALLOC, FREE = int(Kind.ALLOC), int(Kind.FREE)
 _SEEN, _FREED = 1, 2

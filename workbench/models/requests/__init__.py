@@ -1,7 +1,7 @@
 """A log of requests for pages, to be replayed under any allocator.
 
-A DataFrame whose columns are those of workbench.arena.events, with two more. A `block` names what an
-allocation gave, wherever that lies; so the same log holds under every placement policy.
+A DataFrame whose columns are those of workbench.arena.events, with two more. A `block` names
+what an allocation gave, wherever that lies; so the same log holds under every placement policy.
 
     time    uint64  never runs backwards; steps, or any clock
     kind    alloc, free, user_fault, reserve
@@ -21,12 +21,30 @@ import numpy as np
 import pandas as pd
 
 from workbench.arena import events
-from workbench.evidence import provenance
+from workbench.arena.events import Kind
 from workbench.arena.rules import MAX_PAGES
 from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
+from workbench.evidence import provenance
 from workbench.models.requests.columns import ANY, TIME, check_names, codes, whole, why_not_whole
-from workbench.models.requests.judge import BACKWARDS, BEYOND, DOUBLE_FREE, GOOD, NOT_HELD, NOT_THERE, NOT_WHOLE, OUTSIDE, OVERLAPS, PRESENT, SIZE, STRANGER, TWICE, UNKNOWN_KIND, judge, judge_events, name_blocks
+from workbench.models.requests.judge import (
+    BACKWARDS,
+    BEYOND,
+    DOUBLE_FREE,
+    GOOD,
+    NOT_HELD,
+    NOT_THERE,
+    NOT_WHOLE,
+    OUTSIDE,
+    OVERLAPS,
+    PRESENT,
+    SIZE,
+    STRANGER,
+    TWICE,
+    UNKNOWN_KIND,
+    judge,
+    judge_events,
+    name_blocks,
+)
 
 COLUMNS = {
     "time": np.uint64,

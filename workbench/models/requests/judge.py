@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from workbench.arena.events import Kind
 from workbench.arena.rules import MAX_PAGES
 from workbench.compiled.njit import njit
-from workbench.arena.events import Kind
 
 GOOD, UNKNOWN_KIND, BACKWARDS, SIZE, TWICE, STRANGER, BEYOND, DOUBLE_FREE, OUTSIDE = range(9)
 NOT_WHOLE = 9

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from workbench.arena.events import Kind
+from workbench.errors import WorkbenchError
 from workbench.models import requests
 from workbench.models.allocators.replay import replay
-from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
 
 if TYPE_CHECKING:
     from workbench.models.allocators.replay import Rule

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.models import requests
+from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
-from workbench.arena.events import Kind
+from workbench.models import requests
 
 COLUMNS = ("time", "call", "address", "size", "old")
 GIVES = ("malloc", "calloc", "memalign", "realloc")

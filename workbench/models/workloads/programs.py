@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.examples import programs as corpus
-from workbench.models import requests
 from workbench.arena import Arena
+from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import WorkbenchError
-from workbench.bpf.program import Program
+from workbench.examples import programs as corpus
+from workbench.models import requests
 
 
 class Work(NamedTuple):

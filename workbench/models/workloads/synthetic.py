@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
-from workbench.models import requests
 from workbench.arena.events import Kind
+from workbench.models import requests
 
 LOAD = 0.8
 SIZES, SHARES = np.array([1, 2, 3, 4, 6, 8, 12, 16]), np.array([30, 18, 12, 12, 10, 8, 6, 4]) / 100

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What else libbpf's bpf_helpers.h declares: types of maps, and the helpers and kfuncs that a
- * program can call in the workbench. Written by workbench.prototypes from the table that verifier
- * and engines use: do not edit it.
+ * program can call in the workbench. Written by workbench.bpf.prototypes from the table that
+ * verifier and engines use: do not edit it.
  *
  *     #include "arena.h"
  *     #include "helpers.h" */

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from workbench.verifier.log.steps import LogSource, LogStep, VerifierLog, read_verifier_log
 from workbench.verifier.log.messages import Match, classify
+from workbench.verifier.log.steps import LogSource, LogStep, VerifierLog, read_verifier_log
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program

@@ -3,8 +3,15 @@
 import re
 
 from workbench.verifier.log.known import parse_value
-from workbench.verifier.log.steps import REGISTERS, LogReport, LogSource, LogState, LogStep, VerifierLog
 from workbench.verifier.log.messages import classify
+from workbench.verifier.log.steps import (
+    REGISTERS,
+    LogReport,
+    LogSource,
+    LogState,
+    LogStep,
+    VerifierLog,
+)
 
 _STAMP = re.compile(r"^\[\s*\d+\.\d+\]\s|^libbpf: (?=\d+: \()")
 _STEP = re.compile(

@@ -10,8 +10,23 @@ from workbench.bpf.disassembler import instruction_text
 from workbench.bpf.functions import BY_NAME
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
-from workbench.verifier.values.domain import ARENA, IN_MAP, MEMORIES, NAMES, PACKETS, SCALAR, STACK, UNSET, WITH_DELTA, Frame, Iterator, Locks, Slot, Value
 from workbench.verifier.rules.memory import text_of
+from workbench.verifier.values.domain import (
+    ARENA,
+    IN_MAP,
+    MEMORIES,
+    NAMES,
+    PACKETS,
+    SCALAR,
+    STACK,
+    UNSET,
+    WITH_DELTA,
+    Frame,
+    Iterator,
+    Locks,
+    Slot,
+    Value,
+)
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Number, signed
 from workbench.verifier.values.tnum import LOW, MASK
 

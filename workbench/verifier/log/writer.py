@@ -8,9 +8,9 @@ traced. Sources: do_check in kernel/bpf/verifier.c, print_insn_state in kernel/b
 from typing import TYPE_CHECKING
 
 from workbench.bpf.program import Program
-from workbench.verifier.values.domain import State
-from workbench.verifier.paths.liveness import slots_text
 from workbench.verifier.log.wording import frame_text, instruction_wording
+from workbench.verifier.paths.liveness import slots_text
+from workbench.verifier.values.domain import State
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.precision import Trail

@@ -7,10 +7,31 @@ from typing import TYPE_CHECKING
 
 from workbench.bpf import isa
 from workbench.bpf.isa import Op
+from workbench.verifier.rules.facts import Instruction
 from workbench.verifier.values import arithmetic, branches
 from workbench.verifier.values.branches import COMPARISONS, FLIPPED
-from workbench.verifier.values.domain import AT_END, BEYOND_END, DELTA_32, MAP, MAP_KEY, MAP_VALUE, MEMORIES, OR_NULL, PACKET, PACKET_END, PACKET_META, PACKETS, SCALAR, STACK, WITH_DELTA, State, Value, each_value, is_null, scalar
-from workbench.verifier.rules.facts import Instruction
+from workbench.verifier.values.domain import (
+    AT_END,
+    BEYOND_END,
+    DELTA_32,
+    MAP,
+    MAP_KEY,
+    MAP_VALUE,
+    MEMORIES,
+    OR_NULL,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    PACKETS,
+    SCALAR,
+    STACK,
+    WITH_DELTA,
+    State,
+    Value,
+    each_value,
+    is_null,
+    scalar,
+)
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.path import Path

@@ -9,17 +9,39 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.bpf.declarations import MapDefinition
-from workbench.errors import VerificationError
 from workbench.bpf.functions import Function
 from workbench.bpf.isa import Op
-from workbench.verifier.rules import facts
-from workbench.verifier.values import numbers
+from workbench.errors import VerificationError
 from workbench.verifier.paths import stack
 from workbench.verifier.paths.branching import not_null
-from workbench.verifier.rules.check import MAX_FRAMES
-from workbench.verifier.values.domain import ANY_SCALAR, EVERYTHING, MAP_KEY, MAP_VALUE, NOTHING, OR_NULL, PACKET_END, PACKETS, RDONLY_MEM, RECORD, SCALAR, STACK, ZERO, Iterator, Reference, Slot, State, Value, each_value, is_null, new_frame
 from workbench.verifier.paths.equality import widen
+from workbench.verifier.rules import facts
+from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import Instruction
+from workbench.verifier.values import numbers
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    EVERYTHING,
+    MAP_KEY,
+    MAP_VALUE,
+    NOTHING,
+    OR_NULL,
+    PACKET_END,
+    PACKETS,
+    RDONLY_MEM,
+    RECORD,
+    SCALAR,
+    STACK,
+    ZERO,
+    Iterator,
+    Reference,
+    Slot,
+    State,
+    Value,
+    each_value,
+    is_null,
+    new_frame,
+)
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.path import Path

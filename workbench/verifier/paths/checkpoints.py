@@ -8,11 +8,18 @@ maybe_enter_scc, propagate_backedges and find_prev_entry in kernel/bpf/verifier.
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from workbench.errors import VerificationError
 from workbench.bpf.isa import Op
+from workbench.errors import VerificationError
 from workbench.verifier.paths import precision
+from workbench.verifier.paths.equality import (
+    COVERED,
+    EXACT,
+    WITHIN,
+    equal,
+    iterations_differ,
+    maybe_looping,
+)
 from workbench.verifier.values.domain import EMPTY, NOTHING, State
-from workbench.verifier.paths.equality import COVERED, EXACT, WITHIN, equal, iterations_differ, maybe_looping
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.path import Path

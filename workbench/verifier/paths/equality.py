@@ -5,9 +5,25 @@ Sources: states_equal, regsafe, stacksafe and widen_imprecise_scalars in kernel/
 
 from functools import lru_cache
 
-from workbench.verifier.values import numbers
-from workbench.verifier.values.domain import ANY_SCALAR, ARENA, MAP_KEY, MAP_VALUE, MEMORIES, PACKETS, SCALAR, UNSET, WITH_DELTA, Frame, Iterator, Locks, Slot, State, Value
 from workbench.verifier.paths.flow import Flow
+from workbench.verifier.values import numbers
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    ARENA,
+    MAP_KEY,
+    MAP_VALUE,
+    MEMORIES,
+    PACKETS,
+    SCALAR,
+    UNSET,
+    WITH_DELTA,
+    Frame,
+    Iterator,
+    Locks,
+    Slot,
+    State,
+    Value,
+)
 
 COVERED, EXACT, WITHIN = range(3)
 """How to compare: numbers only where they mattered; everything the same; all numbers within."""

@@ -10,18 +10,28 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.bpf.declarations import Subprogram
-from workbench.errors import VerificationError
 from workbench.bpf.isa import Op
-from workbench.verifier.rules import facts
+from workbench.errors import VerificationError
 from workbench.verifier.paths.calls import CALLS, END
-from workbench.verifier.rules.check import CHECKS
-from workbench.verifier.values.domain import ANY_SCALAR, CTX, EVERYTHING, MEM, OR_NULL, Frame, State, Value, new_frame
-from workbench.verifier.rules.facts import Instruction, Setting
 from workbench.verifier.paths.flow import Flow, reads_and_writes
 from workbench.verifier.paths.path import Path
 from workbench.verifier.paths.raw import RAW
 from workbench.verifier.paths.recorder import Recorder
 from workbench.verifier.paths.transfer import TRANSFERS
+from workbench.verifier.rules import facts
+from workbench.verifier.rules.check import CHECKS
+from workbench.verifier.rules.facts import Instruction, Setting
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    CTX,
+    EVERYTHING,
+    MEM,
+    OR_NULL,
+    Frame,
+    State,
+    Value,
+    new_frame,
+)
 
 LIMIT = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 PROGRESS_AFTER = 1.0  # seconds

@@ -7,8 +7,8 @@ propagated backwards through each function. Source: kernel/bpf/liveness.c of Lin
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from workbench.verifier.values.domain import State
 from workbench.verifier.paths.flow import Flow
+from workbench.verifier.values.domain import State
 
 if TYPE_CHECKING:
     from workbench.verifier.log.writer import Log

@@ -8,14 +8,25 @@ found equal if their number is no wider.
 from collections.abc import Sequence
 
 from workbench.errors import VerificationError
+from workbench.verifier.log.writer import Log
 from workbench.verifier.paths import precision
 from workbench.verifier.paths.checkpoints import Checkpoints
-from workbench.verifier.values.domain import EVERYTHING, SCALAR, STACK, WITH_DELTA, Entry, Frame, Iterator, State, Value, new_frame
 from workbench.verifier.paths.equality import widen
-from workbench.verifier.rules.facts import Instruction, Setting
 from workbench.verifier.paths.flow import Flow
 from workbench.verifier.paths.liveness import LiveStack
-from workbench.verifier.log.writer import Log
+from workbench.verifier.rules.facts import Instruction, Setting
+from workbench.verifier.values.domain import (
+    EVERYTHING,
+    SCALAR,
+    STACK,
+    WITH_DELTA,
+    Entry,
+    Frame,
+    Iterator,
+    State,
+    Value,
+    new_frame,
+)
 
 MAX_FORKS = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ
 Trail = tuple[int, "Trail"] | None  # type: ignore[misc]

@@ -8,13 +8,26 @@ functions share r0 to r9.
 from typing import TYPE_CHECKING
 
 from workbench.bpf import isa
-from workbench.errors import VerificationError
 from workbench.bpf.isa import Op
-from workbench.verifier.rules import facts
-from workbench.verifier.values import numbers
+from workbench.errors import VerificationError
 from workbench.verifier.paths.calls import END
-from workbench.verifier.values.domain import ANY_SCALAR, ARENA, ARENA_POINTER, FRAME_BYTES, FUNC, MEM, SCALAR, STACK, UNSET, Frame, Slot, Value
+from workbench.verifier.rules import facts
 from workbench.verifier.rules.facts import Instruction
+from workbench.verifier.values import numbers
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    ARENA,
+    ARENA_POINTER,
+    FRAME_BYTES,
+    FUNC,
+    MEM,
+    SCALAR,
+    STACK,
+    UNSET,
+    Frame,
+    Slot,
+    Value,
+)
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.path import Path

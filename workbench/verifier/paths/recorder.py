@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
-from workbench.verifier.rules import facts
-from workbench.verifier.values.domain import Frame, Locks, Slot, Value
+from workbench.verifier.log.wording import frame_text
 from workbench.verifier.log.writer import Log
 from workbench.verifier.paths.path import Path, Trail
-from workbench.verifier.log.wording import frame_text
+from workbench.verifier.rules import facts
+from workbench.verifier.values.domain import Frame, Locks, Slot, Value
 
 MAX_STATES = 200_000
 NOTHING = 0, 0

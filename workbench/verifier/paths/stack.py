@@ -6,7 +6,16 @@ in kernel/bpf/verifier.c.
 
 from typing import TYPE_CHECKING
 
-from workbench.verifier.values.domain import ANY_SCALAR, EMPTY, SCALAR, ZERO, Frame, Slot, Value, is_null
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    EMPTY,
+    SCALAR,
+    ZERO,
+    Frame,
+    Slot,
+    Value,
+    is_null,
+)
 from workbench.verifier.values.numbers import signed
 
 if TYPE_CHECKING:

@@ -12,13 +12,33 @@ from workbench.bpf import isa
 from workbench.bpf.contexts import field_of
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
-from workbench.verifier.values import branches, numbers
-from workbench.verifier.rules import facts
 from workbench.verifier.paths import stack
-from workbench.verifier.values.arithmetic import byte_order, compute
 from workbench.verifier.paths.branching import branch
-from workbench.verifier.values.domain import ANY_SCALAR, ARENA, ARENA_POINTER, CTX, DELTA_32, DELTA_64, FUNC, MAP, MAP_VALUE, NOTHING, PACKET, PACKET_END, PACKET_META, PACKETS, SCALAR, STACK, WITH_DELTA, Value, scalar
+from workbench.verifier.rules import facts
 from workbench.verifier.rules.facts import Instruction
+from workbench.verifier.values import branches, numbers
+from workbench.verifier.values.arithmetic import byte_order, compute
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    ARENA,
+    ARENA_POINTER,
+    CTX,
+    DELTA_32,
+    DELTA_64,
+    FUNC,
+    MAP,
+    MAP_VALUE,
+    NOTHING,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    PACKETS,
+    SCALAR,
+    STACK,
+    WITH_DELTA,
+    Value,
+    scalar,
+)
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, Number
 from workbench.verifier.values.pointers import move
 

@@ -10,9 +10,28 @@ from typing import TYPE_CHECKING
 from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 from workbench.bpf.functions import Function
 from workbench.verifier.rules import memory
-from workbench.verifier.values.domain import CTX, FUNC, MAP, MAP_KEY, MAP_VALUE, MEM, NAMES, OR_NULL, PACKET, PACKET_META, PACKETS, RDONLY_MEM, RECORD, SCALAR, STACK, UNSET, Value, is_null
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
 from workbench.verifier.rules.memory import Reason
+from workbench.verifier.values.domain import (
+    CTX,
+    FUNC,
+    MAP,
+    MAP_KEY,
+    MAP_VALUE,
+    MEM,
+    NAMES,
+    OR_NULL,
+    PACKET,
+    PACKET_META,
+    PACKETS,
+    RDONLY_MEM,
+    RECORD,
+    SCALAR,
+    STACK,
+    UNSET,
+    Value,
+    is_null,
+)
 
 if TYPE_CHECKING:
     from workbench.verifier.paths.path import Path

@@ -9,10 +9,45 @@ from typing import TYPE_CHECKING
 from workbench.bpf import isa
 from workbench.bpf.declarations import Subprogram
 from workbench.verifier.rules import facts, memory
-from workbench.verifier.rules.arguments import argument_refusal, fitting_refusal, may_call_refusal, section_refusal
-from workbench.verifier.values.domain import ANY_SCALAR, ARENA, CTX, NAMES, OR_NULL, PACKETS, SCALAR, STACK, UNSET, Value, is_null, scalar
-from workbench.verifier.rules.facts import Access, Alike, Argument, Arithmetic, Atomic, Callee, Fact, Fitting, Kept, MayCall, Never, Packet, Readable, Released, Returnable, Section
+from workbench.verifier.rules.arguments import (
+    argument_refusal,
+    fitting_refusal,
+    may_call_refusal,
+    section_refusal,
+)
+from workbench.verifier.rules.facts import (
+    Access,
+    Alike,
+    Argument,
+    Arithmetic,
+    Atomic,
+    Callee,
+    Fact,
+    Fitting,
+    Kept,
+    MayCall,
+    Never,
+    Packet,
+    Readable,
+    Released,
+    Returnable,
+    Section,
+)
 from workbench.verifier.rules.memory import Reason
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    ARENA,
+    CTX,
+    NAMES,
+    OR_NULL,
+    PACKETS,
+    SCALAR,
+    STACK,
+    UNSET,
+    Value,
+    is_null,
+    scalar,
+)
 from workbench.verifier.values.numbers import S64_MAX, S64_MIN
 from workbench.verifier.values.pointers import arithmetic_refusal
 

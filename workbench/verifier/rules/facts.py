@@ -97,7 +97,7 @@ class MayCall(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """The register suits a parameter of the function; kinds are those of workbench.bpf.functions."""
+    """The register suits a parameter of the function; the kinds are those of bpf.functions."""
 
     register: int
     kind: str

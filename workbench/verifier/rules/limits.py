@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from workbench.errors import VerificationError
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import WIDE, Op
 from workbench.bpf.program import Program
+from workbench.errors import VerificationError
 from workbench.verifier.rules.check import MAX_FRAMES
-from workbench.verifier.values.domain import FRAME_BYTES
 from workbench.verifier.rules.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
 from workbench.verifier.rules.structure import function_starts
+from workbench.verifier.values.domain import FRAME_BYTES
 
 if TYPE_CHECKING:
     pass

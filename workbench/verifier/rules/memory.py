@@ -7,9 +7,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.bpf.contexts import CONTEXTS, field_of
-from workbench.verifier.values import tnum
-from workbench.verifier.values.domain import ARENA, CTX, FRAME_BYTES, MAP, MAP_KEY, MAP_VALUE, MEM, NAMES, PACKET, PACKET_META, PACKETS, RDONLY_MEM, RECORD, SCALAR, STACK, Frame, Value
 from workbench.verifier.rules.facts import Access
+from workbench.verifier.values import tnum
+from workbench.verifier.values.domain import (
+    ARENA,
+    CTX,
+    FRAME_BYTES,
+    MAP,
+    MAP_KEY,
+    MAP_VALUE,
+    MEM,
+    NAMES,
+    PACKET,
+    PACKET_META,
+    PACKETS,
+    RDONLY_MEM,
+    RECORD,
+    SCALAR,
+    STACK,
+    Frame,
+    Value,
+)
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MIN
 from workbench.verifier.values.tnum import Tnum
 

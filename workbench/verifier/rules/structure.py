@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from workbench.errors import VerificationError
 from workbench.bpf.isa import WIDE, Op
+from workbench.errors import VerificationError
 from workbench.verifier.rules.facts import JUMPS, Instruction
 
 MAX_SLOTS = 1_000_000

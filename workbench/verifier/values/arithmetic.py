@@ -10,7 +10,26 @@ from functools import lru_cache
 
 from workbench.bpf.isa import Op
 from workbench.verifier.values import tnum
-from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, UNKNOWN, Number, bits_to_32, bits_to_ranges, consistent, constant, is_constant, signed, synced, truncated, unbounded32, unbounded64, with_bits, zero_extended
+from workbench.verifier.values.numbers import (
+    S32_MAX,
+    S32_MIN,
+    S64_MAX,
+    S64_MIN,
+    UNKNOWN,
+    Number,
+    bits_to_32,
+    bits_to_ranges,
+    consistent,
+    constant,
+    is_constant,
+    signed,
+    synced,
+    truncated,
+    unbounded32,
+    unbounded64,
+    with_bits,
+    zero_extended,
+)
 from workbench.verifier.values.tnum import LOW, MASK
 
 Range = tuple[int, int]

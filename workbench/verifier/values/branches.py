@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from workbench.bpf.isa import JUMPS, Op
 from workbench.verifier.values import tnum
-from workbench.verifier.values.numbers import Number, consistent, signed, synced, unbounded, with_bits
+from workbench.verifier.values.numbers import (
+    Number,
+    consistent,
+    signed,
+    synced,
+    unbounded,
+    with_bits,
+)
 from workbench.verifier.values.tnum import LOW, MASK
 
 

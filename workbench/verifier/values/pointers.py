@@ -4,9 +4,23 @@ Source: adjust_ptr_min_max_vals in kernel/bpf/verifier.c.
 """
 
 from workbench.bpf.isa import Op
-from workbench.verifier.values import numbers, tnum
-from workbench.verifier.values.domain import ANY_SCALAR, ARENA, CTX, FUNC, MAP, MAP_KEY, MAP_VALUE, MEMORIES, NAMES, OR_NULL, PACKETS, STACK, Value
 from workbench.verifier.rules.memory import MAX_OFFSET
+from workbench.verifier.values import numbers, tnum
+from workbench.verifier.values.domain import (
+    ANY_SCALAR,
+    ARENA,
+    CTX,
+    FUNC,
+    MAP,
+    MAP_KEY,
+    MAP_VALUE,
+    MEMORIES,
+    NAMES,
+    OR_NULL,
+    PACKETS,
+    STACK,
+    Value,
+)
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Number, signed
 from workbench.verifier.values.tnum import MASK
 

@@ -1,0 +1,8 @@
+"""What BPF is, as tables and immutable values; no engine and no arena.
+
+isa             the table of instructions          functions     helpers and kfuncs, a row each
+helper_names    every helper of Linux by number    prototypes    functions as C prototypes
+contexts        the fields of each context         declarations  maps, subprograms, layouts
+addresses       where a program's memory lies      program       instructions as a value
+assembler       text to a program                  disassembler  a program to text
+"""

@@ -1,0 +1,7 @@
+"""The one door to numba, and memory that costs nothing until it is touched.
+
+njit    compile a function, cached by the package's sources; callbacks for machine code
+cache   where compiled code is kept, and which sources name it
+raw     loads, stores and calls at host addresses, from compiled code
+lazy    arrays committed page by page, and memory at an address of our choice
+"""

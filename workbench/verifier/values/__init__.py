@@ -1,0 +1,6 @@
+"""What is known of a program's numbers and pointers.
+
+tnum        bits known and unknown            numbers   ranges and bits of one number
+arithmetic  what instructions do to numbers   branches  what a taken jump tells
+pointers    pointers and what they point to   domain    registers, frames, states
+"""
