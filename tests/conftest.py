@@ -3,18 +3,15 @@
 import functools
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
 import pytest
-from bpf_probe import refusal
 from hypothesis import settings
+from support.bpf_probe import refusal
+from support.compilers import NO_SYSTEM, NO_ZIG, ZIG
 
-ZIG = f"{sys.executable} -m ziglang cc"
-NO_SYSTEM = "no clang 19 or newer with the BPF target (Debian: apt-get install clang-19)"
-NO_ZIG = "the extra cc is not installed (pip install 'bpf-arena-workbench[cc]')"
 DEEP = os.environ.get("WORKBENCH_DEEP") == "1"
 REQUIRE_KERNEL = os.environ.get("WORKBENCH_REQUIRE_KERNEL") == "auto"
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from wire import Reference, Writer
+from support.wire import Reference, Writer
 
 from generate import compute, control, memory, pages
 from generate.body import CTX_BYTES, PAGE, Body, Function, Shared

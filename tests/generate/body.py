@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-import wire as b
+from support import wire as b
 
 from generate.state import ARENA, CTX, FRAME, SCALAR, State
 from workbench.bpf.declarations import MapDefinition

@@ -1,6 +1,6 @@
 """Actions without memory: constants, arithmetic, moves and casts."""
 
-import wire as b
+from support import wire as b
 
 from generate.body import PAGE, Body
 from generate.state import ARENA, SCALAR

@@ -1,6 +1,6 @@
 """Actions with control flow: branches, loops, may_goto, early exits and local calls."""
 
-import wire as b
+from support import wire as b
 
 from generate.body import CTX_COUNTERS, Body, Function
 from generate.state import ARENA, CTX, SCALAR

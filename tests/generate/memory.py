@@ -1,6 +1,6 @@
 """Actions on memory: context, stack and arena, plain and atomic."""
 
-import wire as b
+from support import wire as b
 
 from generate.body import CTX_BYTES, CTX_RANDOM, PAGE, Body
 from generate.state import ARENA, SCALAR

@@ -8,7 +8,7 @@ has room for keys, values, an iterator and the words that it shares with callbac
 import random
 from typing import NamedTuple
 
-import wire as b
+from support import wire as b
 
 from generate import (
     BASES,

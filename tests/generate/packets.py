@@ -1,6 +1,6 @@
 """Actions of packet programs: their packet, and the programs that they go to."""
 
-import wire as b
+from support import wire as b
 
 from generate.scratch import VALUE_BYTES, MixedBody
 from generate.state import SCALAR

@@ -4,7 +4,7 @@ An address to free is never below the start of the arena, whatever the registers
 corrupt the arena of a 6.18 kernel. The instructions that see to it are pinned.
 """
 
-import wire as b
+from support import wire as b
 
 from generate.body import M32, PAGE, Body
 from generate.state import ARENA, SCALAR

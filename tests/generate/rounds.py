@@ -1,6 +1,6 @@
 """Actions that run code of the program again and again: callbacks and iterators; and bpf_throw."""
 
-import wire as b
+from support import wire as b
 
 from generate.body import Function
 from generate.control import MAX_DEPTH, MAX_NESTING, condition, inner_block, restore

@@ -8,7 +8,7 @@ r10 - stack_bytes - 72    the key that a callback was called for, 8 bytes
                    - 0    what `State` knows
 """
 
-import wire as b
+from support import wire as b
 
 from generate.body import Body, Function, Shared
 from generate.state import ARENA, CTX, SCALAR

@@ -1,6 +1,6 @@
 """Actions on maps: lookups with accesses through what they find, updates, queues, ring buffers."""
 
-import wire as b
+from support import wire as b
 
 from generate.body import CTX_BYTES, PAGE
 from generate.memory import keep_honest

@@ -9,7 +9,7 @@ from workbench.engines.jit.layout import EXITED, GONE, LEFT, Word
 from workbench.engines.jit.text import METADATA, Lines, load_words
 
 EMITTERS: dict[Op, Emitter] = {**arithmetic.EMITTERS, **access.EMITTERS, **calls.EMITTERS}
-"""How each operation is written; tests/test_jit.py names any that is missing."""
+"""How each operation is written; tests/engines/jit names any that is missing."""
 
 # No constants beside the code: then nothing in it is far away, and the small code model holds.
 _ATTRIBUTES = 'nounwind noimplicitfloat "no-jump-tables"="true"'

@@ -1,0 +1,176 @@
+"""The architecture, held by reading imports: they point down; heavy libraries have one door."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support.paths import ROOT
+
+FILES = sorted((ROOT / "workbench").rglob("*.py"))
+
+# From the bottom up, a folder or module of `workbench` a rank: it imports only from those before.
+ORDER = (
+    "errors",
+    "compiled",
+    "evidence",
+    "bpf",
+    "arena",
+    "maps",
+    "objects",
+    "verifier",
+    "recording",
+    "engines",
+    "debugger",
+    "examples",
+    "models",
+    "plots",
+    "widgets",
+    "experiments",
+    "labs",
+    "cli",
+    "__main__",
+)
+RANK = {name: rank for rank, name in enumerate(ORDER)}
+TOP = len(ORDER)  # notebooks, and whoever uses the package by its public names
+
+# An upward import that a person at the notebook is glad of; only inside a function.
+CONVENIENCES = {
+    ("workbench.arena.arena", "models"): "an Arena shows its holes",
+    ("workbench.recording.trace", "widgets"): "a Trace draws itself",
+    ("workbench.recording.trace", "debugger"): "a Trace answers questions about itself",
+    ("workbench.recording.trace", "engines"): "record() runs a program for who wants its trace",
+}
+
+# Library -> the only places that import it.
+DOORS = {
+    "numba": ("workbench.compiled",),
+    "llvmlite": ("workbench.compiled", "workbench.engines.jit"),
+    "elftools": ("workbench.objects",),
+    "anywidget": ("workbench.widgets",),
+    "ipywidgets": ("workbench.widgets",),
+    "distributed": ("workbench.experiments",),
+}
+SLOW_TO_IMPORT = ("matplotlib", "pandas", "IPython", "anywidget", "ipywidgets", "scipy", "numba")
+
+
+class Import(NamedTuple):
+    """One imported module, by its full name; `top` is false inside a function."""
+
+    name: str
+    line: int
+    top: bool
+
+
+def module_name(path: Path) -> str:
+    """workbench/arena/__init__.py -> workbench.arena."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a file or folder of this repository."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def imported_names(node: ast.AST, package: str) -> list[str]:
+    """Full names that an import statement in `package` loads; [] for any other node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    parents = package.split(".")
+    base = parents[: len(parents) - node.level + 1] if node.level else []
+    source = ".".join([*base, node.module] if node.module else base)
+    names = [f"{source}.{alias.name}" for alias in node.names]
+    return [name if is_module(name) else source for name in names]
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every import of a file, those for the type checker left out."""
+    name = module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    todo: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), True)]
+    while todo:
+        node, top = todo.pop()
+        for imported in imported_names(node, package):
+            yield Import(imported, getattr(node, "lineno", 0), top)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        todo += [(child, top and not inside) for child in ast.iter_child_nodes(node)]
+
+
+def layer_member(name: str) -> str:
+    """workbench.arena.rules -> arena; "" for the package itself."""
+    return ([*name.split("."), ""])[1]
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Whether a module is one of the places or lies inside one."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    name = module_name(path)
+    if name == "workbench":  # loads its public names on first use
+        assert not [i for i in imports(path) if i.name.startswith("workbench")]
+        return
+    assert layer_member(name) in RANK, f"{name}: give it a rank in ORDER"
+    for imported in imports(path):
+        if imported.name.split(".")[0] != "workbench":
+            continue
+        member = layer_member(imported.name)
+        down = RANK.get(member, TOP) <= RANK[layer_member(name)]
+        convenience = (name, member) in CONVENIENCES and not imported.top
+        assert down or convenience, f"{path.name}:{imported.line} imports {imported.name}, above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_heavy_libraries_have_one_door(path: Path) -> None:
+    for imported in imports(path):
+        doors = DOORS.get(imported.name.split(".")[0])
+        if doors is not None:
+            assert within(module_name(path), doors), f"line {imported.line}: only {doors} may"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_the_kernel_engine_knows_its_system_calls(path: Path) -> None:
+    if within(module_name(path), ("workbench.engines.kernel",)):
+        return
+    private = [i for i in imports(path) if i.name.startswith("workbench.engines.kernel.")]
+    assert not private, "import from workbench.engines.kernel itself"
+    nodes = ast.walk(ast.parse(path.read_text()))
+    calls = [n.lineno for n in nodes if isinstance(n, ast.Attribute) and n.attr == "syscall"]
+    assert not calls, f"system calls at lines {calls}"
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names of the top-level modules that a new process holds after a statement."""
+    code = f"import sys; {statement}; print(*{{m.split('.')[0] for m in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_import_workbench_is_light() -> None:
+    assert modules_after("import workbench").isdisjoint(SLOW_TO_IMPORT)
+
+
+def test_engines_do_not_load_the_views() -> None:
+    name = "workbench.engines.interpreter.engine"
+    if not is_module(name):
+        pytest.skip("no interpreter yet")
+    loaded = modules_after(f"import {name}")
+    assert loaded.isdisjoint({"matplotlib", "IPython", "anywidget", "ipywidgets"})
+
+
+def test_conveniences_point_up() -> None:
+    for name, member in CONVENIENCES:
+        assert RANK[member] > RANK[layer_member(name)]
