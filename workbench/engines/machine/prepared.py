@@ -19,6 +19,7 @@ from workbench.bpf.functions import HELPERS, KFUNCS, missing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.engines.machine import state as core
+from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, doors
 from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
@@ -102,6 +103,7 @@ class Prepared:
         machine.control[core.CPU] = cpu
         machine.control[core.UNTYPED] = self.report is None or raw
         machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
+        machine.control[core.ADDRESS_BITS] = address_bits().word
         machine.control[core.REGS_AT] = machine.regs.ctypes.data
         for door, address in self.doors.items():
             machine.control[door] = address

@@ -16,7 +16,7 @@ import numpy as np
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, load64, store8
 from workbench.engines.machine.memory import host_of
-from workbench.engines.machine.probes import USER_TOP, byte_host
+from workbench.engines.machine.probes import byte_host, user_top
 from workbench.engines.machine.state import REGS_AT
 from workbench.maps.layout import EINVAL, ENOENT, ENOSPC
 
@@ -294,7 +294,7 @@ def _convert(machine, arena, to, at, format, position, value, used):
     if byte == _S:
         if not _ends_word(_byte(format, position + 1)):
             return at, position, -EINVAL
-        user = value < USER_TOP
+        user = value < user_top(machine)
         at, used = _convert_text(machine, arena, to, at, value, user, used, flags, width)
         return at, position + 1, used
     if byte == _C:

@@ -3,7 +3,8 @@
 Kernel memory is what the program itself could reach: stack, context, packet, maps. User memory is
 the arena at its user addresses, as far as user space has touched its pages; only the sleepable
 bpf_copy_from_user faults pages in. What cannot be read becomes zeros and -EFAULT; -ERANGE for an
-address that is no kernel address (copy_from_kernel_nofault_allowed on x86-64).
+address that is no kernel address (copy_from_kernel_nofault_allowed on x86-64): one of user space,
+of the vsyscall page, or one whose upper bits are not alike.
 """
 
 import numpy as np
@@ -13,14 +14,14 @@ from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, store8
 from workbench.engines.machine.memory import host_of, owned
-from workbench.engines.machine.state import JOURNAL
+from workbench.engines.machine.state import ADDRESS_BITS, JOURNAL
 from workbench.maps.layout import EFAULT, note_all
 
 ERANGE = 34
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1 = np.uint64(0), np.uint64(1)
 _PAGE = np.uint64(PAGE_SIZE)
-USER_TOP, _KERNEL_BOTTOM = np.uint64(1 << 47), np.uint64(0xFFFF800000000000)
+_VSYSCALL = np.uint64(0xFFFFFFFFFF600000)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
 
 
@@ -56,16 +57,25 @@ def _failed(to, size, status):
 
 
 @njit
-def _in_kernel(address):
-    return address >= USER_TOP + _PAGE and address >= _KERNEL_BOTTOM
+def user_top(machine):
+    """The first address behind user space and its guard page."""
+    return _1 << np.uint64(machine.control[ADDRESS_BITS] >> 8)
 
 
 @njit
-def _of_nothing(which, address):
+def _in_kernel(machine, address):
+    bits = np.uint64(machine.control[ADDRESS_BITS] & 0xFF)
+    canonical = (address + (_1 << bits - _1)) >> bits == _0
+    vsyscall = address & ~(_PAGE - _1) == _VSYSCALL
+    return address >= user_top(machine) and canonical and not vsyscall
+
+
+@njit
+def _of_nothing(machine, which, address):
     """Read no bytes: two of the helpers look at the address all the same."""
-    if which == 113 and not _in_kernel(address):
+    if which == 113 and not _in_kernel(machine, address):
         return -ERANGE
-    return -EFAULT if which == 112 and address > USER_TOP - _PAGE else 0
+    return -EFAULT if which == 112 and address > user_top(machine) - _PAGE else 0
 
 
 @njit
@@ -74,12 +84,12 @@ def read(machine, arena, which, r1, r2, r3):
     size, text = r2 & _LOW, which == 114 or which == 115
     user, may_fault = which == 112 or which == 114 or which == 148, which == 148
     if size == _0:
-        return np.uint64(_of_nothing(which, r3))
+        return np.uint64(_of_nothing(machine, which, r3))
     to = host_of(machine, r1, size, True)
     if to == _0:
         return _0
     note_all(np.uint64(machine.control[JOURNAL]), to, size)
-    if not user and not _in_kernel(r3):
+    if not user and not _in_kernel(machine, r3):
         return _failed(to, size, -ERANGE)
     for byte in range(np.int64(size)):
         at = np.uint64(byte)

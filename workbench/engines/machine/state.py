@@ -22,8 +22,8 @@ MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as ma
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
 OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL, NOT_A_MAP = range(6)
 PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
-TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT = range(8, 16)
-CONTROLS = 16
+TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT, ADDRESS_BITS = range(8, 17)
+CONTROLS = 17
 STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
 
@@ -32,7 +32,7 @@ class Machine(NamedTuple):
     """One program being run.
 
     code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
-    each of 8 frames. control: int64, see PC..PRINT. returns: int64[9], return slot of each
+    each of 8 frames. control: int64, see PC..ADDRESS_BITS. returns: int64[9], return slot of each
     frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4],
     (start, bytes, host address, writable) of the memory a program owns: stack, context, packet,
     and from MAP_REGIONS on values and keys of each map. out: uint64, results of `rare`. maps:
