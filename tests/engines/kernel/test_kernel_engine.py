@@ -14,7 +14,7 @@ from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
-from workbench.engines.kernel import Kernel, KernelArena
+from workbench.engines.kernel import Kernel, KernelArena, syscall
 from workbench.engines.kernel import xlated as rewritten
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
 from workbench.examples import programs as corpus
@@ -57,7 +57,7 @@ def test_a_run_changes_context_and_arena() -> None:
         assert struct.unpack("<2Q", result.ctx) == (first, first)
         assert engine.arena.user.load(first + 8) == first
         assert np.flatnonzero(engine.arena.present).tolist() == [0, 1]
-        assert 0 < result.seconds < 1
+        assert result.seconds > 0
 
 
 def test_two_runs_go_on_where_the_first_ended() -> None:
@@ -122,10 +122,12 @@ def test_packet_programs_repeat_and_are_timed_by_the_kernel() -> None:
         for kind in ("socket_filter", "tc", "xdp"):
             arena.user.store(arena.user_start + 16, "u64", 0)
             with Kernel(assemble(text, type=kind), arena) as engine:
+                begin = time.perf_counter()
                 result = engine.run(bytes(64), repeat=1000)
+                around = time.perf_counter() - begin
             assert (result.r0, len(result.ctx)) == (5, 64)
             assert arena.user.load(arena.user_start + 16) == 1000
-            assert result.seconds < 1e-4
+            assert 0 < result.seconds * 1000 < around  # of one run, and the kernel's own
 
 
 @pytest.mark.parametrize("kind", ["socket_filter", "tc", "xdp"])
@@ -143,10 +145,8 @@ def test_a_signal_ends_a_long_run_with_an_error() -> None:
     try:
         with Kernel(assemble("r0 = 0\nexit", type="xdp")) as engine:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            start = time.perf_counter()
             with pytest.raises(KernelError, match="EINTR"):
                 engine.run(bytes(64), repeat=2**31 - 1)
-            assert time.perf_counter() - start < 5
             assert engine.run(bytes(64)).stop == "exit"
     finally:
         signal.signal(signal.SIGALRM, usual)
@@ -318,14 +318,13 @@ def test_a_thousand_engines_leak_nothing() -> None:
     with Kernel(program) as engine:
         engine.run(bytes(16))
     gc.collect()
-    before, start = held(), time.perf_counter()
+    before = held()
     for _ in range(1000):
         with Kernel(program) as engine:
             engine.run(bytes(16))
             assert engine.arena is not None
             engine.arena.snapshot()
     assert held() == before
-    assert time.perf_counter() - start < 30
 
 
 def test_a_thousand_failures_leak_nothing() -> None:
@@ -352,16 +351,19 @@ def test_engines_that_nobody_closed_go_with_their_last_reference() -> None:
     assert held() == before
 
 
-def test_engines_are_cheap() -> None:
-    """Target: 1 ms for arena, load, run and snapshot; the median is about a quarter of it."""
-    program, times = assemble(CONVERT), []
-    for _ in range(60):
-        start = time.perf_counter()
+def test_engines_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arena, load, run and snapshot need few calls of the kernel, and no more the second time."""
+    program, calls, counts = assemble(CONVERT), [], []
+    real = syscall._syscall
+    monkeypatch.setattr(syscall, "_syscall", lambda *given: calls.append(given[1]) or real(*given))
+    for _ in range(3):
+        calls.clear()
         with KernelArena(64) as arena, Kernel(program, arena) as engine:
             engine.run()
             arena.snapshot()
-        times.append(time.perf_counter() - start)
-    assert np.median(times) < 5e-3  # generous: other programs may use this processor
+        counts.append(len(calls))
+    assert counts[2] == counts[1] <= counts[0]
+    assert counts[1] <= 10, calls
 
 
 @pytest.mark.parametrize("name", corpus.programs())
