@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,6 +23,12 @@ settings.load_profile("deep" if DEEP else "ci")
 NOTES: list[str] = []
 KERNEL_PASSED: list[str] = []
 KERNEL_SKIPPED: list[str] = []
+
+
+def pytest_configure() -> None:
+    """Let tests of Ctrl-C work in a job in the background: a shell has those ignore the signal."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -151,11 +151,10 @@ except wb.errors.WorkbenchError as error:
 
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     code = f"""
-import signal, sys
+import sys
 sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT)!r}]
 import workbench as wb
 from support.sweep_points import slow
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 frame = wb.Sweep(slow, {{"x": list(range(40))}}, directory={str(tmp_path)!r}).run(jobs=2)
 print(*frame["status"])
 """
