@@ -3,7 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
 from support.paths import TESTS
 
 FILES = sorted(TESTS.rglob("*.py"))
@@ -26,9 +25,9 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_nothing_imports_from_a_test(path: Path) -> None:
-    assert not imported(path) & MODULES, "what tests share belongs in support/"
+def test_nothing_imports_from_a_test() -> None:
+    found = {name_of(path): imported(path) & MODULES for path in FILES}
+    assert not {name: modules for name, modules in found.items() if modules}, "put it in support/"
 
 
 def test_every_test_lies_in_the_folder_of_what_it_tests() -> None:
