@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.arena.events import KEYFRAME
+from workbench.recording.columns import KEYFRAME
 from workbench.recording.format import pack
 
 USER = 0x1000_1000_0000

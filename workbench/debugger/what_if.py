@@ -87,7 +87,7 @@ def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
 
 
 class _Row(NamedTuple):
-    """A change of memory or, with size 0, of a register: a row of recording.trace.CHANGES."""
+    """A change of memory or, with size 0, of a register: a row of recording.columns.CHANGES."""
 
     address: int
     size: int

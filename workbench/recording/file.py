@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from workbench.arena import ArenaFlags, Snapshot
-from workbench.arena.events import STEP_COLUMNS, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses, isa
 from workbench.bpf.declarations import Field, Layout
 from workbench.bpf.disassembler import listing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program, Reference, SourceLine
-from workbench.recording.trace import CHANGES, ArenaFacts, Part, Trace
+from workbench.recording.columns import CHANGES, STEP_COLUMNS
+from workbench.recording.trace import ArenaFacts, Part, Trace
 
 MOST_FINDINGS = 1000
 MOST_STATES = 8  # of one slot

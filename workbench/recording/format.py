@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.arena.events import KEYFRAME, STEP_COLUMNS
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import Op
 from workbench.errors import TraceError
+from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
 
 MAGIC = b"ARENATRC"
 VERSION = 1

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from workbench.arena import Arena, Snapshot, events
-from workbench.arena.events import (
+from workbench.arena.events import Actor, Kind
+from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
+from workbench.bpf.disassembler import listing
+from workbench.bpf.isa import Op
+from workbench.bpf.program import Program
+from workbench.errors import TraceError, Unsupported
+from workbench.recording.columns import (
     ABSENT,
     ATOMIC,
     IN_ARENA,
@@ -23,15 +30,7 @@ from workbench.arena.events import (
     NO_REGISTER,
     STEP_COLUMNS,
     WRITE,
-    Actor,
-    Kind,
 )
-from workbench.arena.rules import PAGE_SIZE
-from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
-from workbench.bpf.disassembler import listing
-from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
-from workbench.errors import TraceError, Unsupported
 
 if TYPE_CHECKING:
     import pandas as pd

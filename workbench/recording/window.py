@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.arena import Snapshot
-from workbench.arena.events import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses
 from workbench.errors import TraceError
+from workbench.recording.columns import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE
 from workbench.recording.trace import Part, Trace
 
 _EIGHT = np.arange(8)

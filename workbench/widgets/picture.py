@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.arena.events import ABSENT, Kind
+from workbench.arena.events import Kind
 from workbench.bpf.isa import Op
+from workbench.recording.columns import ABSENT
 from workbench.recording.format import compress
 from workbench.widgets.export import to_html
 
