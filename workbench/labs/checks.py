@@ -20,8 +20,9 @@ from workbench.arena import Arena
 from workbench.bpf.assembler import assemble
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.engines.record import record
 from workbench.errors import WorkbenchError
-from workbench.recording.trace import Trace, record
+from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
