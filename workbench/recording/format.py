@@ -74,6 +74,8 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
       stop: {kind, pc, reason, r0}
       event_kinds: [str]                                  name of each code in column event_kind
       total_steps: int                                    steps run, if more than were recorded
+      part, subprograms, structures, variables, findings, states    optional, for the stepper
+    and what `recording.file.meta` adds to make a Trace again.
     `columns`: the nine of STEP_COLUMNS, all of length n, and optionally
       key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames);
                                                 88 for each CPU if several ran, and then column
