@@ -26,13 +26,16 @@ class Record(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What was to be verified, and for which arena and Linux: the arguments of `verify`."""
+    """What was to be verified, and for which arena and Linux: the arguments of `verify`, in order.
+
+    `release` is the name of a version of Linux ("6.18").
+    """
 
     program: Program
     flags: int
     arena_pages: int | None
     log_level: int
-    profile: str
+    release: str
 
 
 @dataclass(frozen=True)
