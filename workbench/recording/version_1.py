@@ -20,7 +20,7 @@ def upgraded(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Meta and columns of version 2 from those of version 1."""
     functions = [Subprogram(**row)._asdict() for row in meta.get("functions", ())]
-    absent = ["report", *(["initial"] if meta["arena"] is None else [])]
+    absent = [] if meta["arena"] else ["initial", "free"]
     absent += [] if columns["region_bytes"].any() else ["stack"]
     new = {
         "subprograms": functions,
