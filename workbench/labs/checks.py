@@ -134,11 +134,6 @@ def casts(trace: Trace) -> int:
     return int(trace.counts[user].sum())
 
 
-def needless_casts(trace: Trace) -> int:
-    """Places with a cast_user of a pointer that had user space's form already."""
-    return int((trace.sanitize()["finding"] == "needless cast").sum())
-
-
 def mistakes(trace: Trace) -> list[str]:
     """What the arena sanitizer calls an error or a warning: a line each."""
     found = trace.sanitize()
