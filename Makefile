@@ -16,7 +16,7 @@ help:
 	@echo 'make demo   run the main job without a browser: demo.html, figures, tables'
 	@echo 'make test   run every test: Python, JavaScript, notebooks, browser, kernel'
 	@echo 'make deep   run the tests that have a larger form with their large counts'
-	@echo 'make lint   ruff and mypy'
+	@echo 'make lint   ruff, mypy, vulture, and the size of each folder'
 	@echo 'make bench  measure this machine'
 	@echo 'make clean  remove what the other targets wrote (but not .venv)'
 
@@ -46,6 +46,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
+	$(BIN)/python tests/support/size.py
 
 clean:
 	rm -rf build dist output demo.html .pytest_cache .ruff_cache .mypy_cache .hypothesis

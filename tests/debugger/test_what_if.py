@@ -24,7 +24,6 @@ again:
     *(u64 *)(r6 + 8) = r0
     exit
 """
-LOOP_HEAD = 6  # steps before the loop: r6 = arena is two slots and one step
 
 
 def loop():

@@ -11,7 +11,6 @@ import numpy as np
 from workbench.bpf.isa import WIRE
 
 _PROGRAM = ctypes.c_void_p
-MAP_LOADS = (1, 2, 3, 4)  # src of an LD_IMM64 whose number is a descriptor or depends on the kernel
 
 
 @cache

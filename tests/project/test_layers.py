@@ -40,9 +40,6 @@ TOP = len(ORDER)  # notebooks, and whoever uses the package by its public names
 # An upward import that a person at the notebook is glad of; only inside a function.
 CONVENIENCES = {
     ("workbench.arena.arena", "models"): "an Arena shows its holes",
-    ("workbench.recording.trace", "widgets"): "a Trace draws itself",
-    ("workbench.recording.trace", "debugger"): "a Trace answers questions about itself",
-    ("workbench.recording.trace", "engines"): "record() runs a program for who wants its trace",
 }
 
 # Library -> the only places that import it.
@@ -169,6 +166,12 @@ def test_engines_do_not_load_the_views() -> None:
         pytest.skip("no interpreter yet")
     loaded = modules_after(f"import {name}")
     assert loaded.isdisjoint({"matplotlib", "IPython", "anywidget", "ipywidgets"})
+
+
+def test_only_the_table_of_methods_imports_by_name() -> None:
+    inside = [path for path in FILES if layer_member(module_name(path)) == "recording"]
+    by_name = {path.stem for path in inside if "importlib" in path.read_text()}
+    assert by_name == {"notebook"}
 
 
 def test_conveniences_point_up() -> None:

@@ -79,10 +79,10 @@ def test_several_cpus() -> None:
 def test_the_browser_gets_a_million_steps_and_may_ask_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from workbench.recording import trace as module
     from workbench.recording.format import unpack
+    from workbench.widgets import enriched
 
-    monkeypatch.setattr(module, "IN_BROWSER", 1000)
+    monkeypatch.setattr(enriched, "IN_BROWSER", 1000)
     whole = recorded("hash")
     stepper = whole.stepper()
     assert (stepper.first, stepper._steps) == (0, 1000)

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from support.paths import JAVASCRIPT
-from workbench.arena.events import KEYFRAME
+from workbench.bpf.effects import effect
+from workbench.bpf.isa import Op
+from workbench.recording.columns import KEYFRAME
 from workbench.recording.format import pack
 
 USER = 0x1000_1000_0000
@@ -198,12 +200,17 @@ def list_sum() -> tuple[bytes, list[dict[str, Any]]]:
     return pack(meta(r0=machine.frames[0][0]), columns), machine.states
 
 
+def described(
+    pc: int, op: str, dst: int, src: int, off: int, imm: int, text: str, name: str = ""
+) -> dict[str, Any]:
+    """An instruction as the stepper gets it, from JSON."""
+    row = {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": text}
+    facts = json.loads(json.dumps(effect(pc, (Op[op], dst, src, 0, off, imm), name)._asdict()))
+    return row | ({"name": name} if name else {}) | facts
+
+
 def meta(r0: int) -> dict[str, Any]:
-    rows = [
-        {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": text}
-        | ({"name": name[0]} if name else {})
-        for pc, (op, dst, src, off, imm, text, *name) in PROGRAM.items()
-    ]
+    rows = [described(pc, *row) for pc, row in PROGRAM.items()]
     lines = [
         {"pc": pc, "line": n, "text": t, "file": "list_sum.c"} for pc, (n, t) in source().items()
     ]
@@ -272,10 +279,7 @@ def long_run(n: int) -> bytes:
         ("STX64", 1, 0, 0, 0, "*(u64 *)(r1 + 0) = r0"),
         ("ADD64", 1, 11, 0, 8, "r1 += 8"),
     )
-    rows = [
-        {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": text}
-        for pc, (op, dst, src, off, imm, text) in enumerate(texts)
-    ]
+    rows = [described(pc, *row) for pc, row in enumerate(texts)]
     stop = {"kind": "fuel", "pc": 0, "reason": "", "r0": int(total[-1])}
     changes = {"name": "long_run", "instructions": rows, "lines": [], "stop": stop}
     return pack(meta(0) | changes, columns)

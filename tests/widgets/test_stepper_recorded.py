@@ -7,7 +7,6 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ import workbench as wb
 from workbench.debugger.cpus import Random
 from workbench.examples import programs as corpus
 from workbench.recording.format import unpack
+from workbench.verifier.report import Record
 
 REPLAY = JAVASCRIPT / "replay_dump.mjs"
 
@@ -70,7 +70,8 @@ def test_the_browser_finds_the_objects_of_a_tree(tmp_path: Path) -> None:
 
 def test_the_verifier_s_states_come_along() -> None:
     trace = wb.record(wb.assemble("r0 = 1\nif r0 == 1 goto done\nr0 = 2\ndone:\nexit"))
-    report = SimpleNamespace(states={0: ("R10=fp0",), 1: ("R0=1 R10=fp0",), 2: ("R0=1",)})
+    states = {0: ("R10=fp0",), 1: ("R0=1 R10=fp0",), 2: ("R0=1",)}
+    report = replace(trace.report, record=lambda: Record("", states, ()))
     meta, _ = unpack(replace(trace, report=report).payload())
     assert meta["states"] == {"0": ["R10=fp0"], "1": ["R0=1 R10=fp0"]}
     assert unpack(replace(trace, report=None).payload())[0]["states"] == {}

@@ -4,8 +4,6 @@ Columns: time (steps of the program clock), kind, actor, pc (instruction slot, -
 (relative to the arena's start, -1 outside), address (64-bit user form), count (pages for
 alloc/free/reserve, bytes for accesses). Frames add ns (nanoseconds, measured sources only) and
 source ("emulated" or "kernel").
-
-The columns of recorded steps are named here too; workbench.recording.trace says what they mean.
 """
 
 from enum import IntEnum
@@ -18,21 +16,6 @@ from workbench.compiled.njit import njit
 
 if TYPE_CHECKING:
     import pandas as pd
-
-READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16  # bits of a step's access
-NO_REGISTER = 255  # `reg` of a step that wrote none
-KEYFRAME = 256  # steps from one record of all registers to the next
-STEP_COLUMNS = {
-    "pc": "<u4",
-    "depth": "<u1",
-    "reg": "<u1",
-    "size": "<u1",
-    "access": "<u1",
-    "value": "<u8",
-    "address": "<u8",
-    "old": "<u8",
-    "new": "<u8",
-}
 
 
 class Kind(IntEnum):

@@ -96,10 +96,6 @@ class Program:
             found = line
         return found
 
-    def with_type(self, type: str) -> "Program":
-        """The same instructions as another type of program."""
-        return replace(self, type=type)
-
     def __str__(self) -> str:
         from workbench.bpf.disassembler import disassemble
 

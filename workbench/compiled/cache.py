@@ -18,6 +18,7 @@ _COMPILED_SOURCES = (
     "bpf/functions.py",
     "arena",
     "maps",
+    "recording/columns.py",
     "engines/machine",
     "engines/interpreter",
     "engines/jit",

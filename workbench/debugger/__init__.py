@@ -5,6 +5,5 @@ sanitizer   findings: reads of absent pages, use after free, leaks, ...
 difference  where two runs part
 what_if     the same run with a register or a byte changed at a step
 cpus        several programs on one arena, step by step under a schedule
-window      a part of a long run, as a run of its own
 perfetto    a run as a file for ui.perfetto.dev
 """

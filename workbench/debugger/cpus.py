@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.arena import Arena
-from workbench.arena.events import KEYFRAME, STEP_COLUMNS, Actor, columns
+from workbench.arena.events import Actor, columns
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import interpret
@@ -26,7 +26,8 @@ from workbench.engines.machine.joined import joined
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import WorkbenchError
-from workbench.recording.trace import CHANGES, Trace
+from workbench.recording.columns import CHANGES, KEYFRAME, STEP_COLUMNS
+from workbench.recording.trace import Trace
 from workbench.verifier import remembering
 
 MOST_CPUS = 255 // MAX_FRAMES

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.arena.events import ABSENT, NO_REGISTER, WRITE
 from workbench.bpf.disassembler import listing
 from workbench.errors import WorkbenchError
+from workbench.recording.columns import ABSENT, NO_REGISTER, WRITE
 from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.arena.events import ABSENT, IN_ARENA, WRITE, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import MAX_PAGES
 from workbench.bpf.addresses import MAX_FRAMES, STACK_BYTES
 from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
@@ -24,6 +24,7 @@ from workbench.debugger.shadow import (
     Words,
     follow,
 )  # fmt: skip
+from workbench.recording.columns import ABSENT, IN_ARENA, WRITE
 from workbench.recording.trace import Trace
 
 _LOW = np.uint64(0xFFFFFFFF)

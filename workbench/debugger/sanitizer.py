@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.arena.events import ABSENT, IN_ARENA, READ, WRITE
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.bpf.isa import Op
 from workbench.debugger.pointers import shadow
 from workbench.debugger.shadow import ARENA, FIRST, NONE, Shadow
+from workbench.recording.columns import ABSENT, IN_ARENA, READ, WRITE
 from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.arena.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import MAX_PAGES, PAGE_SIZE
 from workbench.bpf.addresses import CPU_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
 from workbench.bpf.isa import ZERO
 from workbench.compiled.njit import njit
+from workbench.recording.columns import ABSENT, ATOMIC, IN_ARENA, READ, WRITE
 
 NONE, ARENA = 0, 1
 FIRST = 2  # the number of the first allocation

@@ -14,6 +14,7 @@ from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import TraceError, Unsupported
 from workbench.recording.trace import Trace
+from workbench.verifier import verify
 
 MASK = (1 << 64) - 1
 
@@ -70,8 +71,8 @@ def _arena(trace: Trace) -> Arena | None:
 
 def _verified(trace: Trace) -> bool:
     """Whether the recorded run was a verified one: then its code was rewritten."""
-    from workbench.verifier import verify
-
+    if trace.report is not None:
+        return trace.report.ok
     report = verify(trace.program, trace.arena.flags if trace.arena else 0)
     return report.ok
 
@@ -87,7 +88,7 @@ def _check_same(trace: Trace, prepared: Prepared, step: int) -> None:
 
 
 class _Row(NamedTuple):
-    """A change of memory or, with size 0, of a register: a row of recording.trace.CHANGES."""
+    """A change of memory or, with size 0, of a register: a row of recording.columns.CHANGES."""
 
     address: int
     size: int

@@ -8,19 +8,18 @@ if TYPE_CHECKING:
 
     from workbench.recording.trace import Trace
 
-STOPS = ("exit", "fuel", "breakpoint", "fault", "interrupt")
-
 
 @dataclass(frozen=True)
 class Result:
     """One run of a program.
 
-    r0: the returned register, unsigned 64 bits (the kernel engine knows its low 32). stop: one of
-    STOPS. steps: instructions executed (0 from engines that cannot count). seconds: time spent
-    executing. ctx: context or memory after the run. pc: the slot where it stopped. reason: why, if
-    stop is "fault". trace: what was recorded, if asked for. packet: the packet after the run of a
-    socket_filter, tc or xdp program, which is its ctx too. printed: the texts that it printed; the
-    kernel engine knows those of bpf_trace_printk where perf is allowed, and `read_stdout` streams.
+    r0: the returned register, unsigned 64 bits (the kernel engine knows its low 32). stop: "exit",
+    "fuel", "breakpoint", "fault" or "interrupt". steps: instructions executed (0 from engines that
+    cannot count). seconds: time spent executing. ctx: context or memory after the run. pc: the slot
+    where it stopped. reason: why, if stop is "fault". trace: what was recorded, if asked for.
+    packet: the packet after the run of a socket_filter, tc or xdp program, which is its ctx too.
+    printed: the texts that it printed; the kernel engine knows those of bpf_trace_printk where perf
+    is allowed, and `read_stdout` streams.
     """
 
     engine: str

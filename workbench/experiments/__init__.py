@@ -1,19 +1,13 @@
 """Measurements with a result to keep: `run() -> tidy frame`, most with `plot(frame) -> Figure`.
 
-    conversion_overhead  what conversion costs whole programs, on three engines, with intervals
-    walk_costs     what user space pays instead, and from how many walks on conversion pays
-    engine_speed   ns per instruction: our engines, the kernel's, what peers take
-    arena_creation what making an arena costs
-    batch_costs    what a page costs by how many are asked for at once
     batch_faults   the same pages used: faults and time of program and user, by 1 to 512 a call
-    fragmentation_versions  how the allocators of old and new kernels fragment (model)
-    gallery        every figure, its experiment, its claims
+    gallery        every figure, its experiment, its claims: one module each, listed there
+    exhibit        what such a module declares of itself
     together       counts, machine code and times of one program in one table
     explorer       pick a workload and see all of it
     frames         what a frame must have before an experiment reads it
     repetition     a measurement repeated in new processes
     kernel_costs   what pointer conversion costs on the real kernel, and the JIT's code for a cast
-    touch_costs    what a first touch costs user space, and an absent page a program
     real_faults    one list of accesses, its page events on the real kernel and emulated
     same_program   the example programs' results and arena bytes, engine by engine
     calibration    ns of a step and of each kind of fault: `workbench calibrate`

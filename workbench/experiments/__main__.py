@@ -10,12 +10,9 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.evidence import provenance
 from workbench.experiments import (
-    arena_creation,
-    batch_costs,
     batch_faults,
     calibration,
-    conversion_overhead,
-    engine_speed,
+    gallery,
     kernel_costs,
     kernel_replay,
     log_agreement,
@@ -26,12 +23,8 @@ from workbench.experiments import (
     touch_costs,
     touches,
     verdicts,
-    walk_costs,
 )
-from workbench.experiments.repetition import Effort
 
-EFFORT = Effort(12, 1, 9)
-"""Of what is recorded with every single time: files in git are to stay small."""
 RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
     "conversion_costs": kernel_costs.run,
     "machine_code": kernel_costs.machine_code,
@@ -39,18 +32,13 @@ RECORDED: dict[str, Callable[[], pd.DataFrame]] = {
     "page_events": real_faults.run,
     "same_program": same_program.run,
     "code_sizes": together.code_sizes,
-    "conversion_overhead": lambda: conversion_overhead.run(EFFORT),
-    "walk_costs": lambda: walk_costs.run(EFFORT),
-    "engine_speed": engine_speed.run,
-    "arena_creation": arena_creation.run,
-    "batch_costs": batch_costs.run,
     "verifier_logs": log_agreement.samples,
     "fault_costs": calibration.run,
     "touches": touches.run,
     "batch_faults": batch_faults.run,
     "kernel_replay": kernel_replay.run,
     "verdicts": verdicts.run,
-}
+} | {one.name: one.record for one in gallery.EXHIBITS if one.record}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from workbench.arena import Arena
 from workbench.evidence.measurement import collect, geometric_mean, typical
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
@@ -126,3 +127,12 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
         ("an emulated arena of 4 GiB is made within 1 ms", f"{large / 1000:.0f} µs",
          bool(large <= LIMIT)),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "what making an arena costs",
+    lambda effort, kept, _: run(effort, directory=kept),
+    lambda frame, _: plot(frame),
+    lambda frame, _: claims(frame),
+    cells=("pages",), record=run,
+)  # fmt: skip

@@ -12,6 +12,7 @@ import pandas as pd
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.assembler import assemble
 from workbench.evidence.measurement import collect, geometric_mean, typical
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
 from workbench.models.conversion.timing import opened
@@ -163,3 +164,12 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
         ("a page of the emulated arena costs no more than Linux's, one by one",
          f"{ends['jit'][0]:,.0f} and {single:,.0f} ns", bool(ends["jit"][0] <= single)),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "what pages cost by the batch",
+    lambda effort, kept, _: run(effort, directory=kept),
+    lambda frame, _: plot(frame),
+    lambda frame, _: claims(frame),
+    cells=("batch",), record=run,
+)  # fmt: skip

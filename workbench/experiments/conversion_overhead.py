@@ -12,9 +12,10 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.measurement import effects
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
 from workbench.experiments.kernel_costs import CLOCK, REFERENCE, REFERENCE_RATIO
-from workbench.experiments.repetition import FULL, Effort, label, on_engines
+from workbench.experiments.repetition import FULL, KEPT, Effort, label, on_engines
 from workbench.models.conversion import timing, workloads
 from workbench.plots.figure import Figure, legend_below, narrow, page, say_empty, styled
 from workbench.plots.ratios import draw_ratios, ratio_axis
@@ -234,3 +235,14 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
         ("a dependent cast_user takes more than twice as long", shown(chain),
          bool(chain["low"] > 2)),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "what conversion costs programs",
+    lambda effort, kept, _: run(effort, directory=kept),
+    lambda frame, _: plot(frame),
+    lambda frame, _: claims(frame),
+    cells=("engine", "workload"), judged="kernel",
+    tables=lambda frame, _: {"conversion": table(frame), "differences": differences(frame)},
+    record=lambda: run(KEPT),
+)  # fmt: skip

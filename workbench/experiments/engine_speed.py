@@ -9,6 +9,7 @@ from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.examples import programs as corpus
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
 from workbench.models.conversion.timing import opened
@@ -165,3 +166,12 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
         ("the jit is at least 4 times as fast as the interpreter",
          f"{found['interpreter'] / jit:.1f} ×", bool(found["interpreter"] >= 4 * jit)),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "how fast engines are",
+    lambda effort, kept, _: run(effort, directory=kept),
+    lambda frame, _: plot(frame),
+    lambda frame, _: claims(frame),
+    cells=("program",), record=run,
+)  # fmt: skip

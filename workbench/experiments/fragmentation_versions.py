@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.evidence.measurement import geometric_mean
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.sweep import Sweep
 from workbench.models import allocators, workloads
 from workbench.plots.figure import Figure, legend_below, page, say_empty, styled
@@ -128,3 +129,11 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
          f"{refused['range_tree']:.2%} and {refused['maple']:.2%}",
          bool(refused["range_tree"] <= refused["maple"])),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "how the kernel's allocators fragment",
+    lambda effort, kept, _: run(2 * effort.processes, kept),
+    lambda frame, _: plot(frame),
+    lambda frame, _: claims(frame),
+)  # fmt: skip

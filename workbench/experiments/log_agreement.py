@@ -116,12 +116,6 @@ def by_difference(frame: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("count", ascending=False).reset_index()
 
 
-def by_program(frame: pd.DataFrame) -> pd.Series:
-    """Percentage of equal values before instructions, program by program, lowest first."""
-    known = frame[~frame["printed"]]
-    return (100 * known.groupby("program")["same"].mean()).sort_values()
-
-
 def demonstration() -> "dict[str, Program]":
     """A C function that walks a list, as compiled, and without the cast before its access."""
     whole = seeds.examples()["list.o/walk"]

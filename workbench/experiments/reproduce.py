@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import WorkbenchError
 from workbench.evidence import provenance
 from workbench.experiments import gallery
-from workbench.experiments.gallery import Claim, Exhibit
+from workbench.experiments.exhibit import Claim, Exhibit
 from workbench.plots import VENUES, style
 
 if TYPE_CHECKING:

@@ -16,7 +16,10 @@ import pandas as pd
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
+from workbench.experiments.repetition import Effort
+from workbench.experiments.results import here_or_recorded
 from workbench.plots.figure import BLUE, GREY, Figure, legend_below, page, say_empty, styled
 
 COLUMNS = ("case", "repeat", "value", "unit")
@@ -201,3 +204,23 @@ def claims(frame: pd.DataFrame) -> list[tuple[str, str, bool]]:
         ("a program's load from an absent page costs over 100 times a present one's",
          f"{absent / present:,.0f} ×", bool(absent > 100 * present)),
     ]  # fmt: skip
+
+
+def _here_or_recorded(effort: Effort) -> pd.DataFrame:
+    """Touch costs of this machine; where its kernel lets nobody in, those recorded."""
+    found = here_or_recorded("touch_costs", lambda: run(4 * effort.processes, 512))
+    return found.frame.assign(kind="recorded" if found.recorded else "measured")
+
+
+def _with_caption(frame: pd.DataFrame) -> Figure:
+    figure = plot(frame, str(frame["kind"].iloc[0]))
+    figure.workbench_caption = caption(frame)
+    return figure
+
+
+EXHIBIT = Exhibit(
+    "fault_costs", "what first touches and absent pages cost",
+    lambda effort, _, __: _here_or_recorded(effort),
+    lambda frame, _: _with_caption(frame),
+    lambda frame, _: claims(frame),
+)  # fmt: skip

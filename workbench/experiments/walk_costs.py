@@ -13,8 +13,16 @@ import pandas as pd
 from workbench.bpf.isa import Op
 from workbench.evidence.measurement import effects
 from workbench.experiments import results
+from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import FULL, Effort, kernel_refusal, label, repeated
+from workbench.experiments.repetition import (
+    FULL,
+    KEPT,
+    Effort,
+    kernel_refusal,
+    label,
+    repeated,
+)
 from workbench.models.conversion import break_even, user_side, workloads
 from workbench.plots.figure import Figure, narrow, page, say_empty, styled
 from workbench.plots.ratios import draw_ratios
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME = "walk_costs"
+BUILDS = "conversion_overhead"
+"""The exhibit, and the recorded result, that builds are read from."""
 DEAR = 1.35
 """From this ratio on a walk by base and offset counts as dear."""
 CURVES = ("list", "hash", "tree")
@@ -80,7 +90,7 @@ def break_evens(walks: pd.DataFrame, builds: pd.DataFrame | None = None) -> pd.D
 
 def _costs(name: str, walks: pd.DataFrame, builds: pd.DataFrame | None) -> break_even.Costs:
     """What conversion costs the kernel's build of a structure and saves its walk."""
-    frame = results.load("conversion_overhead") if builds is None else builds
+    frame = results.load(BUILDS) if builds is None else builds
     builder = user_side.WALKS[name].builder
     program = workloads.workload(builder).program
     casts = bool((program.instructions["op"] == Op.CAST_USER).any())
@@ -182,7 +192,7 @@ def describe(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> str:
 @reads(*COLUMNS, rows=True)
 def rule(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> str:
     """The decision rule in plain words (Markdown), drawn from the data."""
-    builds = results.load("conversion_overhead") if builds is None else builds
+    builds = results.load(BUILDS) if builds is None else builds
     kernel = effects(builds[builds["engine"] == "kernel"], ["family", "workload"],
                      "conversion", "no_user_conv").set_index("workload")  # fmt: skip
     loop = kernel.loc["stores, 100 % pointers"]
@@ -217,3 +227,16 @@ def claims(frame: pd.DataFrame, builds: pd.DataFrame | None = None) -> list[tupl
          "; ".join(f"{row.structure} [{row.low:.2g}, {row.high:.2g}]" for row in rows.itertuples()),
          bool(rows["settled"].all())),
     ]  # fmt: skip
+
+
+EXHIBIT = Exhibit(
+    NAME, "what user space pays, and when conversion is worth it",
+    lambda effort, kept, _: run(effort, directory=kept),
+    lambda frame, earlier: plot(frame, earlier[BUILDS]),
+    lambda frame, earlier: claims(frame, earlier[BUILDS]),
+    cells=("engine", "walk"),
+    tables=lambda frame, earlier: {
+        "break_even": break_evens(frame, earlier[BUILDS]), "rule": rule(frame, earlier[BUILDS]),
+    },
+    record=lambda: run(KEPT),
+)  # fmt: skip

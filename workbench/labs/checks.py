@@ -20,8 +20,9 @@ from workbench.arena import Arena
 from workbench.bpf.assembler import assemble
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.engines.record import record
 from workbench.errors import WorkbenchError
-from workbench.recording.trace import Trace, record
+from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,11 +132,6 @@ def casts(trace: Trace) -> int:
     """Executed cast_user instructions, whatever the mode made of them."""
     user = trace.program.instructions["op"] == Op.CAST_USER
     return int(trace.counts[user].sum())
-
-
-def needless_casts(trace: Trace) -> int:
-    """Places with a cast_user of a pointer that had user space's form already."""
-    return int((trace.sanitize()["finding"] == "needless cast").sum())
 
 
 def mistakes(trace: Trace) -> list[str]:

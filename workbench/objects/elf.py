@@ -12,7 +12,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from workbench.errors import WorkbenchError
 
-SHF_WRITABLE, SHF_ALLOCATED, SHF_EXECUTABLE, SHF_COMPRESSED = 0x1, 0x2, 0x4, 0x800
+SHF_ALLOCATED, SHF_EXECUTABLE, SHF_COMPRESSED = 0x2, 0x4, 0x800
 MAX_SECTIONS = 10_000
 MAX_ZEROS = 1 << 26  # bytes of variables that the file does not store
 NOWHERE = -1  # section number of an undefined symbol

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.program import Program, Reference, SourceLine
 from workbench.errors import WorkbenchError
-from workbench.objects.btf import Type
 from workbench.objects.core import Layouts
 from workbench.objects.data import KCONFIG, is_data
 from workbench.objects.elf import NOWHERE, Relocation, Symbol
@@ -128,11 +127,6 @@ class Linker:
         """The layout on which the code at a byte of a function depends."""
         section = self.elf.sections[function.section].name
         return self._accesses.get((section, function.start + offset))
-
-    def type_of(self, function: Function) -> Type | None:
-        """What BTF says of a function."""
-        number = self._types.get((self.elf.sections[function.section].name, function.start))
-        return self.unit.types[number] if number else None
 
     def number_of(self, function: Function) -> int:
         """The number of a function's BTF type, 0 without one."""

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from workbench.plots.figure import (
@@ -115,46 +114,6 @@ def describe(samples: pd.DataFrame, column: str) -> str:
     means = samples.groupby("policy", sort=False)[column].mean()
     parts = [f"{name} {value:.3g}" for name, value in means.items()]
     return f"Mean over the run of the {meaning}: {', '.join(parts)}."
-
-
-@styled
-def unusable_curves(curves: pd.DataFrame) -> Figure:
-    """Draw the share of free memory that is no use for k pages, over k, a line for each policy.
-
-    `curves` is `allocators.curves(replays)`: columns policy, k and unusable. Undefined is a gap.
-    """
-    figure = Figure(figsize=page(3.0))
-    axes = figure.subplots()
-    axes.set(xlabel="k, pages asked for in one piece (log scale)", ylabel="share of free pages")
-    axes.set_title("Unusable for k pages, mean over the run (0 is best)")
-    draw_curves(axes, curves)
-    if curves.empty:
-        say_empty(axes, "no replays")
-    legend_beside(figure, axes)
-    figure.workbench_alt = describe_curves(curves)
-    return figure
-
-
-def draw_curves(axes: Axes, curves: pd.DataFrame) -> None:
-    """Draw each policy's unusable(k) into an axes."""
-    for name, own in curves.groupby("policy", sort=False):
-        line = LINES.get(str(name), OTHER)
-        axes.plot(
-            own["k"], own["unusable"], linestyle=line.dashes, marker=line.marker, markersize=4,
-            color=line.colour, label=str(name).replace("_", " "),
-        )  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(-0.03, 1.03)
-
-
-def describe_curves(curves: pd.DataFrame) -> str:
-    """Say in words what is unusable for 8 and for 64 pages."""
-    if curves.empty:
-        return "Share of free memory unusable for k pages: empty, no replays."
-    at = curves[curves["k"].isin([8, 64])].pivot(index="policy", columns="k", values="unusable")
-    parts = [f"{name} {row[8]:.0%} and {row[64]:.0%}" for name, row in at.iterrows()]
-    return f"Share of free memory unusable for 8 and for 64 pages: {'; '.join(parts)}."
 
 
 @styled

@@ -1,7 +1,11 @@
 """What a run leaves behind, as a value and as a file.
 
-trace    steps, counts and events of one run, forward and back
-window   a part of a long run, as a run of its own
-format   the bytes that the stepper opens
-file     a recording as bytes, and read again
+columns    what a recorded step consists of
+trace      steps, counts and events of one run, forward and back
+window     a part of a long run, as a run of its own
+format     the bytes of a file, which the stepper opens too
+file       a recording as bytes, and read again
+program    the program in it
+version_1  files of before
+notebook   the methods of a trace that live above: the one table of their names
 """

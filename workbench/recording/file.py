@@ -1,37 +1,63 @@
-"""A trace as the parts of a file: what `widgets.payload` packs, and the way back."""
+"""A recording as a file: its parts, which `recording.format` packs, and the way back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.arena import ArenaFlags, Snapshot
-from workbench.arena.events import STEP_COLUMNS, Kind
+from workbench.arena.events import COLUMNS, Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses, isa
-from workbench.bpf.declarations import Field, Layout
 from workbench.bpf.disassembler import listing
+from workbench.bpf.effects import effects
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program, Reference, SourceLine
-from workbench.recording.trace import CHANGES, ArenaFacts, Part, Trace
+from workbench.bpf.program import Program
+from workbench.errors import TraceError, WorkbenchError
+from workbench.recording.columns import CHANGES, STEP_COLUMNS
+from workbench.recording.format import compress, pack, unpack
+from workbench.recording.program import program_json, program_of
+from workbench.recording.trace import ArenaFacts, Part, Trace
+from workbench.verifier import verify
+from workbench.verifier.report import Asked, Record, Report
 
-MOST_FINDINGS = 1000
-MOST_STATES = 8  # of one slot
-MOST_FOLLOWED = 50_000  # instructions: about two seconds
 FRAME_WORDS = 11 * addresses.MAX_FRAMES  # registers of one CPU in a keyframe
+_SHOWN = ("lines", "subprograms", "structures", "variables")  # of a program, also by the stepper
+_COUNTS = ("ok", "pc", "reason", "processed", "instructions", "arena_accesses", "casts")
+
+
+def save(trace: Trace, path: str | Path) -> None:
+    """Write the recording to one compressed file, which `wb.load_trace` reads.
+
+    Raises Unsupported when no steps were recorded, OSError when the file cannot be written.
+    """
+    Path(path).write_bytes(compress(pack(meta(trace), columns(trace))))
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise TraceError(f"cannot read {path}: {error.strerror}") from None
+    parts = unpack(content)
+    try:
+        return rebuilt(*parts)
+    except (KeyError, TypeError, ValueError, WorkbenchError) as error:
+        raise TraceError(f"{path} is not a whole trace: {error}") from None
 
 
 def meta(trace: Trace) -> dict[str, Any]:
-    """The JSON part of the payload; `program` and `code` let `load_trace` rebuild the value."""
-    program, facts = trace.program, trace.arena
+    """The JSON part of a recording: what the stepper shows, and what makes the value again."""
+    program, facts = program_json(trace.program), trace.arena
     flags = [] if facts is None else [f.name for f in ArenaFlags if f & facts.flags]
     last = trace.state(len(trace)) if len(trace) else None
     return {
-        "name": program.name,
+        "name": program.pop("name"),
         "engine": "interpreter",
-        "instructions": list(_described(program)),
-        "lines": [line._asdict() for line in program.lines],
-        "functions": [{"pc": f.pc, "name": f.name} for f in program.subprograms],
+        "instructions": list(_described(trace.program)),
+        **{name: program.pop(name) for name in _SHOWN},
         "arena": None if facts is None else {**facts._asdict(), "flags": flags},
         "regions": [region for cpu in range(_cpus(trace)) for region in _regions(trace, cpu)],
         "stop": {"kind": trace.stop, "pc": last.pc if last else 0, "reason": trace.reason,
@@ -39,38 +65,50 @@ def meta(trace: Trace) -> dict[str, Any]:
         "event_kinds": [kind.name.lower() for kind in Kind],
         "total_steps": trace.total_steps,
         "part": trace.part and trace.part._asdict(),
-        "findings": _findings(trace),
-        "states": _states(trace),
-        "structures": [
-            {"name": layout.name, "size": layout.size, "fields": [*map(list, layout.fields)]}
-            for layout in program.structures
-        ],
-        "variables": [list(field) for field in program.variables],
-        "program": {"type": program.type, "bytecode": program.bytecode.hex(),
-                    "references": [list(r) for r in program.references],
-                    "license": program.license},
+        "program": program,
         "code": trace.code.tobytes().hex(),
         "clock": trace.clock,
         "arena_flags": facts.flags if facts else 0,
+        "absent": _absent(trace),
+        "report": trace.report and _report_json(trace.report, trace.program),
     }  # fmt: skip
 
 
-def _findings(trace: Trace) -> list[dict[str, Any]]:
-    """What the sanitizer says, the first thousand places."""
-    found = trace.sanitize().head(MOST_FINDINGS).drop(columns="line").to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in found]
+def _absent(trace: Trace) -> list[str]:
+    """What the trace does not have, where columns would only say that it is empty."""
+    initial = trace.initial
+    empty = {
+        "initial": initial is None,
+        "free": initial is None or initial.free is None,
+        "changes": trace.changes is None,
+        "stack": not trace.stack,
+    }
+    return [name for name, lacks in empty.items() if lacks]
 
 
-def _states(trace: Trace) -> dict[str, list[str]]:
-    """What the verifier knew before each slot that ran, in the kernel's words; {} without it.
+def _report_json(report: Report, program: Program) -> dict[str, Any]:
+    """The verifier's verdict and what it was asked; not what a second look would tell."""
+    asked = report.asked._asdict()
+    same = asked.pop("program") == program
+    return {
+        **{name: getattr(report, name) for name in _COUNTS},
+        "xlated": report.xlated.tobytes().hex(),
+        "asked": asked,
+        "program": None if same else program_json(report.asked.program),
+    }
 
-    The verifier looks a second time for this, which long verifications are not worth.
-    """
-    if getattr(trace.report, "processed", 0) > MOST_FOLLOWED:
-        return {}
-    known = getattr(trace.report, "states", None) or {}
-    slots = [pc for pc in np.unique(trace.recorded_steps()["pc"]).tolist() if pc in known]
-    return {str(pc): [str(state) for state in known[pc][:MOST_STATES]] for pc in slots}
+
+def _report_of(parts: dict[str, Any], program: Program) -> Report:
+    """The report again; it verifies once more when its log or states are asked for."""
+    verified = program_of(parts["program"]) if parts["program"] else program
+    asked = Asked(program=verified, **parts["asked"])
+
+    def record() -> Record:
+        return verify(*asked).record()
+
+    xlated = np.frombuffer(bytes.fromhex(parts["xlated"]), isa.INSTRUCTION)
+    known = {name: parts[name] for name in _COUNTS}
+    return Report(**known, xlated=xlated, record=record, asked=asked)
 
 
 def _cpus(trace: Trace) -> int:
@@ -92,8 +130,20 @@ def _regions(trace: Trace, cpu: int) -> list[dict[str, Any]]:
     ]
 
 
+def _described(program: Program) -> Iterator[dict[str, Any]]:
+    """Each instruction as the stepper shows it, with what it does."""
+    names = {reference.pc: reference.name for reference in program.references}
+    rows = zip(program.instructions.tolist(), listing(program), effects(program), strict=True)
+    for pc, ((op, dst, src, _, off, imm), text, effect) in enumerate(rows):
+        if op == Op.INVALID:
+            continue
+        row = {"pc": pc, "op": op, "dst": dst, "src": src, "off": off, "imm": imm, "text": text}
+        name = {"name": names[pc]} if pc in names else {}
+        yield row | name | effect._asdict()
+
+
 def columns(trace: Trace) -> dict[str, np.ndarray]:
-    """The columns of the payload: steps, keyframes, first memory, page events."""
+    """The columns of a recording: steps, keyframes, first memory, page events, changes."""
     steps, (key_regs, key_depth) = trace.recorded_steps(), trace.keyframes
     log = trace.page_events
     step = np.maximum(log["time"].astype(np.int64) - trace.clock - 1, 0)
@@ -111,94 +161,45 @@ def columns(trace: Trace) -> dict[str, np.ndarray]:
             "page_bytes": initial.bytes,
             "free_ranges": np.zeros(0, np.int32) if initial.free is None else initial.free,
             "event_step": step.astype(np.uint32),
-            "event_kind": log["kind"],
-            "event_page": log["page"],
-            "event_count": log["count"],
             "region_bytes": np.concatenate([stack, contexts], axis=1).ravel(),
         }
+        | {f"event_{name}": log[name] for name in COLUMNS}
         | {f"change_{name}": column for name, column in (trace.changes or {}).items()}
     )
 
 
 def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
     """Make the value from what `unpack` gives."""
-    about, facts = meta["program"], meta["arena"]
-    program = Program(
-        meta["name"], about["type"], bytes.fromhex(about["bytecode"]),
-        tuple(Reference(*reference) for reference in about["references"]),
-        tuple(SourceLine(**line) for line in meta["lines"]), about["license"],
-        structures=tuple(
-            Layout(row["name"], row["size"], tuple(Field(*field) for field in row["fields"]))
-            for row in meta.get("structures", ())
-        ),
-        variables=tuple(Field(*field) for field in meta.get("variables", ())),
-    )  # fmt: skip
-    arena = facts and ArenaFacts(
-        facts["user_start"], facts["user_end"], facts["pages"], meta["arena_flags"]
-    )
-    kinds = columns["event_kind"]
-    page = columns["event_page"]
-    start = np.uint64(arena.user_start if arena else 0)
-    log = {
-        "time": columns["event_step"].astype(np.uint64) + np.uint64(meta["clock"] + 1),
-        "kind": kinds,
-        "actor": (np.isin(kinds, (Kind.USER_FAULT, Kind.USER_MINOR, Kind.SEGV))).astype(np.uint8),
-        "pc": _event_slots(columns),
-        "page": page,
-        "address": start + page.astype(np.uint64) * np.uint64(PAGE_SIZE),
-        "count": columns["event_count"],
-    }
-    pages = columns["page_number"].astype(np.uint32)
-    free = columns["free_ranges"].astype(np.int64).reshape(-1, 2) if arena else None
+    shown = {name: meta[name] for name in ("name", *_SHOWN)}
+    program, facts = program_of(meta["program"] | shown), meta["arena"]
+    absent, report = meta["absent"], meta["report"]
     key_regs = columns["key_regs"]
     cpus = max(1, key_regs.size // max(len(columns["key_depth"]), 1) // FRAME_WORDS)
+    regions = columns["region_bytes"].reshape(cpus, -1)
+    stack, ctx = np.split(regions, [addresses.STACK_BYTES], axis=1)
+    changes = {name: columns[f"change_{name}"] for name in CHANGES}
     return Trace(
         program=program,
         code=np.frombuffer(bytes.fromhex(meta["code"]), isa.INSTRUCTION),
-        arena=arena,
-        ctx=columns["region_bytes"].reshape(cpus, -1)[:, addresses.STACK_BYTES :].tobytes(),
+        arena=facts and ArenaFacts(**facts | {"flags": meta["arena_flags"]}),
+        ctx=ctx.tobytes(),
         clock=meta["clock"],
         stop=meta["stop"]["kind"],
         reason=meta["stop"]["reason"],
-        initial=Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE), free),
+        initial=None if "initial" in absent else _initial(columns, "free" not in absent),
         recorded={name: columns[name] for name in STEP_COLUMNS},
-        changes={name: columns[f"change_{name}"] for name in CHANGES},
+        changes=None if "changes" in absent else changes,
         keyframes=(key_regs.reshape(-1, cpus * FRAME_WORDS), columns["key_depth"]),
-        page_events=log, total_steps=meta["total_steps"],
-        stack=_stacks(columns["region_bytes"].reshape(cpus, -1)),
-        part=Part(**meta["part"]) if meta.get("part") else None,
-    )  # fmt: skip
+        page_events={name: columns[f"event_{name}"] for name in COLUMNS},
+        total_steps=meta["total_steps"],
+        stack=b"" if "stack" in absent else stack.tobytes(),
+        part=meta["part"] and Part(**meta["part"]),
+        report=report and _report_of(report, program),
+    )
 
 
-def _stacks(regions: np.ndarray) -> bytes:
-    """The stacks at the start of each CPU's regions; b"" where they are zero, as usual."""
-    stacks = regions[:, : addresses.STACK_BYTES]
-    return stacks.tobytes() if stacks.any() else b""
-
-
-def _event_slots(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """The slot of the step during which each page event happened; -1 for an empty recording."""
-    if not len(columns["pc"]):
-        return np.full(len(columns["event_step"]), -1, np.int32)
-    step = np.minimum(columns["event_step"], len(columns["pc"]) - 1)
-    return columns["pc"][step].astype(np.int32)
-
-
-def _described(program: Program) -> Iterator[dict[str, Any]]:
-    """Each instruction as the stepper shows it."""
-    names = {reference.pc: reference.name for reference in program.references}
-    texts = listing(program)
-    for pc, record in enumerate(program.instructions):
-        if record["op"] == Op.INVALID:
-            continue
-        op, dst, src, _, off, imm = (int(value) for value in record)
-        found = {
-            "pc": pc,
-            "op": op,
-            "dst": dst,
-            "src": src,
-            "off": off,
-            "imm": imm,
-            "text": texts[pc],
-        }
-        yield found | ({"name": names[pc]} if pc in names else {})
+def _initial(columns: dict[str, np.ndarray], free: bool) -> Snapshot:
+    """The arena's pages before the run, and, where they are known, its free ranges."""
+    ranges = columns["free_ranges"].astype(np.int64).reshape(-1, 2)
+    pages = columns["page_number"].astype(np.uint32)
+    return Snapshot(pages, columns["page_bytes"].reshape(-1, PAGE_SIZE), ranges if free else None)

@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.arena.events import KEYFRAME, STEP_COLUMNS
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import Op
 from workbench.errors import TraceError
+from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
+from workbench.recording.version_1 import upgraded
 
 MAGIC = b"ARENATRC"
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 REGISTERS = 11
 
 COLUMNS: dict[str, str] = STEP_COLUMNS | {
@@ -40,6 +42,10 @@ COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "event_kind": "<u1",
     "event_page": "<i4",
     "event_count": "<u4",
+    "event_time": "<u8",
+    "event_actor": "<u1",
+    "event_pc": "<i4",
+    "event_address": "<u8",
     "region_bytes": "<u1",
     "change_step": "<u4",
     "change_address": "<u8",
@@ -47,7 +53,8 @@ COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "change_old": "<u8",
     "change_new": "<u8",
 }
-WIDE_FIELDS = frozenset({"imm", "address", "user_start", "user_end", "r0"})
+_MAY_LACK = ("event_time", "event_actor", "event_pc", "event_address")
+WIDE_FIELDS = frozenset({"imm", "address", "user_start", "user_end", "r0", "map_extra"})
 
 Meta = dict[str, Any]
 Columns = dict[str, npt.NDArray[Any]]
@@ -58,14 +65,17 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
 
     `meta` keys:
       name, engine: str
-      instructions: [{pc, op, dst, src, off, imm, text, name?}]
-                    op: an `isa.Op` or its name; name: of the helper, kfunc or map
+      instructions: [{pc, op, dst, src, off, imm, text, name?, ...}]
+                    op: an `isa.Op` or its name; name: of the helper, kfunc or map; the others are
+                    the fields of an `effects.Effect`
       lines: [{pc, line, text, file}]                     (may be empty)
       arena: {user_start, user_end, pages, flags: [str]}  or None
       regions: [{name, address, size}]                    stack, ctx, memory, packet
       stop: {kind, pc, reason, r0}
       event_kinds: [str]                                  name of each code in column event_kind
       total_steps: int                                    steps run, if more than were recorded
+      part, subprograms, structures, variables, findings, states    optional, for the stepper
+    and what `recording.file.meta` adds to make a Trace again.
     `columns`: the nine of STEP_COLUMNS, all of length n, and optionally
       key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames);
                                                 88 for each CPU if several ran, and then column
@@ -73,9 +83,10 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
       page_number i32[p], page_bytes u8[p * 4096]  arena pages present before step 0
       free_ranges i32[r * 2]                    first page and pages of each range free before it
       event_step, event_kind, event_page, event_count   pages allocated, freed, faulted in
+      event_time, event_actor, event_pc, event_address  what else an arena's log knows of each
       region_bytes u8[]                         content of the regions, in their order, zero-padded
       change_step, change_address, change_size, change_old, change_new
-                                                what helpers changed, in order: trace.CHANGES
+                                                what helpers changed, in order: columns.CHANGES
     Raises TraceError when columns are missing, unknown or of unequal length.
     """
     arrays = _checked(columns)
@@ -101,10 +112,11 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
 def unpack(payload: bytes) -> tuple[Meta, Columns]:
     """Split packed bytes, compressed or not, into meta and read-only columns.
 
-    Raises TraceError, naming the cause, for bytes that are cut short, edited or of another version.
+    Bytes of version 1 give what those of version 2 would. Raises TraceError, naming the cause, for
+    bytes that are cut short, edited or of a version that is not known.
     """
     raw = _inflated(bytes(payload))
-    header, start = _header(raw)
+    version, header, start = _header(raw)
     body = raw[start:]
     if len(body) < header["body"]:
         missing = header["body"] - len(body)
@@ -115,12 +127,18 @@ def unpack(payload: bytes) -> tuple[Meta, Columns]:
         name: np.frombuffer(body, dtype, count, offset)
         for name, (dtype, offset, count) in header["columns"].items()
     }
-    return _widen(header["meta"]), columns
+    meta = _widen(header["meta"])
+    return upgraded(meta, columns) if version == 1 else (meta, columns)
 
 
 def read_meta(payload: bytes) -> tuple[Meta, int]:
-    """Return meta and the number of recorded steps without touching the columns' content."""
-    header, _ = _header(_inflated(bytes(payload)))
+    """Return meta and the number of recorded steps without touching the columns' content.
+
+    For bytes that a browser is to open: raises TraceError for those of an older version too.
+    """
+    version, header, _ = _header(_inflated(bytes(payload)))
+    if version != VERSION:
+        raise TraceError(f"a recording of format version {version}; open it with wb.load_trace")
     return _widen(header["meta"]), int(header["columns"]["pc"][2])
 
 
@@ -143,6 +161,7 @@ def _checked(columns: Mapping[str, npt.ArrayLike]) -> Columns:
     expected = dict.fromkeys(STEP_COLUMNS, n) | {
         "page_bytes": arrays["page_number"].size * PAGE_SIZE,
         **dict.fromkeys(("event_kind", "event_page", "event_count"), arrays["event_step"].size),
+        **{name: arrays["event_step"].size for name in _MAY_LACK if arrays[name].size},
         **{name: arrays["change_step"].size for name in COLUMNS if name.startswith("change_")},
     }
     for name, size in expected.items():
@@ -161,20 +180,22 @@ def _op_name(op: int | str) -> str:
     return op if isinstance(op, str) else Op(op).name
 
 
-def _header(raw: bytes) -> tuple[dict[str, Any], int]:
-    """Parse the header; return it and the offset at which the body starts."""
+def _header(raw: bytes) -> tuple[int, dict[str, Any], int]:
+    """Parse the header; return the version, the header and the offset at which the body starts."""
     if raw[:8] != MAGIC:
         raise TraceError("this is not a recorded run: it does not start with ARENATRC")
     if len(raw) < 16:
         raise TraceError("the trace is cut short: its header is incomplete")
     version, length = (int(word) for word in np.frombuffer(raw, "<u4", 2, 8))
-    if version != VERSION:
-        raise TraceError(f"the trace has format version {version}; this workbench reads {VERSION}")
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise TraceError(f"the trace has format version {version}; this workbench reads {known}")
     if len(raw) < 16 + length:
         raise TraceError("the trace is cut short: its header is incomplete")
     try:
         header = json.loads(raw[16 : 16 + length])
-        return {key: header[key] for key in ("meta", "columns", "body", "crc32")}, 16 + length
+        found = {key: header[key] for key in ("meta", "columns", "body", "crc32")}
+        return version, found, 16 + length
     except (ValueError, KeyError, TypeError):
         raise TraceError("the trace was changed after it was written: bad header") from None
 

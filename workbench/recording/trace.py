@@ -6,41 +6,38 @@ size and access (memory touched: bit 0 read, 1 write, 2 absent, 3 atomic, 4 aren
 old and new (memory before and after a write). Every 256 steps a keyframe keeps all registers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.arena import Arena, Snapshot, events
-from workbench.arena.events import (
-    ABSENT,
-    ATOMIC,
-    IN_ARENA,
-    KEYFRAME,
-    NO_REGISTER,
-    STEP_COLUMNS,
-    WRITE,
-    Actor,
-    Kind,
-)
+from workbench.arena import Snapshot, events
+from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
 from workbench.bpf.disassembler import listing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.errors import TraceError, Unsupported
+from workbench.recording.columns import (
+    ABSENT,
+    ATOMIC,
+    IN_ARENA,
+    KEYFRAME,
+    NO_REGISTER,
+    SPARSE,
+    STEP_COLUMNS,
+    WRITE,
+)
+from workbench.recording.notebook import Notebook
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CHANGES = {"step": "<u4", "address": "<u8", "size": "<u1", "old": "<u8", "new": "<u8"}
-"""Columns of what helpers changed besides r0: words of memory, up to 8 bytes each; or, with size 0,
-a register, `address` being 11 times the frame plus its number."""
+    from workbench.verifier.report import Report
 
-SPARSE = ("address", "old", "new")
 _CALLS = (Op.CALL_LOCAL, Op.CALLX)
 _POPULATES = (Kind.ALLOC, Kind.USER_FAULT)
 
@@ -69,18 +66,17 @@ class Part(NamedTuple):
     of: int
 
 
-IN_BROWSER = 1_000_000  # steps that one view holds at a time
 NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Notebook):
     """The record of one run; see the module for the columns.
 
     recorded: step columns or None, where address, old and new may have rows only for the steps
-    that touch memory; `steps` has a row for each. changes: what helpers changed, see CHANGES, or
-    None. accesses: event columns or None. page_events:
-    columns of the arena's log. counted: executions of each slot, or None. clock: the arena's
+    that touch memory; `steps` has a row for each. changes: what helpers changed, see
+    columns.CHANGES, or None. accesses: event columns or None. page_events: columns of the arena's
+    log. counted: executions of each slot, or None. clock: the arena's
     clock before the run. stop, reason: how it ended. stack: content of the stacks before the
     first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
     report: the verifier's, None where the program ran without it.
@@ -104,7 +100,7 @@ class Trace:
     total_steps: int = 0
     stack: bytes = field(default=b"", repr=False)
     part: Part | None = None
-    report: Any = field(default=None, repr=False)
+    report: "Report | None" = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """How many steps were recorded."""
@@ -207,107 +203,6 @@ class Trace:
         order = np.argsort(joined[0], kind="stable")
         return tuple(column[order] for column in joined)
 
-    def window(self, first: int, count: int = IN_BROWSER) -> "Trace":
-        """The steps from `first` on as a trace of their own; see debugger.window."""
-        from workbench.recording.window import window
-
-        return window(self, first, count)
-
-    def to_html(
-        self, path: str | Path | None = None, title: str | None = None, first: int = 0
-    ) -> str:
-        """The run as one self-contained page with the stepper in it; `path` is written too.
-
-        A page holds 1,000,000 steps, those from `first` on.
-        """
-        from workbench.widgets.export import to_html
-
-        text = to_html(self._shown(first), title or f"{self.program.name}, step by step")
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
-
-    def stepper(self, first: int = 0):  # type: ignore[no-untyped-def]
-        """A widget that moves through the run, forward and back, without asking Python.
-
-        The browser holds 1,000,000 steps, those from `first` on; it asks for others when wanted.
-        """
-        from workbench.widgets.picture import png
-        from workbench.widgets.stepper import Stepper
-
-        whole = self if len(self) <= IN_BROWSER else None
-        return Stepper(
-            self._shown(first), trace=whole, window=self._shown, picture=lambda: png(self)
-        )
-
-    def page_map(self, first: int = 0):  # type: ignore[no-untyped-def]
-        """A widget that shows the arena's pages at a step; link it: jslink((a, "t"), (b, "t"))."""
-        from workbench.widgets.stepper import PageMap
-
-        return PageMap(self._shown(first), window=self._shown)
-
-    def _shown(self, first: int) -> bytes:
-        """The payload of the steps from `first` on, as many as a browser holds."""
-        whole = len(self) <= IN_BROWSER
-        return self.payload() if whole else self.window(first, IN_BROWSER).payload()
-
-    def beside(self, other: "Trace"):  # type: ignore[no-untyped-def]
-        """Both runs in one stepper, moving together; for a fork, or another mode."""
-        from workbench.widgets.beside import beside
-
-        return beside(self, other)
-
-    def sanitize(self) -> "pd.DataFrame":
-        """Mistakes with arena memory, a row each; see workbench.debugger.sanitizer."""
-        from workbench.debugger.sanitizer import sanitize
-
-        return sanitize(self)
-
-    def diff(self, other: "Trace") -> "pd.DataFrame":
-        """What came out differently in another run of the program; see debugger.difference."""
-        from workbench.debugger.difference import diff
-
-        return diff(self, other)
-
-    def fork(
-        self,
-        step: int,
-        registers: Mapping[int, int] | None = None,
-        memory: Mapping[int, bytes] | None = None,
-        fuel: int | None = None,
-    ) -> "Trace":
-        """Run again with registers or bytes changed before `step`; see debugger.what_if."""
-        from workbench.debugger.what_if import fork
-
-        return fork(self, step, registers, memory, fuel)
-
-    def to_perfetto(self, path: str | Path) -> Path:
-        """Write the run for ui.perfetto.dev, one microsecond a step; returns the path."""
-        from workbench.debugger.perfetto import to_perfetto
-
-        return to_perfetto(self, path)
-
-    def save(self, path: str | Path) -> None:
-        """Write the recording to one compressed file; `load_trace` reads it."""
-        from workbench.recording.format import compress
-
-        Path(path).write_bytes(compress(self.payload()))
-
-    def payload(self) -> bytes:
-        """The recording as the bytes that the stepper opens; see workbench.recording.format."""
-        from workbench.recording.file import columns, meta
-        from workbench.recording.format import pack
-
-        return pack(meta(self), columns(self))
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """What a notebook shows and keeps: the stepper in a frame, a picture for who cannot."""
-        if not len(self):
-            return {"text/plain": repr(self)}
-        from workbench.widgets.picture import mimebundle
-
-        return mimebundle(self)
-
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
         return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
@@ -402,38 +297,6 @@ class Trace:
         page = (offset // np.uint64(PAGE_SIZE)).astype(np.int32)
         limit = (self.arena.user_end - self.arena.user_start) // PAGE_SIZE
         return np.where(in_arena & (page < limit), page, -1).astype(np.int32)
-
-
-def record(
-    program: Program,
-    arena: Arena | None = None,
-    ctx: bytes = b"",
-    fuel: int | None = None,
-    verify: bool = True,
-    capacity: int = 1_000_000,
-) -> Trace:
-    """Run a program on the interpreter and return the recording of its first `capacity` steps."""
-    from workbench.engines.interpreter.engine import Interpreter
-
-    with Interpreter(program, arena, verify=verify) as engine:
-        trace = engine.run(ctx, fuel=fuel, trace="steps", capacity=capacity).trace
-    assert trace is not None
-    return trace
-
-
-def load_trace(path: str | Path) -> Trace:
-    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
-    from workbench.recording.file import rebuilt
-    from workbench.recording.format import unpack
-
-    try:
-        meta, columns = unpack(Path(path).read_bytes())
-    except OSError as error:
-        raise TraceError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        return rebuilt(meta, columns)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"{path} is not a whole trace: {error}") from None
 
 
 def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,25 +5,29 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.arena import Snapshot
-from workbench.arena.events import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses
 from workbench.errors import TraceError
+from workbench.recording.columns import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE
 from workbench.recording.trace import Part, Trace
 
 _EIGHT = np.arange(8)
 
 
-def window(trace: Trace, first: int, count: int) -> Trace:
+IN_BROWSER = 1_000_000  # steps that one view holds at a time
+
+
+def window(trace: Trace, first: int, count: int | None = None) -> Trace:
     """The `count` steps from `first` on (rounded down to a keyframe), memory as it was then.
 
-    Its steps are numbered from 0; `part` says where it lies. Raises TraceError for a step
-    that was not recorded.
+    `count` is 1,000,000 unless given, as many as a browser holds. The steps of the part are
+    numbered from 0; `part` says where it lies. Raises TraceError for a step that was not recorded.
     """
     if not 0 <= first < len(trace):
         raise TraceError(f"no step {first} to begin with; the trace has {len(trace)}")
     first -= first % KEYFRAME
-    last = min(first + count, len(trace))
+    last = min(first + (IN_BROWSER if count is None else count), len(trace))
     keys = slice(first // KEYFRAME, -(-last // KEYFRAME))
     steps, log = trace.recorded_steps(), trace.page_events
     began = trace.clock + first

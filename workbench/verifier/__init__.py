@@ -30,7 +30,7 @@ from workbench.verifier import report as reports
 from workbench.verifier.paths.explore import LIMIT, Explorer
 from workbench.verifier.paths.flow import analyse
 from workbench.verifier.paths.recorder import Recorder, Seen, slots_of
-from workbench.verifier.report import Record, Report
+from workbench.verifier.report import Asked, Record, Report
 from workbench.verifier.rewrite import rewrite
 from workbench.verifier.rules.facts import Instruction, Setting
 from workbench.verifier.rules.limits import (
@@ -88,30 +88,29 @@ def verify(
     if profile not in PROFILES or log_level not in (1, 2):
         known = f"profiles are {', '.join(PROFILES)}, levels 1 and 2"
         raise WorkbenchError(f"no profile '{profile}' with log level {log_level}; {known}")
+    asked = Asked(program, int(flags), arena_pages, log_level, profile)
     reports_known = _remembered.get()
     if reports_known is None:
-        return _verify(program, int(flags), arena_pages, log_level, profile)
-    key = id(program), int(flags), arena_pages, log_level, profile
+        return _verify(asked)
+    key = id(program), *asked[1:]
     if key not in reports_known:  # which keeps the program, and so its id
-        report = _verify(program, int(flags), arena_pages, log_level, profile)
-        reports_known[key] = program, report
+        reports_known[key] = program, _verify(asked)
     return reports_known[key][1]
 
 
-def _verify(
-    program: Program, flags: int, arena_pages: int | None, log_level: int, profile: str
-) -> Report:
+def _verify(asked: Asked) -> Report:
+    program, flags, arena_pages, log_level, profile = asked
     verification = _Verification(program, arena_pages, log_level, profile)
     error = verification.run(None)
     explorer = verification.explorer
     if error is not None or explorer is None:
         xlated, processed = program.instructions, explorer.processed if explorer else 0
-        return reports.make(program, error, processed, xlated, verification.record)
+        return reports.make(asked, error, processed, xlated, verification.record)
     path = explorer.path
     accesses = [pc for pc, kinds in path.accesses.items() if kinds == 1 << ARENA]
     loops = [pc for pc, target in path.loops.items() if target >= 0]
     xlated = rewrite(program.instructions, accesses, path.arithmetic, loops, flags)
-    return reports.make(program, None, explorer.processed, xlated, verification.record)
+    return reports.make(asked, None, explorer.processed, xlated, verification.record)
 
 
 class _Verification:

@@ -25,6 +25,19 @@ class Record(NamedTuple):
     path: tuple[int, ...]
 
 
+class Asked(NamedTuple):
+    """What was to be verified, and for which arena and Linux: the arguments of `verify`, in order.
+
+    `release` is the name of a version of Linux ("6.18").
+    """
+
+    program: Program
+    flags: int
+    arena_pages: int | None
+    log_level: int
+    release: str
+
+
 @dataclass(frozen=True)
 class Report:
     """The verdict on a program.
@@ -33,7 +46,7 @@ class Report:
     refusal of the program as a whole); of a reason in several lines, the log has the others.
     `processed` counts the instructions that were followed, as Linux does. `xlated` holds read-only
     isa.INSTRUCTION records: rewritten when accepted, as decoded when refused. `log`, `states` and
-    `path` are made when they are first asked for.
+    `path` are made when they are first asked for. `verify(*report.asked)` gives the same report.
     """
 
     ok: bool
@@ -45,6 +58,7 @@ class Report:
     arena_accesses: int
     casts: int
     record: Callable[[], Record] = field(repr=False, compare=False)
+    asked: Asked = field(repr=False)
 
     @cached_property
     def _record(self) -> Record:
@@ -94,14 +108,14 @@ def _count(number: int, noun: str) -> str:
 
 
 def make(
-    program: Program,
+    asked: Asked,
     error: VerificationError | None,
     processed: int,
     xlated: np.ndarray,
     record: Callable[[], Record],
 ) -> Report:
     """Report a program that was refused with an error, or that may run."""
-    ops = program.instructions["op"]
+    ops = asked.program.instructions["op"]
     arena = (xlated["op"] >= isa.FIRST_ARENA_OP) & (xlated["op"] != Op.INVALID)
     return Report(
         ok=error is None,
@@ -113,4 +127,5 @@ def make(
         arena_accesses=int(np.sum(arena)),
         casts=int(np.isin(ops, (int(Op.CAST_KERN), int(Op.CAST_USER))).sum()),
         record=record,
+        asked=asked,
     )

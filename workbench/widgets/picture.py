@@ -3,17 +3,16 @@
 import base64
 import html
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.arena.events import ABSENT, Kind
+from workbench.arena.events import Kind
 from workbench.bpf.isa import Op
+from workbench.recording.columns import ABSENT
 from workbench.recording.format import compress
+from workbench.recording.trace import Trace
+from workbench.widgets.enriched import payload
 from workbench.widgets.export import to_html
-
-if TYPE_CHECKING:
-    from workbench.recording.trace import Trace
 
 LARGEST_FRAME = 1_500_000  # bytes of compressed recording that a notebook should hold
 MOST_POINTS = 4000
@@ -25,8 +24,13 @@ _LANES = (
 )
 
 
-def mimebundle(trace: "Trace") -> dict[str, str]:
-    """The forms of a trace that outlive its kernel: HTML with the stepper in it, PNG, text."""
+def mimebundle(trace: Trace, **_: object) -> dict[str, str]:
+    """The forms of a trace that outlive its kernel: HTML with the stepper in it, PNG, text.
+
+    Text alone where no steps were recorded.
+    """
+    if not len(trace):
+        return {"text/plain": repr(trace)}
     return {
         "text/html": _summary(trace) + _frame(trace),
         "image/png": base64.b64encode(png(trace)).decode("ascii"),
@@ -34,7 +38,7 @@ def mimebundle(trace: "Trace") -> dict[str, str]:
     }
 
 
-def png(trace: "Trace") -> bytes:
+def png(trace: Trace) -> bytes:
     """A picture of the run: where the program was, and what happened to the arena, by step."""
     from matplotlib.figure import Figure
 
@@ -61,7 +65,7 @@ def png(trace: "Trace") -> bytes:
     return written.getvalue()
 
 
-def _marks(trace: "Trace") -> list[np.ndarray]:
+def _marks(trace: Trace) -> list[np.ndarray]:
     """The steps of each lane."""
     steps, log = trace.recorded_steps(), trace.page_events
     step = np.maximum(log["time"].astype(np.int64) - trace.clock - 1, 0)
@@ -74,7 +78,7 @@ def _marks(trace: "Trace") -> list[np.ndarray]:
     ]
 
 
-def _summary(trace: "Trace") -> str:
+def _summary(trace: Trace) -> str:
     """A table that survives a sanitizer, which removes the frame."""
     counts = zip(_LANES, _marks(trace), strict=True)
     cells = [(name, f"{len(at):,}") for (name, _, _), at in counts]
@@ -85,11 +89,11 @@ def _summary(trace: "Trace") -> str:
     return f"<div><table><caption>{title}</caption><tr>{names}</tr><tr>{values}</tr></table></div>"
 
 
-def _frame(trace: "Trace") -> str:
-    payload = trace.payload()
-    if len(compress(payload)) > LARGEST_FRAME:
+def _frame(trace: Trace) -> str:
+    shown = payload(trace)
+    if len(compress(shown)) > LARGEST_FRAME:
         return "<p>Too long a recording to keep in a notebook: trace.stepper() shows it.</p>"
-    page = html.escape(to_html(payload), quote=True)
+    page = html.escape(to_html(shown), quote=True)
     return (
         f'<iframe title="{html.escape(trace.program.name)}, step by step" srcdoc="{page}" '
         'style="width: 100%; height: 860px; border: 0"></iframe>'

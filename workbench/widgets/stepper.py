@@ -3,18 +3,17 @@
 import base64
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import traitlets
 
 from workbench.errors import TraceError, WorkbenchError
 from workbench.recording.format import compress, read_meta
-from workbench.widgets import bundle
+from workbench.recording.trace import Trace
+from workbench.widgets import bundle, what_if
+from workbench.widgets.aligned import pair
 from workbench.widgets.export import to_html
-
-if TYPE_CHECKING:
-    from workbench.recording.trace import Trace
 
 _Stop = traitlets.Union([traitlets.Int(), traitlets.Unicode()])
 
@@ -105,7 +104,7 @@ class Stepper(RunView):
     answer = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
-        self, payload: bytes, t: int = 0, trace: "Trace | None" = None, **traits: Any
+        self, payload: bytes, t: int = 0, trace: Trace | None = None, **traits: Any
     ) -> None:
         super().__init__(payload, t, **traits)
         self.trace = trace
@@ -137,13 +136,11 @@ class Stepper(RunView):
                 self.set_trait(name, value)
 
     def _fork(self, text: str) -> dict[str, Any]:
-        from workbench.widgets import beside, what_if
-
         if self.trace is None:
             raise TraceError("this view does not know its whole trace; use trace.fork")
         self.forked = what_if.forked(self.trace, text)
         answer = what_if.answer(self.trace, self.forked, text)
-        return beside.pair(self.trace, self.forked) | {"answer": answer}
+        return pair(self.trace, self.forked) | {"answer": answer}
 
 
 class PageMap(RunView):

@@ -1,21 +1,20 @@
 """What a reader of a stepper changes in a run, as text: "120: r3 = 7"."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from workbench.debugger.what_if import fork
 from workbench.errors import TraceError
-
-if TYPE_CHECKING:
-    from workbench.recording.trace import Trace
+from workbench.recording.trace import Trace
 
 _NUMBER = r"(0x[0-9a-fA-F]+|\d+)"
 _CHANGE = re.compile(rf"(\d+): (?:r(\d)|{_NUMBER}:([1-8])) = (-?{_NUMBER})")
 
 
-def forked(trace: "Trace", text: str) -> "Trace":
+def forked(trace: Trace, text: str) -> Trace:
     """The run with the change: "step: rN = value" or "step: user address:bytes = value".
 
-    Raises TraceError for another text, and whatever `Trace.fork` raises.
+    Raises TraceError for another text, and whatever `fork` raises.
     """
     found = _CHANGE.fullmatch(text.strip())
     if found is None:
@@ -26,10 +25,10 @@ def forked(trace: "Trace", text: str) -> "Trace":
     if address:
         content = (number & (1 << 8 * int(size)) - 1).to_bytes(int(size), "little")
         changed = {"memory": {int(address, 0): content}}
-    return trace.fork(int(step), **changed)
+    return fork(trace, int(step), **changed)
 
 
-def answer(trace: "Trace", other: "Trace", text: str) -> str:
+def answer(trace: Trace, other: Trace, text: str) -> str:
     """What the change came to, in a sentence."""
     result = int(other.state(len(other)).registers[0])
     before = int(trace.state(len(trace)).registers[0])

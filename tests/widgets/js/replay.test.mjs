@@ -135,3 +135,11 @@ function payload(n, fill) {
   };
   return { meta, columns, n };
 }
+
+test("what an instruction does comes along with it", async () => {
+  const { insns, enters } = await listSum();
+  const { reads, kind } = insns[8]; // a call of bpf_arena_alloc_pages, whose second argument is ignored
+  assert.deepEqual([reads, kind], [[1, 3, 4, 5], "call"]);
+  assert.deepEqual([insns[13].sign, insns[13].target, insns[25].sign], ["==", 20, "+"]);
+  assert.deepEqual(enters.flatMap((begins, slot) => (begins ? [slot] : [])), [16]);
+});

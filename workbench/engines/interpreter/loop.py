@@ -8,7 +8,6 @@ reached through its address, so that it is compiled once and LLVM keeps it out o
 import numpy as np
 
 from workbench.arena import state as arena_core
-from workbench.arena.events import IN_ARENA, KEYFRAME, NO_REGISTER
 from workbench.arena.rules import GUARD
 from workbench.bpf.isa import Op
 from workbench.compiled.njit import njit
@@ -44,6 +43,7 @@ from workbench.engines.machine.state import (
     STOP,
     by_address,
 )
+from workbench.recording.columns import IN_ARENA, KEYFRAME, NO_REGISTER
 
 _LOW = np.uint64(0xFFFFFFFF)
 _GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)

@@ -27,7 +27,6 @@ from workbench.errors import KernelError
 NUMBER = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 
 MAP_CREATE = 0
-MAP_UPDATE_ELEM = 2
 PROG_LOAD = 5
 PROG_TEST_RUN = 10
 OBJ_GET_INFO_BY_FD = 15
@@ -42,7 +41,6 @@ F_MMAPABLE = 1 << 10
 LOG_BYTES = 1 << 16
 LOG_LIMIT = 1 << 30
 LOAD_ATTEMPTS = 10
-INFO_MAPS = 64
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall

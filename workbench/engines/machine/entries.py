@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.arena.events import IN_ARENA, Ring
+from workbench.arena.events import Ring
 from workbench.arena.state import ArenaState
 from workbench.bpf.functions import LAST_ARENA_KFUNC, PRINTING_HELPERS, PRINTING_KFUNCS
 from workbench.bpf.isa import FIRST_ARENA_OP, INSTRUCTION, Op
@@ -34,6 +34,7 @@ from workbench.engines.machine.state import (
     Machine,
 )
 from workbench.engines.machine.uncommon import rare
+from workbench.recording.columns import IN_ARENA
 
 _RECORD = INSTRUCTION
 _SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"

@@ -6,7 +6,7 @@ Results of the functions that take a Machine are left in `machine.out` (O_VALUE,
 import numpy as np
 
 from workbench.arena import state as arena_core
-from workbench.arena.events import ABSENT, ATOMIC, IN_ARENA, READ, WRITE, Kind
+from workbench.arena.events import Kind
 from workbench.arena.rules import GUARD
 from workbench.bpf.addresses import FRAME_BYTES, MAPS_START, PART_BITS, STACK_BYTES
 from workbench.bpf.isa import Op
@@ -31,6 +31,7 @@ from workbench.engines.machine.state import (
     STOP,
     UNTYPED,
 )
+from workbench.recording.columns import ABSENT, ATOMIC, IN_ARENA, READ, WRITE
 
 _LOW = np.uint64(0xFFFFFFFF)
 _MAPS = np.uint64(MAPS_START)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.arena import state as arena_core
-from workbench.arena.events import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE, Actor, Kind, push
+from workbench.arena.events import Actor, Kind, push
 from workbench.arena.rules import GUARD
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import Op
@@ -11,6 +11,7 @@ from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8
 from workbench.engines.machine.state import REGISTERS
 from workbench.maps.layout import JOURNAL_ROW
+from workbench.recording.columns import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE
 
 _LOW = np.uint64(0xFFFFFFFF)
 _GUARD = np.uint64(GUARD)

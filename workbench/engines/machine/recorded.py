@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.arena import Arena
-from workbench.arena.events import COLUMNS, KEYFRAME, STEP_COLUMNS, Ring, columns, ring
+from workbench.arena.events import COLUMNS, Ring, columns, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
-from workbench.recording.trace import NO_KEYFRAMES, SPARSE, ArenaFacts, Trace
+from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
+from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ class Recorded:
 
 
 def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarray]:
-    """What helpers changed, as the columns of `workbench.recording.trace.CHANGES`.
+    """What helpers changed, as the columns of `workbench.recording.columns.CHANGES`.
 
     Memory has the address at which the program sees it; a register its number in all frames, 11
     each, and size 0.

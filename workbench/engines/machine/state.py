@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.arena import state as arena_core
-from workbench.arena.events import KEYFRAME, ring
+from workbench.arena.events import ring
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import call_address
 from workbench.maps.layout import JOURNAL_ROW
+from workbench.recording.columns import KEYFRAME
 
 REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
 BUDGET = 12

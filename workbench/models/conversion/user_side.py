@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     AnyArena = Arena | KernelArena
     Make = Callable[..., Engine]
 
-SUBJECTS = {"conversion": "native pointers", "no_user_conv": "base and offset"}
-"""What user space finds in memory under each flag."""
 BASE = 1 << 44  # of copies: far from what the system maps
 
 

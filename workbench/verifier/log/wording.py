@@ -149,11 +149,6 @@ _XCHG = re.compile(r"^[wr](\d+) = xchg(_64|32_32)\((r\d+) ([+-]) (\d+), [wr]\d+\
 _CMPXCHG = re.compile(r"^[wr]0 = cmpxchg(_64|32_32)\((r\d+) ([+-]) (\d+), [wr]0, [wr](\d+)\)$")
 
 
-def instruction_line(program: Program, pc: int) -> str:
-    """One instruction as the log prints it: slot, opcode, text."""
-    return f"{pc}: {instruction_wording(program, pc)}"
-
-
 def instruction_wording(program: Program, pc: int) -> str:
     """Opcode and text of an instruction, in the kernel's spelling."""
     record = program.instructions[pc]

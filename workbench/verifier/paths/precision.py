@@ -285,8 +285,3 @@ def mark_all(path: "Path", state: State) -> None:
             if path.log:
                 path.log.forced(each.number, registers, slots)
         checkpoint = checkpoint.parent
-
-
-def trail_text(mask: int) -> str:
-    """Registers as the log lists them."""
-    return ",".join(f"r{n}" for n in _bits(mask))

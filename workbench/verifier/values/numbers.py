@@ -40,11 +40,6 @@ class Number(NamedTuple):
         return not self.mask
 
     @property
-    def low_known(self) -> bool:
-        """Whether its low 32 bits are one number."""
-        return not self.mask & LOW
-
-    @property
     def width(self) -> int:
         """How many bits it needs at most."""
         return self.umax.bit_length()

@@ -1,13 +1,7 @@
 // One sentence per step: what this instruction did this time, with the values that it met.
 
 import { ABSENT, READ, WRITE, NONE, registersAt, functionName } from "./replay.js";
-import { conditionSign, targetOf } from "./decode.js";
 import { hex, isUserForm, number, place, say, where } from "./words.js";
-
-const ALU_WORDS = {
-  ADD: "+", SUB: "-", MUL: "*", DIV: "/", MOD: "%", SDIV: "s/", SMOD: "s%",
-  OR: "|", AND: "&", XOR: "^", LSH: "<<", RSH: ">>", ARSH: "s>>",
-};
 
 /** The sentence for step t. `memory` answers who wrote the bytes that are read. */
 export function explain(run, memory, t) {
@@ -44,7 +38,7 @@ function load(run, s, memory) {
 }
 
 function absentLoad(s, at, name) {
-  const stale = s.insn.base === "LOAD_ACQUIRE";
+  const stale = s.insn.op.startsWith("LOAD_ACQUIRE");
   const gives = stale ? `${name} keeps its old value` : `${name} = 0`;
   return `Fault: loads ${at}, but that page is absent. The load is skipped, ${gives}, and the program goes on.`;
 }
@@ -98,8 +92,7 @@ function placed(run, value) {
 }
 
 function jump(run, s) {
-  const { insn, next } = s, target = targetOf(insn);
-  const sign = conditionSign(insn.base);
+  const { insn, next } = s, { sign, target } = insn;
   if (insn.op === "MAY_GOTO") {
     return next === target ? `The loop budget is used up: jumps to ${target}.` : "The loop budget is not used up: goes on.";
   }
@@ -115,7 +108,7 @@ const operand = (run, s, value) => say(run, s.insn.bits === 32 ? BigInt.asUintN(
 
 function call(run, s) {
   const { insn } = s, name = insn.name ?? insn.text.replace(/^call\s+/, "");
-  if (insn.op === "CALL_LOCAL" || insn.op === "CALLX") {
+  if (insn.enters) {
     return `Calls ${functionName(run, s.next) || "the function"} at ${s.next}: frame ${(s.depth & 7) + 1} starts with copies of r0 to r9 and its own stack.`;
   }
   const said = KFUNCS[name]?.(run, s);
@@ -158,11 +151,11 @@ function packet(run, s) {
 function alu(run, s) {
   const { insn } = s, name = `${insn.bits === 32 ? "w" : "r"}${insn.dst}`;
   const result = say(run, s.value, s.depth);
-  if (insn.base.startsWith("MOV")) return move(run, s, name, result);
-  const sign = ALU_WORDS[insn.base];
+  if (insn.op.startsWith("MOV")) return move(run, s, name, result);
+  const { sign } = insn;
   if (!sign) return `Changes ${name} from ${say(run, s.target, s.depth)} to ${result} (${insn.text}).`;
   const amount = insn.src > 10 ? BigInt(insn.imm) : s.source;
-  if (amount === 0n && /DIV|MOD/.test(insn.base)) return `Division by zero: ${name} = ${result}, no trap.`;
+  if (amount === 0n && /[/%]/.test(sign)) return `Division by zero: ${name} = ${result}, no trap.`;
   const right = insn.src > 10 ? number(s.source) : `${operand(run, s, s.source)}`;
   return `${name} = ${operand(run, s, s.target)} ${sign} ${right} = ${result}.`;
 }
@@ -171,11 +164,11 @@ function move(run, s, name, result) {
   if (insn32(s) && s.insn.src <= 10 && s.source > 0xffffffffn) {
     return `Keeps the low 32 bits of r${s.insn.src} = ${hex(s.source)}: ${name} = ${hex(s.value)}.`;
   }
-  if (s.insn.base.startsWith("MOVSX")) return `Sign-extends r${s.insn.src}: ${name} = ${result}.`;
+  if (s.insn.op.startsWith("MOVSX")) return `Sign-extends r${s.insn.src}: ${name} = ${result}.`;
   return s.insn.src > 10 ? `Sets ${name} to ${result}.` : `Copies r${s.insn.src} to ${name}: ${result}.`;
 }
 
-const insn32 = (s) => s.insn.base === "MOV" && s.insn.bits === 32;
+const insn32 = (s) => s.insn.op === "MOV32";
 
 function invalid() {
   return "This slot is not an instruction.";

@@ -1,7 +1,6 @@
 // The program: one row per instruction, with its source line, breakpoint and number of executions.
 
 import { NONE, isSource, nextAtPc, functionName } from "./replay.js";
-import { entersFrame, readsOf, targetOf } from "./decode.js";
 import { grouped } from "./words.js";
 import { h, setClass, setText } from "./dom.js";
 
@@ -111,14 +110,14 @@ const sourceRow = (line) => ({
 
 function instructionRow(session, insn) {
   const { run } = session;
-  const target = targetOf(insn), hits = run.hits[insn.pc];
+  const { target } = insn, hits = run.hits[insn.pc];
   const stop = h("button", {
     type: "button", class: "stp-bp", tabindex: -1, "aria-pressed": "false",
     "aria-label": `Breakpoint at ${insn.pc}`, title: "Breakpoint (b)", onclick: () => session.toggleStop(insn.pc),
   });
   const arrow = h("span", { class: "stp-arrow", "aria-hidden": "true" });
   const text = h("span", { class: "stp-text", title: insn.text }, insn.text);
-  const called = entersFrame(insn.op) && target >= 0 ? functionName(run, target) : "";
+  const called = insn.enters && target >= 0 ? functionName(run, target) : "";
   const extra = [castName(insn), target >= 0 && !insn.text.includes(`L${target}`) ? `→ ${target}` : "", called].filter(Boolean).join(" ");
   const element = h("div", { class: "stp-row", "data-pc": insn.pc },
     stop, arrow, h("span", { class: "stp-pc" }, String(insn.pc)), text,
@@ -149,11 +148,10 @@ const castName = (insn) => (insn.kind === "cast" && !insn.text.includes("cast_")
 
 /** The text of the current row with the registers it read (underlined) and wrote (bold) marked. */
 function markRegisters(insn, written) {
-  const reads = readsOf(insn);
   return insn.text.split(/(\b[rw]\d+\b)/).map((part, i) => {
     if (i % 2 === 0) return part;
     const r = Number(part.slice(1));
-    const name = [r === written ? "stp-w" : "", reads.includes(r) ? "stp-r" : ""].join(" ").trim();
+    const name = [r === written ? "stp-w" : "", insn.reads.includes(r) ? "stp-r" : ""].join(" ").trim();
     return name ? h("span", { class: name }, part) : part;
   });
 }

@@ -2,7 +2,6 @@
 
 import { ABSENT, WRITE, lowerBound, registersAfter } from "./replay.js";
 import { pageOf } from "./memory.js";
-import { readsOf } from "./decode.js";
 import { addressText } from "./places.js";
 import { place, say } from "./words.js";
 
@@ -59,7 +58,7 @@ function writerLink(run, s) {
     return { step: s, note, next: { start: address[s], size: size[s], t: s - 1 } };
   }
   if (isCopy(run, s, insn)) return { copy: s, next: before(insn.src) };
-  const inputs = readsOf(insn), note = `= ${result}`;
+  const inputs = insn.reads, note = `= ${result}`;
   if (insn.kind === "call") return { step: s, note, end: callEnd(insn), inputs: [] };
   if (inputs.length === 1) return { step: s, note, next: before(inputs[0]) };
   if (!inputs.length) return { step: s, note, end: "A constant of the program." };
@@ -79,7 +78,7 @@ function besides(run, s, did) {
 /** Does the step move a register's value unchanged, or as another form of the same pointer? */
 function isCopy(run, s, insn) {
   if (insn.kind === "cast") return true;
-  if (insn.base !== "MOV" || insn.src > 10) return false;
+  if (!/^MOV(32|64)$/.test(insn.op) || insn.src > 10) return false;
   return insn.bits === 64 || registersAfter(run, s)[11 * run.columns.depth[s] + insn.src] === run.columns.value[s];
 }
 
@@ -102,7 +101,7 @@ function memoryLink({ run, memory }, { start, size, t }) {
     return { step: writer, note: "the page is new", end: "Memory is zero from its allocation on." };
   }
   const note = `${say(run, run.columns.new[writer], depth[writer])} → ${placeOf(run, writer)}`;
-  if (insn.kind === "atomic") return { step: writer, note, inputs: readsOf(insn), end: "It was changed in place." };
+  if (insn.kind === "atomic") return { step: writer, note, inputs: insn.reads, end: "It was changed in place." };
   if (insn.src > 10) return { step: writer, note, end: "A constant of the program." };
   return { step: writer, note, next: { r: insn.src, frame: depth[writer], t: writer - 1 } };
 }

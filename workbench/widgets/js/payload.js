@@ -1,7 +1,7 @@
-// Opens a recorded run: the format is described in payload.py.
+// Opens a recorded run: the format is described in recording/format.py.
 
 const MAGIC = "ARENATRC";
-export const VERSION = 1;
+export const VERSION = 2;
 const TYPES = { "<u1": Uint8Array, "<u4": Uint32Array, "<i4": Int32Array, "<u8": BigUint64Array };
 
 /** Bytes (compressed or not) -> {meta, columns, n}. Throws an Error with a message for people. */

@@ -1,7 +1,6 @@
 // The registers of the running frame: value, what this step changed, and what the value means.
 
 import { NONE, callChain, functionName, registersAt } from "./replay.js";
-import { readsOf } from "./decode.js";
 import { difference, hex, meaning } from "./words.js";
 import { h, setClass, setText } from "./dom.js";
 
@@ -24,7 +23,7 @@ export function createRegisters(session) {
     element,
     update() {
       const { t, selection } = session, { before, after, frame: depth } = registersAt(run, t);
-      const reads = readsOf(run.insns[run.columns.pc[t]]), written = run.columns.reg[t];
+      const { reads } = run.insns[run.columns.pc[t]], written = run.columns.reg[t];
       const known = abstractValues(run, run.columns.pc[t]);
       rows.forEach((row, r) => row.tellKnown(known[r] ?? []));
       setText(note, knows(run) ? knownText(reads, known) : "");

@@ -1,7 +1,5 @@
 // A recorded run as a value: what happened at each step, and the registers before and after it.
 
-import { classify, entersFrame } from "./decode.js";
-
 export const NONE = 255;
 export const READ = 1, WRITE = 2, ABSENT = 4, ATOMIC = 8, IN_ARENA = 16; // bits of column `access`
 const REGISTERS = 11, FRAMES = 8, FRAME_BYTES = 512n; // frames: of one CPU
@@ -17,7 +15,7 @@ export function openRun({ meta, columns, n }) {
   const cpus = Math.max(1, columns.key_regs.length / (REGISTERS * FRAMES * columns.key_depth.length));
   const run = { meta, columns, n, insns, cpus, arena: readArena(meta.arena), regions: readRegions(meta) };
   run.lines = new Map(meta.lines.map((line) => [line.pc, { ...line, text: line.text || `(${line.file || "no text"})` }]));
-  run.enters = insns.map((insn) => entersFrame(insn.op));
+  run.enters = insns.map((insn) => insn.enters);
   run.exits = insns.map((insn) => insn.op === "EXIT");
   run.findings = meta.findings ?? [];
   run.stacks = run.regions.filter(({ name }) => name.startsWith("stack")); // by CPU
@@ -26,9 +24,10 @@ export function openRun({ meta, columns, n }) {
   return Object.assign(run, indexLines(run), indexSteps(run), indexEvents(run));
 }
 
+/** The rows of format.py by slot, with the facts of an effects.Effect in each. */
 function indexInstructions(rows) {
   const insns = [];
-  for (const row of rows) insns[row.pc] = { ...row, ...classify(row.op) };
+  for (const row of rows) insns[row.pc] = row;
   return insns;
 }
 
@@ -180,7 +179,7 @@ export function callChain(run, t) {
 
 /** Name of the function that holds a slot, or "" where the program does not tell. */
 export function functionName({ meta }, slot) {
-  const starts = (meta.functions ?? []).filter(({ pc }) => pc <= slot);
+  const starts = (meta.subprograms ?? []).filter(({ pc }) => pc <= slot);
   if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;
   return "";
 }

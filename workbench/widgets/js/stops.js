@@ -10,7 +10,6 @@
 // Conditions know the registers r0 to r10 and w0 to w10 and what the step did; see NAMES.
 
 import { ATOMIC, READ, WRITE, cpuAt, faultSteps, frameAt, lowerBound, nearest, walkRegisters } from "./replay.js";
-import { entersFrame } from "./decode.js";
 import { parseExpression } from "./expression.js";
 import { addressText, parsePlace } from "./places.js";
 
@@ -33,7 +32,7 @@ for (let r = 0; r <= 10; r++) {
 const EVENTS = {
   fault: faultSteps, cast: (run) => run.casts, alloc: (run) => run.allocs, free: (run) => run.frees,
   finding: (run) => run.findingSteps ?? [],
-  call: (run) => stepsWhere(run, (t) => entersFrame(run.insns[run.columns.pc[t]].op)),
+  call: (run) => stepsWhere(run, (t) => run.enters[run.columns.pc[t]]),
   exit: (run) => stepsWhere(run, (t) => run.insns[run.columns.pc[t]].op === "EXIT"),
   atomic: (run) => stepsWhere(run, (t) => run.columns.access[t] & ATOMIC),
 };
