@@ -11,7 +11,7 @@ _PUBLIC = {
     "assemble": "workbench.bpf.assembler",
     "disassemble": "workbench.bpf.disassembler",
     "Program": "workbench.bpf.program",
-    "read_program": "workbench.bpf.program",
+    "read_program": "workbench.bpf.files",
     "load_object": "workbench.objects",
     "compile_c": "workbench.objects.compiler",
     "Arena": "workbench.arena",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.bpf.program import Program, read_programs
+from workbench.bpf.files import read_programs
+from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
