@@ -25,7 +25,7 @@ from workbench.evidence.provenance import KEY, provenance, save
 from workbench.examples import c_programs as c_examples
 from workbench.examples import programs as corpus
 from workbench.experiments.bench.text import headline, table
-from workbench.models import conversion, fragmentation
+from workbench.models import allocators, conversion
 from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
 from workbench.plots import fragmentation as fragmentation_plots
@@ -302,7 +302,7 @@ def _fragmentation_scene() -> tuple[pd.DataFrame, pd.DataFrame]:
     layout = corpus.example("allocator").contexts["churn"]
     with Arena(PAGES) as arena, Interpreter(program, arena) as engine:
         engine.run(layout.pack(ROUNDS, SEED))
-        history = fragmentation.history(arena.events, PAGES)
+        history = allocators.history(arena.events, PAGES)
         return history, pd.DataFrame(arena.free_extents, columns=["page", "pages"])
 
 
