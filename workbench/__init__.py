@@ -44,6 +44,7 @@ _MODULES = {
     "experiments": "workbench.experiments",
     "faults": "workbench.models.faults",
     "fragmentation": "workbench.models.fragmentation",
+    "isa": "workbench.bpf.isa",
     "labs": "workbench.labs",
     "maps": "workbench.maps",
     "measurement": "workbench.evidence.measurement",
