@@ -113,8 +113,6 @@ def test_the_pages_are_found() -> None:
     assert len(named) > 100
 
 
-@pytest.mark.parametrize(
-    "name", ["workbench.corpus", "workbench.bpf.isa.Nothing", "workbench.no.no"]
-)
+@pytest.mark.parametrize("name", ["workbench.corpus", "workbench.bpf.isa.Nothing", "workbench.no"])
 def test_a_wrong_name_is_seen(name: str) -> None:
     assert resolved(name) is None
