@@ -11,7 +11,6 @@ follow the user addresses that they find in arena memory, in an emulated `Arena`
 """
 
 import struct
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,11 +20,10 @@ from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.bpf.files import read_programs
 from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
+from workbench.evidence import places
 
 if TYPE_CHECKING:
     from workbench.engines.base import Engine
-
-INSTALLED = "share/bpf-arena-workbench/programs"
 
 
 class Context(NamedTuple):
@@ -181,14 +179,8 @@ def load(name: str) -> dict[str, Program]:
 
 
 def directory() -> Path:
-    """Find the example programs: in a source checkout, else where the wheel has put them."""
-    schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")
-    places = [Path(__file__).resolve().parents[2] / "data" / "programs"]
-    places += [Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes]
-    for place in places:
-        if (place / EXAMPLES[0].file).is_file():
-            return place
-    raise WorkbenchError(f"the example programs are not in {', '.join(map(str, places))}")
+    """Find the example programs; raises WorkbenchError where they are not installed."""
+    return places.data("programs")
 
 
 def prepare(name: str, arena: AnyArena, engine: "Callable[..., Engine]") -> None:
