@@ -50,13 +50,17 @@ _RENAMED = {
     "widgets.payload": "recording.format",
 }
 _PARTS = {  # where else to look for what a module held
+    "workbench.arena.events": "recording.columns",
     "workbench.bpf.disassembler": "bpf.text bpf.reference",
     "workbench.bpf.program": "bpf.files",
     "workbench.compiled": "compiled.njit compiled.raw compiled.cache",
     "workbench.engines.interpreter": "engines.interpreter.engine",
     "workbench.engines.machine": "engines.machine.state",
     "workbench.models.fragmentation": "arena.holes models.allocators.history",
+    "workbench.recording.file": "widgets.enriched",
+    "workbench.recording.trace": "engines.record recording.file recording.columns recording.window",
     "workbench.verifier.log": "verifier.log.writer",
+    "workbench.verifier.log.steps": "verifier.log.view",
 }
 
 

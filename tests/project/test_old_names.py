@@ -36,6 +36,11 @@ STATEMENTS = {  # what a notebook of the last release wrote -> what it is told, 
         "workbench.program is now workbench.bpf.program",
         "workbench.bpf.program.read_program is now workbench.bpf.files.read_program",
     ],
+    "from workbench.trace import load_trace, record": [
+        "workbench.trace is now workbench.recording.trace",
+        "workbench.recording.trace.load_trace is now workbench.recording.file.load_trace",
+        "workbench.recording.trace.record is now workbench.engines.record.record",
+    ],
     "from workbench.compiled import njit; assert njit(inline=True)": [],
     "import workbench as wb; wb.plots.style, wb.faults.fault_frame, wb.conversion": [],
     "from workbench import fragmentation; fragmentation.history": [

@@ -1,6 +1,6 @@
 """A BPF program as an immutable value."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from html import escape
 from typing import NamedTuple
