@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
-from workbench.bpf.disassembler import disassemble, listing, reference
+from workbench.bpf.disassembler import disassemble, listing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.reference import reference
 from workbench.errors import DecodeError
 
 EXIT = pack(0x95)

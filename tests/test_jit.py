@@ -30,8 +30,9 @@ from kernel_support import REASON
 from test_oracle import broken
 
 import workbench as wb
+from workbench.bpf.files import read_programs
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program, read_programs
+from workbench.bpf.program import Program
 from workbench.cli import cli
 from workbench.engines.jit import cache, native, tiers
 from workbench.engines.jit.function import EMITTERS

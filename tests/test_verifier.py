@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
+from workbench.bpf.files import read_programs
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program, Reference, read_programs
+from workbench.bpf.program import Program, Reference
 from workbench.errors import DecodeError, VerificationError
 from workbench.verifier import Report, remembering, verify
 from workbench.verifier.paths.calls import CALLS
