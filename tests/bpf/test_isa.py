@@ -10,9 +10,10 @@ from support.bpf_words import FIELDS, encodings, free_fields, instructions, pack
 
 from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
-from workbench.bpf.disassembler import disassemble, listing, reference
+from workbench.bpf.disassembler import disassemble, listing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.reference import reference
 from workbench.errors import DecodeError
 
 EXIT = pack(0x95)

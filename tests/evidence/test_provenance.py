@@ -34,7 +34,7 @@ def test_no_names_of_places() -> None:
 
 
 def test_outside_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "CHECKOUT", tmp_path)
     about = provenance.provenance()
     assert (about["commit"], about["dirty"]) == (None, None)
 

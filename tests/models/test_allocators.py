@@ -10,7 +10,7 @@ from oracles.naive_allocators import Naive
 
 from workbench.arena.events import Kind
 from workbench.errors import WorkbenchError
-from workbench.models import fragmentation, requests
+from workbench.models import allocators, fragmentation, requests
 from workbench.models.allocators import POLICIES, compare, policy, replay
 
 PAGES = 48
@@ -180,7 +180,7 @@ def test_the_measures_of_johnstone_and_wilson_by_hand():
 def test_events_of_a_replay_replay_alike():
     log = random_log(7)
     found = replay(log, "range_tree", PAGES, every=1)
-    table = fragmentation.history(found.events, PAGES)
+    table = allocators.history(found.events, PAGES)
     assert table["free_pages"].iloc[-1] == found.samples["free_pages"].iloc[-1]
     assert table["extents"].max() == found.samples["extents"].max()
 

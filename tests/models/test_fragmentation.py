@@ -8,20 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.arena.holes import extent_histogram, text_histogram
 from workbench.errors import WorkbenchError
+from workbench.models.allocators import history
 from workbench.models.fragmentation import (
     JohnstoneWilson,
     aligned_unusable_index,
     blow_up,
     entropy,
-    extent_histogram,
     external_fragmentation,
     fragmentation_index,
-    history,
     internal_fragmentation,
     johnstone_wilson,
     occupancy_histogram,
-    text_histogram,
     unusable_curve,
     unusable_index,
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.models import fragmentation
+from workbench.models import allocators
 from workbench.plots import Figure, conversion, faults
 from workbench.plots import fragmentation as holes_plots
 
@@ -37,7 +37,7 @@ def churn() -> pd.DataFrame:
     pages = [0, *range(0, 16, 2), -1]
     counts = [16, *[1] * 8, 2]
     log = pd.DataFrame({"time": range(10), "kind": kinds, "page": pages, "count": counts})
-    return fragmentation.history(log, 16, k=2)
+    return allocators.history(log, 16, k=2)
 
 
 def both_ways() -> pd.DataFrame:

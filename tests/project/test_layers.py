@@ -14,6 +14,7 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 # From the bottom up, a folder or module of `workbench` a rank: it imports only from those before.
 ORDER = (
+    "moved",
     "errors",
     "compiled",
     "evidence",
@@ -36,11 +37,6 @@ ORDER = (
 )
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 TOP = len(ORDER)  # notebooks, and whoever uses the package by its public names
-
-# An upward import that a person at the notebook is glad of; only inside a function.
-CONVENIENCES = {
-    ("workbench.arena.arena", "models"): "an Arena shows its holes",
-}
 
 # Library -> the only places that import it.
 DOORS = {
@@ -116,7 +112,8 @@ def within(name: str, places: tuple[str, ...]) -> bool:
 def test_imports_point_down(path: Path) -> None:
     name = module_name(path)
     if name == "workbench":  # loads its public names on first use
-        assert not [i for i in imports(path) if i.name.startswith("workbench")]
+        used = {i.name for i in imports(path) if i.name.startswith("workbench")}
+        assert used == {"workbench.moved"}
         return
     assert layer_member(name) in RANK, f"{name}: give it a rank in ORDER"
     for imported in imports(path):
@@ -124,8 +121,7 @@ def test_imports_point_down(path: Path) -> None:
             continue
         member = layer_member(imported.name)
         down = RANK.get(member, TOP) <= RANK[layer_member(name)]
-        convenience = (name, member) in CONVENIENCES and not imported.top
-        assert down or convenience, f"{path.name}:{imported.line} imports {imported.name}, above it"
+        assert down, f"{path.name}:{imported.line} imports {imported.name}, above it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -172,8 +168,3 @@ def test_only_the_table_of_methods_imports_by_name() -> None:
     inside = [path for path in FILES if layer_member(module_name(path)) == "recording"]
     by_name = {path.stem for path in inside if "importlib" in path.read_text()}
     assert by_name == {"notebook"}
-
-
-def test_conveniences_point_up() -> None:
-    for name, member in CONVENIENCES:
-        assert RANK[member] > RANK[layer_member(name)]

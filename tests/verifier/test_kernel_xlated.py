@@ -15,8 +15,9 @@ from support.kernel_support import KERNEL
 from support.paths import PROGRAMS
 
 from workbench.arena import ArenaFlags
+from workbench.bpf.files import read_programs
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program, read_programs
+from workbench.bpf.program import Program
 from workbench.engines.kernel import Kernel, KernelArena
 from workbench.engines.kernel.xlated import listing
 from workbench.verifier import verify

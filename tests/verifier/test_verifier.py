@@ -16,8 +16,9 @@ from support.paths import PROGRAMS, ROW_TABLES
 
 from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
+from workbench.bpf.files import read_programs
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program, Reference, read_programs
+from workbench.bpf.program import Program, Reference
 from workbench.errors import DecodeError, VerificationError
 from workbench.verifier import Report, remembering, verify
 from workbench.verifier.paths.calls import CALLS

@@ -6,6 +6,7 @@ import numpy as np
 
 from workbench.arena import events
 from workbench.arena import state as core
+from workbench.arena.holes import text_histogram
 from workbench.arena.ranges import FREE_PAGES, extents, take
 from workbench.arena.rules import (
     GUARD,
@@ -158,8 +159,6 @@ class Arena:
         self.close()
 
     def __repr__(self) -> str:
-        from workbench.models.fragmentation import text_histogram
-
         flags = self.flags & ~ArenaFlags.MMAPABLE
         named = f" {flags.name}" if flags else ""
         lengths = self.free_extents[:, 1]

@@ -4,5 +4,7 @@ isa             the table of instructions          functions     helpers and kfu
 helper_names    every helper of Linux by number    prototypes    functions as C prototypes
 contexts        the fields of each context         declarations  maps, subprograms, layouts
 addresses       where a program's memory lies      program       instructions as a value
-assembler       text to a program                  disassembler  a program to text
+text            instructions as text               disassembler  a program to text
+assembler       text to a program                  files         programs from files
+reference       the table of instructions as a page
 """

@@ -17,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from workbench.arena import Arena
+from workbench.arena.either import AnyArena
 from workbench.cli.demo_rows import HEADER, Row, c_rows, cells, user_faults, verdict
 from workbench.engines.compare import compare
 from workbench.engines.interpreter.engine import Interpreter
@@ -25,17 +26,14 @@ from workbench.evidence.provenance import KEY, provenance, save
 from workbench.examples import c_programs as c_examples
 from workbench.examples import programs as corpus
 from workbench.experiments.bench.text import headline, table
-from workbench.models import conversion, fragmentation
+from workbench.models import allocators, conversion
 from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
 from workbench.plots import fragmentation as fragmentation_plots
 from workbench.recording.trace import Trace
 
 if TYPE_CHECKING:
-    from workbench.engines.kernel import KernelArena
     from workbench.plots import Figure
-
-    AnyArena = Arena | KernelArena
 
 PAGES = 64
 EXAMPLES = ("list", "hash", "allocator")
@@ -191,7 +189,7 @@ def allocator_model(pages: int = PAGES) -> list[int]:
     return sorted(runs[1::2] + [1] * singles)
 
 
-def _runs_found(arena: "AnyArena") -> list[int]:
+def _runs_found(arena: AnyArena) -> list[int]:
     """The sizes that stand in the first word of each run in the table; [] if runs overlap."""
     runs = corpus.walk_runs(arena)
     ends = [run.address + run.pages * 4096 for run in runs]
@@ -214,7 +212,7 @@ _CHECKS = {
 }
 
 
-def _agrees(name: str, arena: "AnyArena") -> bool:
+def _agrees(name: str, arena: AnyArena) -> bool:
     """Whether the user side finds in the arena what the model says."""
     check = _CHECKS[name]
     return check.walk(arena) == check.model()
@@ -302,7 +300,7 @@ def _fragmentation_scene() -> tuple[pd.DataFrame, pd.DataFrame]:
     layout = corpus.example("allocator").contexts["churn"]
     with Arena(PAGES) as arena, Interpreter(program, arena) as engine:
         engine.run(layout.pack(ROUNDS, SEED))
-        history = fragmentation.history(arena.events, PAGES)
+        history = allocators.history(arena.events, PAGES)
         return history, pd.DataFrame(arena.free_extents, columns=["page", "pages"])
 
 

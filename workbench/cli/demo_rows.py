@@ -1,7 +1,7 @@
 """What the demo tells of each program: a row for each engine, and the C examples' rows."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -10,11 +10,6 @@ from workbench.arena.snapshot import Snapshot
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
 from workbench.examples import c_programs as c_examples
-
-if TYPE_CHECKING:
-    from workbench.engines.kernel import KernelArena
-
-    AnyArena = Arena | KernelArena
 
 BASE = 0x7E0_0000_0000  # where every engine's arena begins, the largest too
 

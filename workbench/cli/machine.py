@@ -10,6 +10,7 @@ import click
 
 from workbench.cli.options import announce_compilation, json_option
 from workbench.errors import WorkbenchError
+from workbench.evidence import places
 
 
 @click.command()
@@ -117,7 +118,7 @@ def lab(arguments: tuple[str, ...]) -> None:
     """
     if util.find_spec("jupyterlab") is None:
         raise WorkbenchError("JupyterLab is not installed; pip install jupyterlab")
-    notebooks = Path(__file__).resolve().parents[2] / "notebooks"
+    notebooks = places.CHECKOUT / "notebooks"
     command = [sys.executable, "-m", "jupyterlab", str(notebooks if notebooks.is_dir() else ".")]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")

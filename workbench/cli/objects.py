@@ -12,11 +12,11 @@ from workbench.cli.options import file_argument, read_object
 from workbench.errors import CompilationError, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.arena.either import AnyArena
     from workbench.bpf.declarations import MapDefinition
     from workbench.bpf.program import Program
     from workbench.maps import Map
     from workbench.objects import Object
-    from workbench.objects.object import AnyArena
 
 
 @click.command()

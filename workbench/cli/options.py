@@ -99,7 +99,7 @@ def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
     if declared is not None:
         asked = names or [name for name in declared.programs if name not in declared.optional]
         return [declared.program(name) for name in asked or declared.programs]
-    from workbench.bpf.program import read_programs
+    from workbench.bpf.files import read_programs
 
     with located(file):
         found = read_programs(file, kind or "syscall")

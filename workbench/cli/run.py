@@ -28,14 +28,11 @@ from workbench.cli.options import (
 from workbench.errors import Unsupported, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
+    from workbench.arena.either import AnyArena
     from workbench.bpf.program import Program
     from workbench.engines.base import Result
-    from workbench.engines.kernel import KernelArena
     from workbench.maps import Map
     from workbench.objects import Object
-
-    AnyArena = Arena | KernelArena
 
 FUEL = 2_000_000_000  # some 5 seconds: more than any example needs, and an endless one ends
 R0_BITS = {"interpreter": 64, "jit": 64, "kernel": 32}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from workbench.arena.either import AnyArena
 from workbench.arena.events import Actor, Kind, columns
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from workbench.engines.kernel import KernelArena
     from workbench.objects import Object
 
-    AnyArena = Arena | KernelArena
     Prepare = Callable[[AnyArena, Mapping[str, Map]], None]
 
 PAGES = 64  # of an arena that no object declares
@@ -158,7 +158,7 @@ def compare(
 
 def _arena(
     name: str, obj: "Object | None", pages: int | None, flags: int, user_base: int | None
-) -> "AnyArena":
+) -> AnyArena:
     """Make an engine's arena: an object's own, or a plain one."""
     make = _ENGINES[name].arena
     if obj is not None and obj.arena_map is not None:
@@ -169,7 +169,7 @@ def _arena(
 def _outcome(
     name: str,
     program: Program,
-    arena: "AnyArena",
+    arena: AnyArena,
     ctx: bytes,
     before: Sequence[Program],
     prepare: "Prepare | None",
@@ -192,7 +192,7 @@ def _outcome(
     return Outcome(result, arena.snapshot(), "", found, _free(arena), faults)
 
 
-def _free(arena: "AnyArena") -> tuple[tuple[int, int], ...] | None:
+def _free(arena: AnyArena) -> tuple[tuple[int, int], ...] | None:
     """The free ranges; None where the kernel's memory cannot be read."""
     try:
         return tuple((first, count) for first, count in arena.free_extents.tolist())
@@ -341,14 +341,14 @@ def _emulated(pages: int, flags: int, user_base: int | None) -> "Arena":
     return Arena(pages, flags, user_base)
 
 
-def _interpret(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
+def _interpret(program: Program, arena: AnyArena, ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.interpreter.engine import Interpreter
 
     with Interpreter(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
         return engine.run(ctx), _faults(arena)  # type: ignore[arg-type]
 
 
-def _compile(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
+def _compile(program: Program, arena: AnyArena, ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.jit import Jit
 
     with Jit(program, arena, maps=maps) as engine:  # type: ignore[arg-type]
@@ -376,7 +376,7 @@ def _real_map(definition: MapDefinition) -> Map:
     return kernel_map(definition)
 
 
-def _run_for_real(program: Program, arena: "AnyArena", ctx: bytes, maps: Mapping[str, Map]) -> Ran:
+def _run_for_real(program: Program, arena: AnyArena, ctx: bytes, maps: Mapping[str, Map]) -> Ran:
     from workbench.engines.kernel import Kernel
     from workbench.evidence.measurement import pinned
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.evidence.places import CHECKOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,6 @@ KEY = "provenance"
 SCHEMA = 1
 """Version of the form that results are kept in; a file without one has this."""
 PACKAGES = ("bpf-arena-workbench", "numpy", "pandas", "numba", "llvmlite", "scipy", "matplotlib")
-ROOT = Path(__file__).resolve().parents[2]
 TEXT_ROWS = 100_000
 
 
@@ -181,11 +181,15 @@ def _dirty() -> bool | None:
 
 def _git(*words: str) -> str | None:
     """Ask git about the checkout that this package is part of; None where it is in none."""
-    if not (ROOT / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return None
     try:
         asked = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20, check=True
+            ["git", "-C", str(CHECKOUT), *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

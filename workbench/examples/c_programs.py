@@ -16,16 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from workbench.arena.either import AnyArena
 from workbench.errors import WorkbenchError
 from workbench.examples import programs as corpus
 from workbench.objects import Object, load_object
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
     from workbench.engines.base import Engine, Result
-    from workbench.engines.kernel import KernelArena
-
-    AnyArena = Arena | KernelArena
 
 STRIDE = 1 << 26  # bytes between the pages of the sparse array
 
@@ -55,9 +52,7 @@ class CExample(NamedTuple):
         """The object that comes along."""
         return load_object(self.source.with_suffix(".o"))
 
-    def run(
-        self, obj: Object, arena: "AnyArena", engine: "Callable[..., Engine]"
-    ) -> "list[Result]":
+    def run(self, obj: Object, arena: AnyArena, engine: "Callable[..., Engine]") -> "list[Result]":
         """Run the steps in an engine such as `wb.Interpreter`, up to one that does not exit."""
         results: list[Result] = []
         for step in self.steps:
@@ -69,7 +64,7 @@ class CExample(NamedTuple):
         return results
 
 
-def _walk_list(obj: Object, arena: "AnyArena") -> list[int]:
+def _walk_list(obj: Object, arena: AnyArena) -> list[int]:
     """The list's values, from its head on."""
     head = obj.globals_in(arena)["list_head"]
     return [int(value) for value in obj.walk(arena, int(head), "node")["value"]]  # type: ignore
@@ -84,7 +79,7 @@ def _list_model() -> list[int]:
     return [value for value in reversed(values) if value != 244]
 
 
-def _walk_hash(obj: Object, arena: "AnyArena") -> dict[int, int]:
+def _walk_hash(obj: Object, arena: AnyArena) -> dict[int, int]:
     """All keys with their values."""
     found: dict[int, int] = {}
     for head in obj.globals_in(arena)["buckets"]:  # type: ignore[union-attr]
@@ -98,7 +93,7 @@ def _hash_model() -> dict[int, int]:
     return dict(sorted(({3 * i: 9 * i * i for i in range(200)} | {30: 5, 31: 6}).items()))
 
 
-def _walk_tree(obj: Object, arena: "AnyArena") -> list[int]:
+def _walk_tree(obj: Object, arena: AnyArena) -> list[int]:
     """The keys in order; raises WorkbenchError for a tree that breaks the rules of colors."""
     keys: list[int] = []
 
@@ -128,7 +123,7 @@ def _tree_model() -> list[int]:
     return sorted(keys)
 
 
-def _walk_atomics(obj: Object, arena: "AnyArena") -> dict[str, object]:
+def _walk_atomics(obj: Object, arena: AnyArena) -> dict[str, object]:
     return dict(obj.globals_in(arena))
 
 
@@ -144,7 +139,7 @@ def _atomics_model() -> dict[str, object]:
     }
 
 
-def _walk_search(obj: Object, arena: "AnyArena") -> list[int]:
+def _walk_search(obj: Object, arena: AnyArena) -> list[int]:
     values = obj.globals_in(arena)
     return values["found"][: values["matches"]]  # type: ignore[index,return-value,misc]
 
@@ -154,7 +149,7 @@ def _search_model() -> list[int]:
     return [at for at in range(len(text)) if text.startswith("times", at)]
 
 
-def _walk_lock(obj: Object, arena: "AnyArena") -> object:
+def _walk_lock(obj: Object, arena: AnyArena) -> object:
     return obj.globals_in(arena)["account"]
 
 
@@ -163,7 +158,7 @@ def _lock_model() -> object:
     return {"lock": 1, "failures": 1, "balance": 150, "changes": 1}
 
 
-def _walk_sparse(obj: Object, arena: "AnyArena") -> list[int]:
+def _walk_sparse(obj: Object, arena: AnyArena) -> list[int]:
     values = obj.globals_in(arena)
     first, made = int(values["first"]), int(values["made"])  # type: ignore[arg-type]
     return [arena.user.load(first + i * STRIDE + 8 * i, "u64") for i in range(made)]

@@ -11,23 +11,19 @@ follow the user addresses that they find in arena memory, in an emulated `Arena`
 """
 
 import struct
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
-from workbench.bpf.program import Program, read_programs
+from workbench.bpf.files import read_programs
+from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
+from workbench.evidence import places
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
     from workbench.engines.base import Engine
-    from workbench.engines.kernel import KernelArena
-
-    AnyArena = Arena | KernelArena
-
-INSTALLED = "share/bpf-arena-workbench/programs"
 
 
 class Context(NamedTuple):
@@ -183,17 +179,11 @@ def load(name: str) -> dict[str, Program]:
 
 
 def directory() -> Path:
-    """Find the example programs: in a source checkout, else where the wheel has put them."""
-    schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")
-    places = [Path(__file__).resolve().parents[2] / "data" / "programs"]
-    places += [Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes]
-    for place in places:
-        if (place / EXAMPLES[0].file).is_file():
-            return place
-    raise WorkbenchError(f"the example programs are not in {', '.join(map(str, places))}")
+    """Find the example programs; raises WorkbenchError where they are not installed."""
+    return places.data("programs")
 
 
-def prepare(name: str, arena: "AnyArena", engine: "Callable[..., Engine]") -> None:
+def prepare(name: str, arena: AnyArena, engine: "Callable[..., Engine]") -> None:
     """Run a micro program's `setup`, if it has one, in an engine such as `wb.Interpreter`.
 
     The arena must be fresh and have at least `example(name).pages` pages.
@@ -206,7 +196,7 @@ def prepare(name: str, arena: "AnyArena", engine: "Callable[..., Engine]") -> No
             raise WorkbenchError(f"{name}: the arena has not {example(name).pages} pages in a row")
 
 
-def user_address(arena: "AnyArena", pointer: int) -> int:
+def user_address(arena: AnyArena, pointer: int) -> int:
     """Turn a pointer found in arena memory into a user address.
 
     It is one already, unless the arena is NO_USER_CONV: then memory holds the low 32 bits, and
@@ -217,7 +207,7 @@ def user_address(arena: "AnyArena", pointer: int) -> int:
     return pointer
 
 
-def follow(arena: "AnyArena", place: int) -> Iterator[int]:
+def follow(arena: AnyArena, place: int) -> Iterator[int]:
     """Yield the addresses of linked nodes, each of which begins with a pointer to the next.
 
     `place` is the user address of the pointer to the first. Raises SegmentationFault where the
@@ -231,12 +221,12 @@ def follow(arena: "AnyArena", place: int) -> Iterator[int]:
     raise WorkbenchError(f"the chain through {place:#x} does not end")
 
 
-def walk_list(arena: "AnyArena") -> list[int]:
+def walk_list(arena: AnyArena) -> list[int]:
     """Return the values of list.bpf's list, in list order."""
     return [arena.user.load(node + 8, "u64") for node in follow(arena, arena.user_start)]
 
 
-def walk_hash(arena: "AnyArena") -> dict[int, int]:
+def walk_hash(arena: AnyArena) -> dict[int, int]:
     """Return the keys and values of hash.bpf's table, in bucket order."""
     load = arena.user.load
     buckets = user_address(arena, load(arena.user_start, "u64"))
@@ -252,7 +242,7 @@ class Run(NamedTuple):
     pages: int
 
 
-def walk_runs(arena: "AnyArena") -> list[Run]:
+def walk_runs(arena: AnyArena) -> list[Run]:
     """Return the runs in allocator.bpf's table, by address."""
     table = arena.user_start + 64
     slots = arena.user.array(table, "u64", 64, write=False).reshape(32, 2)

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from workbench.arena import Arena
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel import FaultRecorder, KernelArena
 from workbench.plots.faults import MARKS, SPANS
@@ -19,8 +20,6 @@ from workbench.plots.figure import Figure, legend_below, page_width, say_empty, 
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    AnyArena = Arena | KernelArena
 
 PAGES = 64
 SAME = ["kind", "actor", "page", "count"]
@@ -55,7 +54,7 @@ def accesses(seed: int = 11, length: int = 80, pages: int = PAGES) -> list[Acces
     return made
 
 
-def perform(arena: "AnyArena", todo: list[Access]) -> None:
+def perform(arena: AnyArena, todo: list[Access]) -> None:
     """Do it all, in order."""
     for verb, page, count in todo:
         address = arena.user_start + page * PAGE_SIZE

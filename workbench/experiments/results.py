@@ -1,17 +1,14 @@
 """Results recorded on a real kernel, for readers whose machine does not let them measure."""
 
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.errors import KernelError, Unsupported, WorkbenchError
-from workbench.evidence import provenance
+from workbench.errors import KernelError, Unsupported
+from workbench.evidence import places, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
-
-INSTALLED = "share/bpf-arena-workbench/results"
 
 
 class Found(NamedTuple):
@@ -50,14 +47,8 @@ def recorded(name: str) -> "pd.DataFrame":
 
 
 def directory() -> Path:
-    """Find the recorded results: in a source checkout, else where the wheel has put them."""
-    schemes = sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")
-    places = [Path(__file__).resolve().parents[2] / "data" / "results"]
-    places += [Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise WorkbenchError(f"the recorded results are not in {', '.join(map(str, places))}")
+    """Find the recorded results; raises WorkbenchError where they are not installed."""
+    return places.data("results")
 
 
 def _described(frame: "pd.DataFrame") -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workbench.arena import Arena
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
@@ -18,8 +19,6 @@ from workbench.examples import programs as corpus
 
 if TYPE_CHECKING:
     from workbench.arena.snapshot import Snapshot
-
-    AnyArena = Arena | KernelArena
 
 FLAGS = {"conversion": ArenaFlags(0), "no_user_conv": ArenaFlags.NO_USER_CONV}
 COLUMNS = ["engine", "program", "flag", "r0", "user_base", "pages_present", "digest"]
@@ -64,7 +63,7 @@ def _kernel_rows() -> Iterator[tuple[object, ...]]:
                 yield _row("kernel", name, flag, engine.run().r0, arena)
 
 
-def _row(engine: str, program: str, flag: str, r0: int, arena: "AnyArena") -> tuple[object, ...]:
+def _row(engine: str, program: str, flag: str, r0: int, arena: AnyArena) -> tuple[object, ...]:
     shot = arena.snapshot()
     low = r0 & 0xFFFFFFFF
     return engine, program, flag, low, arena.user_start, len(shot.pages), _digest(shot)

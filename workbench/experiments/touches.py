@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arena import Arena
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.engines.kernel import FaultRecorder, KernelArena
 from workbench.errors import SegmentationFault
@@ -69,7 +70,7 @@ def _flags(setup: str) -> ArenaFlags:
     return ArenaFlags.SEGV_ON_FAULT if setup == "refused" else ArenaFlags(0)
 
 
-def _prepare(arena: Arena | KernelArena, setup: str) -> None:
+def _prepare(arena: AnyArena, setup: str) -> None:
     """Let a program allocate what the setup says."""
     if setup == "prepopulated":
         arena.alloc(arena.page_count)
@@ -78,7 +79,7 @@ def _prepare(arena: Arena | KernelArena, setup: str) -> None:
             arena.alloc(1, arena.user_start + page * PAGE_SIZE)
 
 
-def _touch(arena: Arena | KernelArena, todo: np.ndarray) -> None:
+def _touch(arena: AnyArena, todo: np.ndarray) -> None:
     """Store a byte in each page, in order; a refusal is noted by the arena, and life goes on."""
     for page in todo.tolist():
         try:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workbench.errors import WorkbenchError
+from workbench.evidence import places
 
 _TASK = re.compile(r"^## Task: (?P<title>.+?) \{#(?P<name>\w+) (?P<public>\d+)\+(?P<hidden>\d+)\}$")
 _WRONG = re.compile(r'wrong (?P<points>\d+) "(?P<message>.+)"')
@@ -78,7 +79,7 @@ class Lab(NamedTuple):
 
 def directory() -> Path:
     """Where the labs' texts are; raises WorkbenchError outside a source checkout."""
-    path = Path(__file__).resolve().parents[2] / "notebooks" / "labs" / "source"
+    path = places.CHECKOUT / "notebooks" / "labs" / "source"
     if not path.is_dir():
         raise WorkbenchError("labs are built from a source checkout; an installation has no texts")
     return path

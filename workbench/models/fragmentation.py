@@ -1,4 +1,4 @@
-"""How badly memory is broken up: metrics of free extents and of memory used, and their course.
+"""How badly memory is broken up: metrics of free extents and of memory used.
 
 Metrics of free memory take the lengths, in pages, of the free extents: maximal runs of neighbouring
 free pages, as an arena's range allocator keeps them (`arena.free_extents[:, 1]`). Where a metric
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import WorkbenchError
+from workbench.arena.holes import extent_lengths
 
 
 def external_fragmentation(extents: ArrayLike) -> float:
@@ -26,7 +26,7 @@ def external_fragmentation(extents: ArrayLike) -> float:
     up to 64 pages succeeds. It also falls when the *small* holes are used up, although no larger
     request has become possible. Read it together with `unusable_index`.
     """
-    lengths = _lengths(extents)
+    lengths = extent_lengths(extents)
     free = int(lengths.sum())
     return 1.0 - int(lengths.max()) / free if free else float("nan")
 
@@ -42,7 +42,7 @@ def unusable_index(extents: ArrayLike, k: int) -> float:
     nothing), and near the end: a nearly full arena with one good hole scores 0.
     """
     _check_request(k)
-    lengths = _lengths(extents)
+    lengths = extent_lengths(extents)
     free = int(lengths.sum())
     return (free - int(lengths[lengths >= k].sum())) / free if free else float("nan")
 
@@ -59,32 +59,10 @@ def fragmentation_index(extents: ArrayLike, k: int) -> float:
     Source: `__fragmentation_index` in mm/vmstat.c.
     """
     _check_request(k)
-    lengths = _lengths(extents)
+    lengths = extent_lengths(extents)
     if not lengths.size or lengths.max() >= k:
         return float("nan")
     return 1.0 - (1.0 + int(lengths.sum()) / k) / lengths.size
-
-
-def extent_histogram(extents: ArrayLike) -> pd.DataFrame:
-    """Count the free extents by size, in bins of powers of two, as e2freefrag does for disks.
-
-    One row per bin from 1 page up to the largest extent: `smallest`, `largest` (pages, both
-    included), `extents`, `pages`, and `share` of all free pages. No extents, no rows.
-    """
-    lengths = _lengths(extents)
-    order = np.frexp(lengths.astype(np.float64))[1] - 1  # exact floor(log2) below 2^53
-    bins = int(order.max()) + 1 if lengths.size else 0
-    pages = np.bincount(order, weights=lengths, minlength=bins).astype(np.int64)
-    smallest = np.int64(1) << np.arange(bins, dtype=np.int64)
-    return pd.DataFrame(
-        {
-            "smallest": smallest,
-            "largest": 2 * smallest - 1,
-            "extents": np.bincount(order, minlength=bins),
-            "pages": pages,
-            "share": pages / max(int(lengths.sum()), 1),
-        }
-    )
 
 
 class JohnstoneWilson(NamedTuple):
@@ -173,7 +151,7 @@ def entropy(extents: ArrayLike) -> float:
     holes give log2 n. NaN when nothing is free. Misleads about use: 64 holes of one page and 64
     holes of a thousand both give 6 bits. Source: Shannon, for "in which hole is a free page?".
     """
-    lengths = _lengths(extents)
+    lengths = extent_lengths(extents)
     if not lengths.size:
         return float("nan")
     share = lengths / lengths.sum()
@@ -204,7 +182,7 @@ def aligned_unusable_index(extents: ArrayLike, k: int) -> float:
 
 def unusable_curve(extents: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:
     """Return `unusable_index` for each k in `ks`: a curve that only rises."""
-    lengths = np.sort(_lengths(extents))
+    lengths = np.sort(extent_lengths(extents))
     wanted = np.asarray(ks, np.int64)
     if wanted.size:
         _check_request(int(wanted.min()))
@@ -212,64 +190,6 @@ def unusable_curve(extents: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:
         return np.full(wanted.shape, np.nan)
     below = np.concatenate([[0], np.cumsum(lengths)])[np.searchsorted(lengths, wanted)]
     return np.asarray(below / lengths.sum(), np.float64)
-
-
-def text_histogram(extents: ArrayLike, width: int = 24) -> str:
-    """Draw `extent_histogram` with characters: a line for each size of hole, bars by pages."""
-    table = extent_histogram(extents)
-    most = max(table["pages"].max(), 1) if len(table) else 1
-    lines = []
-    for smallest, largest, number, pages, share in table.itertuples(index=False):
-        size = f"{smallest:,}" if smallest == largest else f"{smallest:,}-{largest:,}"
-        bar = "█" * round(width * pages / most) or ("▏" if pages else "")
-        lines.append(f"{size:>17} {bar:<{width}} {pages:>9,} pages {share:>4.0%} in {number:,}")
-    return "\n".join(lines) or "no page is free"
-
-
-def history(
-    events: pd.DataFrame, page_count: int, k: int = 8, repair: bool = False
-) -> pd.DataFrame:
-    """Replay an arena's event log and measure its free memory after every event.
-
-    `events` is the log of an arena of `page_count` pages from its creation on (`arena.events`);
-    only allocations (also refused ones), frees, reservations and user faults count. The first
-    row is the empty arena. Columns: `time` (steps), `kind`, `pages` (of the event), those of
-    `allocators.replay` and `fragmentation_index` (k = the pages asked for; only on rows of refused
-    allocations).
-
-    Live are the pages that have memory behind them: allocated by the program or faulted in by
-    the user. Raises WorkbenchError, with the row, for a log that contradicts itself; `repair`
-    leaves such rows out.
-    """
-    from workbench.models import requests
-    from workbench.models.allocators.replay import replay
-
-    if page_count < 1:
-        raise WorkbenchError(f"an arena has at least 1 page, not {page_count}")
-    log = requests.recorded(events, page_count, repair)
-    samples = replay(log, pages=page_count, k=k, every=1, fixed=True).samples
-    kinds, pages = log["kind"].astype(str).to_numpy(), log["count"].to_numpy(np.int64)
-    table = samples.drop(columns=["row", "refused"])
-    table.insert(1, "kind", ["start", *kinds])
-    table.insert(2, "pages", np.concatenate([[0], pages]))
-    failed = table["kind"] == "alloc_failed"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        index = 1 - (1 + table["free_pages"] / table["pages"]) / table["extents"]
-    told = failed & (table["pages"] > table["largest_extent"]) & (table["extents"] > 0)
-    return table.assign(fragmentation_index=index.where(told))
-
-
-def _lengths(extents: ArrayLike) -> NDArray[np.int64]:
-    """Return extent lengths as int64[n]; ValueError unless they are one row of positive numbers."""
-    lengths = np.asarray(extents)
-    if lengths.ndim != 1:
-        raise ValueError(f"extent lengths form one row, not shape {lengths.shape}; pass [:, 1]?")
-    if lengths.size and lengths.dtype.kind not in "iuf":
-        raise ValueError(f"extent lengths are numbers of pages, not {lengths[0]!r}")
-    odd = ~(lengths == np.floor(lengths)) | (lengths < 1)
-    if odd.any():
-        raise ValueError(f"extents have at least 1 page, and whole ones, not {lengths[odd][0]}")
-    return lengths.astype(np.int64)
 
 
 def _check_request(k: int) -> None:

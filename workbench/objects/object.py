@@ -4,8 +4,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.program import Program
@@ -27,34 +28,6 @@ if TYPE_CHECKING:
 
 WALK_LIMIT = 1_000_000
 _FIRST = bytes(4)  # the key of an array's first value
-
-
-class _Memory(Protocol):
-    def read(self, address: int, size: int) -> bytes:
-        """Read bytes."""
-
-    def write(self, address: int, data: bytes) -> None:
-        """Write bytes."""
-
-    def describe(self, struct: Callable[..., Any], walk: "Callable[..., pd.DataFrame]") -> None:
-        """Take over how structures are read."""
-
-
-class AnyArena(Protocol):
-    """What Arena and KernelArena share, as far as objects use it."""
-
-    flags: ArenaFlags
-
-    @property
-    def user(self) -> _Memory:
-        """The arena as user space sees it."""
-
-    @property
-    def user_start(self) -> int:
-        """User address of the first page."""
-
-    def close(self) -> None:
-        """Give back what the arena holds."""
 
 
 SomeArena = TypeVar("SomeArena", bound=AnyArena)

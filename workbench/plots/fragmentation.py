@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.models.fragmentation import extent_histogram, external_fragmentation
+from workbench.arena.holes import extent_histogram
+from workbench.models.fragmentation import external_fragmentation
 from workbench.plots.figure import (
     BLUE,
     GREEN,
@@ -24,7 +25,7 @@ from workbench.plots.figure import (
 
 @styled
 def timeline(history: pd.DataFrame, axis: str = "auto") -> Figure:
-    """Draw pages, free extents and fragmentation over time, from `fragmentation.history`.
+    """Draw pages, free extents and fragmentation over time, from `allocators.history`.
 
     Three panels: live, reserved and free pages with the largest
     free extent; the number of free extents; external fragmentation and the share of free memory

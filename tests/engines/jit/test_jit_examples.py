@@ -9,7 +9,7 @@ from support.both_engines import BASE, agree, left_by
 from support.kernel_support import REASON
 
 import workbench as wb
-from workbench.bpf.program import read_programs
+from workbench.bpf.files import read_programs
 from workbench.cli import cli
 from workbench.examples import programs as corpus
 from workbench.objects import load_object

@@ -2,3 +2,7 @@
 
 engine   Interpreter          loop   the compiled loop over instructions
 """
+
+from workbench import moved
+
+__getattr__ = moved.parts(__name__)

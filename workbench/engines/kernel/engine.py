@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
@@ -25,7 +26,6 @@ from workbench.maps import Map, create
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.arena import Arena
 
 _INTERPRETER = "the kernel engine cannot {what}; use workbench.Interpreter"
 
@@ -44,7 +44,7 @@ class Kernel:
     def __init__(
         self,
         program: Program,
-        arena: "KernelArena | Arena | None" = None,
+        arena: AnyArena | None = None,
         log_level: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
@@ -190,9 +190,7 @@ def _prints(program: Program) -> bool:
     )
 
 
-def _real_arena(
-    program: Program, arena: "KernelArena | Arena | None"
-) -> tuple[KernelArena | None, bool]:
+def _real_arena(program: Program, arena: AnyArena | None) -> tuple[KernelArena | None, bool]:
     """Return the arena to use, and whether the engine owns it."""
     if isinstance(arena, KernelArena):
         return arena, False
@@ -201,7 +199,7 @@ def _real_arena(
     return (KernelArena(), True) if program.uses_arena else (None, False)
 
 
-def _copy_of(arena: "Arena") -> KernelArena:
+def _copy_of(arena: AnyArena) -> KernelArena:
     """Make a real arena as an emulated one describes it; refuse one with pages in use."""
     extents = arena.free_extents
     if len(extents) != 1 or tuple(extents[0]) != (0, arena.page_count):

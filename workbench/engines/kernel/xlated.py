@@ -8,7 +8,7 @@ result, can be compared byte by byte. Source: bpf_insn_prepare_dump() in kernel/
 import numpy as np
 
 from workbench.bpf import isa
-from workbench.bpf.disassembler import instruction_text
+from workbench.bpf.text import instruction_text
 from workbench.errors import DecodeError
 
 _CALL, _IMM64 = 0x85, 0x18

@@ -9,3 +9,7 @@ printing   formats of bpf_printk                uncommon    the less common inst
 entries    what loop and machine code call      observe     events and counters
 recorded   a recording being made
 """
+
+from workbench import moved
+
+__getattr__ = moved.parts(__name__)

@@ -14,10 +14,10 @@ import numpy as np
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses, isa
-from workbench.bpf.disassembler import instruction_text
 from workbench.bpf.functions import HELPERS, KFUNCS, missing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps

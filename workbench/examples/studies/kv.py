@@ -7,11 +7,12 @@ has the table during a resize.
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from workbench.arena.rules import PAGE_SIZE, ArenaFlags
+from workbench.arena.either import AnyArena
+from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
 from workbench.examples.studies import native, walks
 
@@ -32,43 +33,6 @@ _TABLE = struct.Struct("<QQQQ")  # sequence, entries, mask, seed
 _HEADER = struct.Struct("<IHHII")
 _MASK = (1 << 64) - 1
 FULL = 0.7  # share of used or deleted entries above which the table grows
-
-
-class _User(Protocol):
-    def load(self, address: int, type: str) -> int:
-        """Read a number."""
-
-    def store(self, address: int, type: str, value: int) -> None:
-        """Write a number."""
-
-    def read(self, address: int, size: int) -> bytes:
-        """Read bytes."""
-
-    def write(self, address: int, data: bytes) -> None:
-        """Write bytes."""
-
-
-class AnyArena(Protocol):
-    """What Arena and KernelArena share, as far as the store uses it."""
-
-    @property
-    def user(self) -> _User:
-        """The arena as user space sees it."""
-
-    @property
-    def user_start(self) -> int:
-        """User address of the first page."""
-
-    @property
-    def page_count(self) -> int:
-        """Its size."""
-
-    @property
-    def flags(self) -> ArenaFlags:
-        """What it was made with."""
-
-    def free(self, address: int, count: int = 1) -> None:
-        """Give pages back."""
 
 
 class Value(NamedTuple):

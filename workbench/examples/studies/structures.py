@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from workbench.arena.either import AnyArena
 from workbench.errors import WorkbenchError
 from workbench.examples import programs as corpus
 from workbench.examples.studies import walks
 from workbench.objects import Object, load_object
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
     from workbench.engines.base import Engine
-    from workbench.engines.kernel import KernelArena
-
-    AnyArena = Arena | KernelArena
 
 MAPS = {
     "sorted_list": "a sorted linked list",
@@ -131,7 +128,7 @@ def iterate(machine: "Engine") -> Digest:
     return Digest(*struct.unpack("<3Q", machine.run(bytes(24)).ctx))
 
 
-def content(name: str, code: Object, arena: "AnyArena") -> dict[int, int]:
+def content(name: str, code: Object, arena: AnyArena) -> dict[int, int]:
     """Keys and values as compiled user space finds them, in the structure's order.
 
     Follows the stored pointers in the arena's memory. Raises WorkbenchError for a structure that
@@ -150,17 +147,17 @@ def content(name: str, code: Object, arena: "AnyArena") -> dict[int, int]:
     return dict(zip(keys.tolist(), values.tolist(), strict=True))
 
 
-def place(code: Object, arena: "AnyArena", variable: str) -> np.uint64:
+def place(code: Object, arena: AnyArena, variable: str) -> np.uint64:
     """The user address of a variable."""
     return np.uint64(arena.user_start + code.arena_start + code.variables[variable].offset)
 
 
-Walk = Callable[[Object, "AnyArena", np.ndarray, np.ndarray], tuple[int, int]]
+Walk = Callable[[Object, AnyArena, np.ndarray, np.ndarray], tuple[int, int]]
 
 
 def _walk(function: Callable[..., tuple[int, int]], variable: str, *more: int) -> Walk:
     def walk(
-        code: Object, arena: "AnyArena", keys: np.ndarray, values: np.ndarray
+        code: Object, arena: AnyArena, keys: np.ndarray, values: np.ndarray
     ) -> tuple[int, int]:
         where = place(code, arena, variable)
         return function(walks.view_of(arena), where, *more, keys, values)
@@ -184,7 +181,7 @@ class Record(NamedTuple):
     payload: int
 
 
-def read_ring(code: Object, arena: "AnyArena", most: int = 1 << 11) -> Iterator[Record]:
+def read_ring(code: Object, arena: AnyArena, most: int = 1 << 11) -> Iterator[Record]:
     """Take up to `most` records that wait in ring.c's ring, oldest first, natively.
 
     Raises WorkbenchError for a record that is not whole.

@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.arena import Arena
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import MAX_PAGES
 from workbench.bpf.assembler import assemble_all
 from workbench.engines.interpreter.engine import Interpreter
@@ -20,9 +21,6 @@ from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.engines.base import Engine
-    from workbench.engines.kernel import KernelArena
-
-    AnyArena = Arena | KernelArena
 
 PROGRAMS = """
 ; ctx: rounds and pages in, failures out. Each round allocates a run of pages and frees it again.

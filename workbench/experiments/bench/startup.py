@@ -5,10 +5,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 from workbench.errors import WorkbenchError
+from workbench.evidence import places
 from workbench.experiments.bench.pages import Cost
 
 IMPORT = "import workbench"
@@ -44,8 +44,7 @@ def measure(repeats: int, cold: bool) -> list[Cost]:
 
 def _process(code: str, cache: str | None) -> float:
     """Run Python code in a process of its own; return its wall seconds."""
-    root = str(Path(__file__).resolve().parents[3])
-    environment = {**os.environ, "PYTHONPATH": root}
+    environment = {**os.environ, "PYTHONPATH": str(places.CHECKOUT)}
     if cache is not None:
         environment["WORKBENCH_CACHE"] = cache
     began = time.perf_counter()

@@ -3,6 +3,7 @@
     policies   the kernel's two, the textbook's five, and yours
     book       free pages under a policy
     replay     a log of requests under a policy: placement, refusals, metrics
+    history    an arena's own event log, replayed: the course of fragmentation
     lowest by_size buddy   the indexes that policies search
     heaps      objects inside pages: bump, slab, buddy
     page_map   which pages were live when
@@ -13,6 +14,7 @@ mtree_alloc_range did in Linux 6.9 to 6.12.
 """
 
 from workbench.models.allocators.heaps import HEAPS, HeapRun, run_heap
+from workbench.models.allocators.history import history
 from workbench.models.allocators.page_map import live_map
 from workbench.models.allocators.policies import POLICIES, Policy, policy
 from workbench.models.allocators.replay import Replay, compare, curves, replay, samples, summary
@@ -25,6 +27,7 @@ __all__ = [
     "Replay",
     "compare",
     "curves",
+    "history",
     "live_map",
     "policy",
     "replay",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.arena import Arena, ArenaFlags
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE, WINDOW
 from workbench.compiled.lazy import bytes_at
 from workbench.errors import WorkbenchError
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.engines.base import Engine
-    from workbench.engines.kernel import KernelArena
 
-    AnyArena = Arena | KernelArena
     Make = Callable[..., Engine]
 
 BASE = 1 << 44  # of copies: far from what the system maps
@@ -110,7 +109,7 @@ def _engine(
     return Arena(pages, flags, base), Jit if engine == "jit" else Interpreter
 
 
-def _built(load: Workload, engine: str, flags: ArenaFlags, stack: ExitStack) -> "AnyArena":
+def _built(load: Workload, engine: str, flags: ArenaFlags, stack: ExitStack) -> AnyArena:
     """An arena in which an engine has built a workload's structure."""
     arena, make = _engine(engine, load.pages, flags, stack)
     if load.reset is not None:
@@ -123,7 +122,7 @@ def _built(load: Workload, engine: str, flags: ArenaFlags, stack: ExitStack) -> 
     return arena
 
 
-def _checked_walk(walk: Walk, arena: "AnyArena") -> tuple[Callable[[int], int], int]:
+def _checked_walk(walk: Walk, arena: AnyArena) -> tuple[Callable[[int], int], int]:
     """The compiled walk by rounds, and what one round gives, found by a checked walk before."""
     offsets = ArenaFlags.NO_USER_CONV in arena.flags
     base = np.uint64(arena.user_start // WINDOW * WINDOW)
@@ -144,7 +143,7 @@ def _checked_walk(walk: Walk, arena: "AnyArena") -> tuple[Callable[[int], int], 
     return lambda rounds: walks.chain(first, rounds), total
 
 
-def _chain(walk: Walk, arena: "AnyArena") -> tuple[np.uint64, int]:
+def _chain(walk: Walk, arena: AnyArena) -> tuple[np.uint64, int]:
     """The first node of a list or ring, and the sum of its values."""
     start = arena.user_start
     if walk.name == "list":
@@ -163,7 +162,7 @@ def _chain(walk: Walk, arena: "AnyArena") -> tuple[np.uint64, int]:
     return np.uint64(start), int(words[1::2].sum())
 
 
-def _hash(arena: "AnyArena") -> tuple[np.uint64, np.uint64, np.ndarray, int]:
+def _hash(arena: AnyArena) -> tuple[np.uint64, np.uint64, np.ndarray, int]:
     """Bucket array and mask of the hash table, its keys in random order, entries met."""
     load, start = arena.user.load, arena.user_start
     table, size = corpus.user_address(arena, load(start, "u64")), load(start + 8, "u64")
@@ -178,7 +177,7 @@ def _shuffled(keys: Iterable[int]) -> np.ndarray:
     return np.random.default_rng(0).permutation(np.array(list(keys), np.uint64))
 
 
-def _tree(arena: "AnyArena") -> tuple[np.uint64, np.ndarray, int]:
+def _tree(arena: AnyArena) -> tuple[np.uint64, np.ndarray, int]:
     """Root of the red-black tree, its keys in random order, nodes met."""
     tree = load_object(corpus.directory() / "c" / "tree.o")
     root = corpus.user_address(arena, int(tree.globals_in(arena)["root"]))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE, WINDOW
 from workbench.bpf.assembler import assemble
 from workbench.bpf.program import Program
@@ -20,11 +21,8 @@ from workbench.examples import programs as corpus
 from workbench.objects import load_object
 
 if TYPE_CHECKING:
-    from workbench.arena import Arena
     from workbench.engines.base import Engine
-    from workbench.engines.kernel import KernelArena
 
-    AnyArena = Arena | KernelArena
     Make = Callable[..., Engine]
 
 UNROLL = 16
@@ -111,7 +109,7 @@ def _all() -> dict[str, Workload]:
     return {workload.name: workload for workload in found}
 
 
-def empty(arena: "AnyArena") -> None:
+def empty(arena: AnyArena) -> None:
     """Free every page of an arena."""
     arena.free(arena.user_start, arena.page_count)
 
@@ -138,7 +136,7 @@ def _tree() -> Workload:
     found = load_object(corpus.directory() / "c" / "tree.o")
     ctx = KEYS.to_bytes(8, "little") + (1).to_bytes(8, "little")
 
-    def renew(arena: "AnyArena") -> None:
+    def renew(arena: AnyArena) -> None:
         empty(arena)
         found.fill(arena)
 
@@ -209,7 +207,7 @@ def nulls(share: int, seed: int = 1) -> Workload:
         name=f"nulls_{share}",
     )
 
-    def fill(arena: "AnyArena", make: "Make") -> None:
+    def fill(arena: AnyArena, make: "Make") -> None:
         generator = np.random.default_rng(seed)
         offsets = generator.integers(1, 2 * TABLE, TABLE, np.uint64) * np.uint64(8)
         pointers = (np.uint64(arena.user_start) + offsets) % np.uint64(WINDOW)
@@ -230,7 +228,7 @@ def _case(case: Case) -> Workload:
     )  # fmt: skip
 
 
-def _first_page(arena: "AnyArena", make: "Make") -> None:
+def _first_page(arena: AnyArena, make: "Make") -> None:
     arena.alloc(1)
 
 

@@ -5,3 +5,7 @@ steps    a log as values                        reader    text of any Linux to t
 known    states written in a log                view      a log as frames and HTML
 messages what each message means                explain   why not, in plain words
 """
+
+from workbench import moved
+
+__getattr__ = moved.parts(__name__)

@@ -6,10 +6,10 @@ Sources: print_reg_state and print_verifier_state in kernel/bpf/log.c, kernel/bp
 import re
 from collections.abc import Iterable
 
-from workbench.bpf.disassembler import instruction_text
 from workbench.bpf.functions import BY_NAME
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.text import instruction_text
 from workbench.verifier.rules.memory import text_of
 from workbench.verifier.values.domain import (
     ARENA,
