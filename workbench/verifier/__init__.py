@@ -158,7 +158,7 @@ class _Verification:
             f"total_states {total} peak_states {peak} mark_read 0"
         )
         states = {pc: tuple(seen) for pc, seen in recorder.states.items()}
-        path = slots_of(explorer.path.trail) if explorer else []
+        path = slots_of(explorer.path.route) if explorer else []
         return Record("\n".join(log.lines), MappingProxyType(states), tuple(path))
 
 

@@ -10,7 +10,6 @@ from workbench.bpf.functions import BY_NAME
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.bpf.text import instruction_text
-from workbench.verifier.rules.memory import text_of
 from workbench.verifier.values.domain import (
     ARENA,
     IN_MAP,
@@ -28,7 +27,7 @@ from workbench.verifier.values.domain import (
     Value,
 )
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Number, signed
-from workbench.verifier.values.tnum import LOW, MASK
+from workbench.verifier.values.tnum import LOW, MASK, text_of
 
 
 def signed_text(number: int) -> str:
@@ -137,6 +136,11 @@ def frame_text(
         parts.append("refs=" + ",".join(str(r.id) for r in locks.references))
     parts += ["cb"] if frame.callback else []
     return "".join(" " + part for part in parts)
+
+
+def slots_text(mask: int) -> str:
+    """Stack slots, a bit each, as offsets from r10."""
+    return ",".join(str(-8 * n - 8) for n in range(mask.bit_length()) if mask >> n & 1)
 
 
 _CAST = re.compile(r"cast_(kern|user)\((r\d+)\)")

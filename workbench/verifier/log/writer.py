@@ -5,15 +5,10 @@ that a refusal's log shows the path that led to it; level 2 keeps all and tells 
 traced. Sources: do_check in kernel/bpf/verifier.c, print_insn_state in kernel/bpf/log.c.
 """
 
-from typing import TYPE_CHECKING
-
 from workbench.bpf.program import Program
-from workbench.verifier.log.wording import frame_text, instruction_wording
-from workbench.verifier.paths.liveness import slots_text
+from workbench.verifier.log.wording import frame_text, instruction_wording, slots_text
 from workbench.verifier.values.domain import State
-
-if TYPE_CHECKING:
-    from workbench.verifier.paths.precision import Trail
+from workbench.verifier.values.trail import Trail
 
 COLUMN, TAB = 40, 8
 
@@ -116,7 +111,7 @@ class Log:
             f"mark_precise: frame{frame}: last_idx {last} first_idx {first} subseq_idx {later} "
         )
 
-    def trail_step(self, trail: "Trail", pc: int) -> None:
+    def trail_step(self, trail: Trail, pc: int) -> None:
         """An instruction that a number is traced back over."""
         if self.level > 1:
             regs, slots = trail.registers[trail.frame], trail.slots[trail.frame]
@@ -124,7 +119,7 @@ class Log:
             frame = trail.frame
             self.say(f"mark_precise: frame{frame}: {looked} before {pc}: {self._text(pc)}")
 
-    def trail_parent(self, trail: "Trail", frame: int, state: State) -> None:
+    def trail_parent(self, trail: Trail, frame: int, state: State) -> None:
         """A checkpoint in which numbers are marked."""
         if self.level > 1:
             looked = f"regs={_registers(trail.registers[frame])} "

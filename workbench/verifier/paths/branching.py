@@ -3,10 +3,9 @@
 Sources: check_cond_jmp_op, sync_linked_regs and find_good_pkt_pointers in kernel/bpf/verifier.c.
 """
 
-from typing import TYPE_CHECKING
-
 from workbench.bpf import isa
 from workbench.bpf.isa import Op
+from workbench.verifier.paths.path import Path
 from workbench.verifier.rules.facts import Instruction
 from workbench.verifier.values import arithmetic, branches
 from workbench.verifier.values.branches import COMPARISONS, FLIPPED
@@ -33,21 +32,18 @@ from workbench.verifier.values.domain import (
     scalar,
 )
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 MAX_LINKED = 6
 MAX_PACKET = 0xFFFF
 Link = tuple[int, int, bool]  # frame, register or slot, whether it is a register
 
 
-def branch(i: Instruction, path: "Path") -> int | None:
+def branch(i: Instruction, path: Path) -> int | None:
     """Follow a jump whose way is known, else go on and leave the target for later."""
     left = path.registers[i.dst]
     right = scalar(i.imm) if i.src == isa.ZERO else path.registers[i.src]
     pointers = (left.kind == STACK) | (right.kind == STACK) << 1
     if pointers:
-        path.note().pointers |= pointers
+        path.state.note().pointers |= pointers
     way = _way(i.op, left, right)
     if way is not None:
         path.rely(i.dst)
@@ -56,7 +52,7 @@ def branch(i: Instruction, path: "Path") -> int | None:
         return path.pc + 1 + i.off if way else None
     links = _links(i, path)
     if len(links) > 1:
-        path.note().linked = tuple(links)
+        path.state.note().linked = tuple(links)
     other = path.fork(path.pc + 1 + i.off)
     if left.kind == SCALAR == right.kind:
         _learn(i, path.state, other, links)
@@ -96,7 +92,7 @@ def _packet_way(name: str, left: Value, right: Value) -> bool | None:
     return name == "JGE" if name in ("JLT", "JGE") else None
 
 
-def _links(i: Instruction, path: "Path") -> list[Link]:
+def _links(i: Instruction, path: Path) -> list[Link]:
     """Registers and slots that hold the same number as an operand, or it plus a constant."""
     links: list[Link] = []
     for register in () if i.src == isa.ZERO else (i.src,):
@@ -105,12 +101,12 @@ def _links(i: Instruction, path: "Path") -> list[Link]:
     return links
 
 
-def _collect(path: "Path", of: Value, links: list[Link]) -> None:
+def _collect(path: Path, of: Value, links: list[Link]) -> None:
     if of.kind != SCALAR or not of.id:
         return
     wanted, state = of.id & ~WITH_DELTA, path.state
     for frame in reversed(state.frames):
-        live = path.flow.live[state.slot_of(frame.number)]
+        live = path.subject.flow.live[state.slot_of(frame.number)]
         for n, value in enumerate(frame.registers[:10]):
             if value.id & ~WITH_DELTA == wanted and value.kind == SCALAR and live >> n & 1:
                 if len(links) < MAX_LINKED:

@@ -6,7 +6,6 @@ kernel/bpf/verifier.c.
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.functions import Function
@@ -15,6 +14,7 @@ from workbench.errors import VerificationError
 from workbench.verifier.paths import stack
 from workbench.verifier.paths.branching import not_null
 from workbench.verifier.paths.equality import widen
+from workbench.verifier.paths.path import Path
 from workbench.verifier.rules import facts
 from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import Instruction
@@ -43,16 +43,13 @@ from workbench.verifier.values.domain import (
     new_frame,
 )
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 END = -1
 """Where a path goes on that is finished."""
 MAX_ERRNO = 4095
 _BEHIND = {"mem": False, "mem_or_null": False, "mem_uninit": True}
 
 
-def call(i: Instruction, path: "Path") -> int | None:
+def call(i: Instruction, path: Path) -> int | None:
     """Call a helper or kfunc whose arguments are good."""
     row = facts.callee(i, path.pc, path.setting)
     assert row is not None
@@ -76,7 +73,7 @@ def call(i: Instruction, path: "Path") -> int | None:
 
 
 def _result(
-    row: Function, map: MapDefinition | None, key: int | None, longest: int, path: "Path"
+    row: Function, map: MapDefinition | None, key: int | None, longest: int, path: Path
 ) -> Value:
     """What r0 holds afterwards."""
     if row.returns == "void":
@@ -91,7 +88,7 @@ def _result(
         identity = acquire(path, "pointer")
         return Value(RECORD | OR_NULL, id=identity, about=longest, reference=identity)
     if row.returns == "int_or_null":
-        iterator = path.iterator_at(path.state, path.registers[1])
+        iterator = path.state.iterator_at(path.registers[1])
         reference = iterator.reference if iterator is not None else 0
         return Value(RDONLY_MEM | OR_NULL, id=path.new_id(), about=4, reference=reference)
     return _refined(row, longest)
@@ -111,7 +108,7 @@ def _refined(row: Function, longest: int) -> Value:
     return Value(SCALAR, numbers.synced(n))
 
 
-def _constant_key(row: Function, map: MapDefinition, path: "Path") -> int | None:
+def _constant_key(row: Function, map: MapDefinition, path: Path) -> int | None:
     """The key of a lookup in an array, where the stack holds a known one."""
     if map.type not in ("array", "percpu_array") or "map_key" not in row.arguments:
         return None
@@ -132,7 +129,7 @@ def _constant_key(row: Function, map: MapDefinition, path: "Path") -> int | None
     return numbers.signed(value.number.value)
 
 
-def _touch_memory(row: Function, map: MapDefinition | None, path: "Path") -> int:
+def _touch_memory(row: Function, map: MapDefinition | None, path: Path) -> int:
     """Read and fill the memory arguments; gives the longest size that was passed."""
     longest = 0
     later: list[tuple[Value, int]] = []
@@ -161,7 +158,7 @@ def _touch_memory(row: Function, map: MapDefinition | None, path: "Path") -> int
     return longest
 
 
-def acquire(path: "Path", kind: str, identity: int = -1, about: object = None) -> int:
+def acquire(path: Path, kind: str, identity: int = -1, about: object = None) -> int:
     """Hold something that must be given back; returns its identity."""
     identity = path.new_id() if identity < 0 else identity
     locks = path.state.locks
@@ -170,52 +167,52 @@ def acquire(path: "Path", kind: str, identity: int = -1, about: object = None) -
     return identity
 
 
-def _drop(path: "Path", kind: str, identity: int) -> None:
+def _drop(path: Path, kind: str, identity: int) -> None:
     locks = path.state.locks
     left = tuple(r for r in locks.references if (r.kind, r.id) != (kind, identity))
     path.state.locks = locks._replace(references=left)
 
 
-def release(path: "Path", reference: int) -> None:
+def release(path: Path, reference: int) -> None:
     """Give something back; pointers to it become numbers."""
     _drop(path, "pointer", reference)
     if reference:
         each_value(path.state, lambda v: ANY_SCALAR if v.reference == reference else v)
 
 
-def lose_packets(path: "Path") -> None:
+def lose_packets(path: Path) -> None:
     """The packet may have moved: pointers into it become numbers."""
     gone = PACKETS | {PACKET_END}
     each_value(path.state, lambda v: ANY_SCALAR if v.kind in gone else v)
 
 
-def _lock(row: Function, path: "Path") -> None:
+def _lock(row: Function, path: Path) -> None:
     value = path.registers[1]
     acquire(path, "lock", value.id, value.about)
 
 
-def _unlock(row: Function, path: "Path") -> None:
+def _unlock(row: Function, path: Path) -> None:
     held = path.state.locks.lock
     if held is not None:
         _drop(path, "lock", held.id)
 
 
-def _preempt(by: int) -> Callable[[Function, "Path"], None]:
-    def change(row: Function, path: "Path") -> None:
+def _preempt(by: int) -> Callable[[Function, Path], None]:
+    def change(row: Function, path: Path) -> None:
         locks = path.state.locks
         path.state.locks = locks._replace(preempt=locks.preempt + by)
 
     return change
 
 
-def _rcu(inside: bool) -> Callable[[Function, "Path"], None]:
-    def change(row: Function, path: "Path") -> None:
+def _rcu(inside: bool) -> Callable[[Function, Path], None]:
+    def change(row: Function, path: Path) -> None:
         path.state.locks = path.state.locks._replace(rcu=inside)
 
     return change
 
 
-def _write_slot(path: "Path", types: str, value: Value | None) -> None:
+def _write_slot(path: Path, types: str, value: Value | None) -> None:
     """Put an object into the whole slot that r1 points to."""
     base = path.registers[1]
     frame, low, _ = stack.reach(path, base, base.off)
@@ -225,7 +222,7 @@ def _write_slot(path: "Path", types: str, value: Value | None) -> None:
     path.touch(at)
 
 
-def _read_slot(path: "Path") -> Value | None:
+def _read_slot(path: Path) -> Value | None:
     base = path.registers[1]
     frame, low, _ = stack.reach(path, base, base.off)
     at = (-low - 1) // 8
@@ -234,32 +231,31 @@ def _read_slot(path: "Path") -> Value | None:
     return frame.stack[at].value
 
 
-def _iterate(row: Function, path: "Path") -> None:
+def _iterate(row: Function, path: Path) -> None:
     identity = acquire(path, "pointer")
     iterator = Iterator(identity, "active", 0)
     _write_slot(path, "i" * 8, Value(STACK, about=iterator, reference=identity))
 
 
-def _end_iteration(row: Function, path: "Path") -> None:
+def _end_iteration(row: Function, path: Path) -> None:
     held = _read_slot(path)
     if held is not None:
         release(path, held.reference)
     _write_slot(path, "?" * 8, None)
 
 
-def _ask(row: Function, path: "Path") -> None:
+def _ask(row: Function, path: Path) -> None:
     _read_slot(path)
     path.asked = path.registers[1]
 
 
-def _next(path: "Path") -> None:
+def _next(path: Path) -> None:
     """Two ways: there is another number (explored later), or the iterator is drained."""
     pointer = path.asked
     assert pointer is not None
-    iterator = path.iterator_at(path.state, pointer)
+    iterator = path.state.iterator_at(pointer)
     if iterator is not None and iterator.state == "active":
-        parent = path.state.parent
-        earlier = path.checkpoints.earlier(parent, path.pc) if parent is not None else None
+        earlier = path.earlier(path.state.parent, path.pc)
         other = path.fork(path.pc + 1)
         _set_iterator(other, pointer, iterator._replace(depth=iterator.depth + 1))
         if earlier is not None:
@@ -278,25 +274,25 @@ def _set_iterator(state: State, pointer: Value, iterator: Iterator) -> None:
     frame.put(at, Slot("i" * 8, value))
 
 
-def _irq_save(row: Function, path: "Path") -> None:
+def _irq_save(row: Function, path: Path) -> None:
     identity = acquire(path, "irq")
     _write_slot(path, "f" * 8, Value(STACK, reference=identity))
 
 
-def _irq_restore(row: Function, path: "Path") -> None:
+def _irq_restore(row: Function, path: Path) -> None:
     held = _read_slot(path)
     if held is not None:
         _drop(path, "irq", held.reference)
     _write_slot(path, "?" * 8, None)
 
 
-def _tail_call(row: Function, path: "Path") -> None:
+def _tail_call(row: Function, path: Path) -> None:
     index, map = path.registers[3], path.registers[2].about
     if index.kind == SCALAR and index.number.known and index.number.value < map.max_entries:
         path.rely(3)
 
 
-def _loop(row: Function, path: "Path") -> None:
+def _loop(row: Function, path: Path) -> None:
     """Enter the callback once more, unless it was entered as often as it can be."""
     target = path.registers[2].about
     if is_null(path.registers[4]):
@@ -312,17 +308,17 @@ def _loop(row: Function, path: "Path") -> None:
         _callback(path, target, [ANY_SCALAR, context])
     else:
         path.frame.depth = 0
-        if path.log:
-            path.log.loop_limit(len(path.state.frames) - 1)
+        if path.subject.log:
+            path.subject.log.loop_limit(len(path.state.frames) - 1)
 
 
-def _for_each(row: Function, path: "Path") -> None:
+def _for_each(row: Function, path: Path) -> None:
     map = path.registers[1]
     key, value = Value(MAP_KEY, about=map.about), Value(MAP_VALUE, about=map.about)
     _callback(path, path.registers[2].about, [map, key, value, path.registers[3]])
 
 
-def _callback(path: "Path", target: int, arguments: list[Value]) -> None:
+def _callback(path: Path, target: int, arguments: list[Value]) -> None:
     """Have a callback explored later; it returns to the call, which then decides again."""
     if len(path.state.frames) >= MAX_FRAMES:
         depth = len(path.state.frames) + 1
@@ -337,7 +333,7 @@ def _callback(path: "Path", target: int, arguments: list[Value]) -> None:
     path.frame.depth = 0
 
 
-_SPECIAL: dict[str, Callable[[Function, "Path"], None]] = {
+_SPECIAL: dict[str, Callable[[Function, Path], None]] = {
     "bpf_spin_lock": _lock,
     "bpf_spin_unlock": _unlock,
     "bpf_preempt_disable": _preempt(1),
@@ -356,10 +352,10 @@ _SPECIAL: dict[str, Callable[[Function, "Path"], None]] = {
 """What some functions do beside reading their arguments and returning something."""
 
 
-def local(i: Instruction, path: "Path") -> int:
+def local(i: Instruction, path: Path) -> int:
     """Call a function of the program: a static one is entered, a global one is assumed valid."""
     target, caller = path.pc + 1 + i.off, path.frame
-    if path.is_global(target):
+    if path.subject.is_global(target):
         return _global(target, path)
     frame = new_frame(len(path.state.frames), path.pc, target)
     frame.registers[1:6] = caller.registers[1:6]
@@ -368,12 +364,12 @@ def local(i: Instruction, path: "Path") -> int:
     path.switch()
     path.live.leave()
     path.shown = EVERYTHING
-    if path.log:
-        path.log.entered(path.state)
+    if path.subject.log:
+        path.subject.log.entered(path.state)
     return target
 
 
-def _global(target: int, path: "Path") -> int:
+def _global(target: int, path: Path) -> int:
     path.called.add(target)
     function = path.setting.functions[target]
     for n, kind in enumerate(function.arguments, 1):
@@ -381,16 +377,16 @@ def _global(target: int, path: "Path") -> int:
         if size and base.kind == STACK:
             stack.read(path, base, size)
             stack.clobber(path, base, size)
-    if path.log:
-        number = path.flow.starts.index(target)
-        path.log.say(f"Func#{number} ('{function.name}') is global and assumed valid.")
-    if target in path.flow.moving:
+    if path.subject.log:
+        number = path.function_number(target)
+        path.subject.log.say(f"Func#{number} ('{function.name}') is global and assumed valid.")
+    if target in path.subject.flow.moving:
         lose_packets(path)
     path.registers[0:6] = [ANY_SCALAR] + [NOTHING] * 5
     return path.pc + 1
 
 
-def leave(i: Instruction, path: "Path") -> int:
+def leave(i: Instruction, path: Path) -> int:
     """Return from a function, or end the path."""
     state, callee = path.state, path.frame
     if len(state.frames) == 1:
@@ -403,13 +399,13 @@ def leave(i: Instruction, path: "Path") -> int:
     else:
         caller.registers[0] = callee.registers[0]
         target = callee.callsite + 1
-    if path.log:
-        path.log.returning(state, target)
+    if path.subject.log:
+        path.subject.log.returning(state, target)
     state.frames.pop()
     path.switch()
     path.show_state = True
     if callee.callback is not None:
-        earlier = path.checkpoints.earlier(state, target)
+        earlier = path.earlier(state, target)
         if earlier is not None:
             widen(earlier, state)
     return target

@@ -6,7 +6,6 @@ maybe_enter_scc, propagate_backedges and find_prev_entry in kernel/bpf/verifier.
 """
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 from workbench.bpf.isa import Op
 from workbench.errors import VerificationError
@@ -19,10 +18,9 @@ from workbench.verifier.paths.equality import (
     iterations_differ,
     maybe_looping,
 )
+from workbench.verifier.paths.liveness import LiveStack
+from workbench.verifier.paths.subject import Subject
 from workbench.verifier.values.domain import EMPTY, NOTHING, State
-
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
 
 MAX_ROUNDS = 64
 MAX_HISTORY = 40
@@ -42,9 +40,10 @@ class _Visit:
 class Checkpoints:
     """All checkpoints of a program, by the slot and the call site they belong to."""
 
-    def __init__(self, path: "Path") -> None:
-        self.path, self.flow = path, path.flow
-        self.size = len(path.program)
+    def __init__(self, subject: Subject, live: LiveStack) -> None:
+        self.subject, self.live = subject, live
+        self.flow, self.log = subject.flow, subject.log
+        self.size = len(subject.program)
         self.buckets: dict[int, list[State]] = defaultdict(list)
         self.visits: dict[tuple[int, ...], _Visit] = {}
         self.unsettled: set[tuple[int, ...] | None] = set()
@@ -58,12 +57,12 @@ class Checkpoints:
         self.visits.clear()
         self.unsettled.clear()
 
-    def _key(self, pc: int, state: State) -> int:
-        return ((pc ^ state.frames[-1].callsite) & 0xFFFFFFFF) % self.size
+    def _key(self, pc: int, callsite: int) -> int:
+        return ((pc ^ callsite) & 0xFFFFFFFF) % self.size
 
     def _bucket(self, state: State) -> list[State]:
         """Newest last."""
-        return self.buckets[self._key(state.pc, state)]
+        return self.buckets[self._key(state.pc, state.frames[-1].callsite)]
 
     def _visit_of(self, state: State) -> tuple[int, ...] | None:
         """The call sites that lead into a loop and its number; None outside of loops."""
@@ -79,9 +78,8 @@ class Checkpoints:
         """Whether what matters to a state in a loop is not known completely."""
         return state.visit in self.unsettled
 
-    def covered(self) -> bool:
+    def covered(self, state: State) -> bool:
         """Whether a path of type `raw` came here in such a state before, finished or not."""
-        state = self.path.state
         bucket = self._bucket(state)
         if any(old.pc == state.pc and equal(old, state, COVERED, self.flow) for old in bucket):
             return True
@@ -89,11 +87,10 @@ class Checkpoints:
         bucket[-1].precise = [[0, 0] for _ in state.frames]
         return False
 
-    def visited(self) -> bool:
+    def visited(self, state: State) -> bool:
         """Whether the path ends here, covered by a checkpoint; else it may become one."""
-        if self.path.setting.raw:
-            return self.covered()
-        state = self.path.state
+        if self.subject.setting.raw:
+            return self.covered(state)
         pc = state.pc
         forced = pc in self.flow.forced or len(state.history) > MAX_HISTORY
         jumps, steps = self.jumps - self.last_jumps, self.processed - self.last_processed
@@ -133,7 +130,7 @@ class Checkpoints:
             if equal(old, state, WITHIN, self.flow) and self._active(state):
                 return True, True
             return False, loop
-        again = self.path.program[pc].op == Op.MAY_GOTO and old.may_goto != state.may_goto
+        again = self.subject.program[pc].op == Op.MAY_GOTO and old.may_goto != state.may_goto
         if again and equal(old, state, WITHIN, self.flow):
             return True, True
         if pc in self.flow.callbacks:
@@ -142,13 +139,13 @@ class Checkpoints:
             return False, loop
         same = equal(old, state, EXACT, self.flow) and not iterations_differ(old, state)
         if same and old.may_goto == state.may_goto and old.unrolled == state.unrolled:
-            if self.path.log:
-                self.path.log.loop(old, state)
+            if self.log:
+                self.log.loop(old, state)
             raise VerificationError(pc, f"infinite loop detected at insn {pc}")
         return False, loop
 
     def _active(self, state: State) -> bool:
-        iterator = self.path.iterator_at(state, state.frames[-1].registers[1])
+        iterator = state.iterator_at(state.frames[-1].registers[1])
         return iterator is not None and iterator.state == "active"
 
     def _missed(self, bucket: list[State], old: State, add: bool) -> None:
@@ -166,14 +163,14 @@ class Checkpoints:
         """What mattered after the checkpoint matters on this path as well."""
         old.hits += 1
         if state.pc in self.flow.jumps:
-            self.path.note()
+            state.note()
         self._propagate(old, state)
         if not loop:
             return
         at = old.visit
         assert at is not None
-        if self.path.log:
-            self.path.log.line(f"SCC backedge {_loop_text(at)}")
+        if self.log:
+            self.log.line(f"SCC backedge {_loop_text(at)}")
         edge = state.copy()
         visit = self.visits[at]
         visit.edges.insert(0, (edge, old))
@@ -189,9 +186,9 @@ class Checkpoints:
             frame, (wanted, spilled) = old.frames[n], old.precise[n]
             registers[n] = precision.scalars(frame, wanted) if wanted else 0
             slots[n] = precision.spilled_scalars(frame, spilled) if spilled else 0
-            if self.path.log and (registers[n] or slots[n]):
-                self.path.log.propagating(n, registers[n], slots[n])
-        return precision.mark(self.path, state, registers, slots)
+            if self.log and (registers[n] or slots[n]):
+                self.log.propagating(n, registers[n], slots[n])
+        return precision.mark(self.subject, state, registers, slots)
 
     def _remember(self, bucket: list[State], state: State) -> None:
         """Make the state a checkpoint; the path goes on from it with an empty past."""
@@ -218,8 +215,8 @@ class Checkpoints:
         visit = self.visits.setdefault(at, _Visit())
         if visit.entry is None:
             visit.entry = state
-            if self.path.log:
-                self.path.log.line(f"SCC enter {_loop_text(at)}")
+            if self.log:
+                self.log.line(f"SCC enter {_loop_text(at)}")
 
     def finish(self, state: State) -> None:
         """A path ended: so did all checkpoints on it that no other path leads from."""
@@ -238,8 +235,8 @@ class Checkpoints:
         visit = self.visits.get(at) if at is not None else None
         if at is None or visit is None or visit.entry is not state:
             return
-        if self.path.log:
-            self.path.log.line(f"SCC exit {_loop_text(at)}")
+        if self.log:
+            self.log.line(f"SCC exit {_loop_text(at)}")
         visit.entry = None
         self.edges -= visit.count
         visit.count = 0
@@ -256,7 +253,7 @@ class Checkpoints:
                 break
         else:
             for state, _ in visit.edges:
-                precision.mark_all(self.path, state)
+                precision.mark_all(self.subject, state)
         visit.edges.clear()
 
     def _clean(self, bucket: list[State], state: State) -> None:
@@ -276,14 +273,17 @@ class Checkpoints:
             for register in range(10):
                 if not live >> register & 1:
                     frame.registers[register] = NOTHING
-            alive = self.path.live.alive(state, n)
+            alive = self.live.alive(state, n)
             frame.stack = tuple(
                 slot if alive >> at & 1 else EMPTY for at, slot in enumerate(frame.stack)
             )
 
-    def earlier(self, state: State, pc: int) -> State | None:
-        """The nearest checkpoint at `pc` that the path to `state` went through."""
-        key, sites = self._key(pc, self.path.state), state.call_sites()
+    def earlier(self, state: State, pc: int, callsite: int) -> State | None:
+        """The nearest checkpoint at `pc` that the path to `state` went through.
+
+        `callsite` is where the function that runs now was called.
+        """
+        key, sites = self._key(pc, callsite), state.call_sites()
         for old in reversed(self.buckets.get(key, ())):
             on_path = old.pc == pc and old.branches and old.depth < state.depth
             if on_path and old.sites == sites:

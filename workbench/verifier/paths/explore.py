@@ -4,19 +4,18 @@ A path goes on until it ends, forks, or comes to a checkpoint that covers it. So
 kernel/bpf/verifier.c.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from workbench.bpf.declarations import Subprogram
 from workbench.bpf.isa import Op
 from workbench.errors import VerificationError
+from workbench.verifier.paths import precision
 from workbench.verifier.paths.calls import CALLS, END
 from workbench.verifier.paths.flow import Flow, reads_and_writes
 from workbench.verifier.paths.path import Path
 from workbench.verifier.paths.raw import RAW
 from workbench.verifier.paths.recorder import Recorder
+from workbench.verifier.paths.subject import Subject
 from workbench.verifier.paths.transfer import TRANSFERS
 from workbench.verifier.rules import facts
 from workbench.verifier.rules.check import CHECKS
@@ -34,9 +33,9 @@ from workbench.verifier.values.domain import (
 )
 
 LIMIT = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
-PROGRESS_AFTER = 1.0  # seconds
-CHUNK = 4096
-Tell = Callable[[int], None]
+CHUNK = 4096  # instructions between reports of progress, some 50 ms
+Progress = Callable[[int], object]
+"""Is given the number of instructions followed so far."""
 _JUMPS = frozenset(
     int(op)
     for op in (
@@ -52,7 +51,7 @@ _STORING = frozenset(
 class Explorer:
     """Explores one program; afterwards `path` knows what each instruction touched.
 
-    `processed` counts instructions as Linux does.
+    `processed` counts instructions as Linux does; `progress` is told of it now and then.
     """
 
     def __init__(
@@ -61,10 +60,14 @@ class Explorer:
         setting: Setting,
         flow: Flow,
         recorder: Recorder | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self.program, self.setting, self.flow = program, setting, flow
-        self.recorder = recorder
-        self.path = Path(program, setting, flow, recorder.log if recorder else None)
+        self.recorder, self.progress = recorder, progress
+        self.subject = Subject(
+            program, setting, flow, recorder.log if recorder else None,
+            [precision.registers_that_matter(i) for i in program],
+        )  # fmt: skip
+        self.path = Path(self.subject)
         self.processed = 0
         self.seen = bytearray(len(program))
         self._checks = [
@@ -77,11 +80,7 @@ class Explorer:
             reads | writes
             for reads, writes in (reads_and_writes(i, pc, setting) for pc, i in enumerate(program))
         ]
-        self._points = [self._point(pc, i.op) for pc, i in enumerate(program)]
-
-    def _point(self, pc: int, op: int) -> tuple[bool, bool, bool, bool]:
-        """Whether paths are compared here, their past is noted, it is a jump, and it may store."""
-        return pc in self.flow.prune, pc in self.flow.jumps, op in _JUMPS, op in _STORING
+        self._points = [_point(flow, pc, i.op) for pc, i in enumerate(program)]
 
     def explore(self) -> None:
         """Explore from the first instruction; raises VerificationError for a fact that fails.
@@ -92,7 +91,7 @@ class Explorer:
         while True:
             self._functions()
             mixed = self.path.arithmetic & self.path.plain
-            if mixed <= self.path.mixed or self.setting.raw:
+            if mixed <= self.path.mixed or self.subject.setting.raw:
                 return
             self._begin_again(frozenset(mixed))
 
@@ -100,22 +99,20 @@ class Explorer:
         if self.recorder:
             self.recorder.clear()
         self.processed = 0
-        self.path = Path(self.program, self.setting, self.flow, self.path.log)
-        self.path.mixed = mixed
+        self.path = Path(self.subject, mixed)
 
     def _functions(self) -> None:
         """The main function, then each global function that was called."""
-        with _progress() as tell:
-            self._run(self._entry(), tell)
-            done: set[int] = set()
-            while todo := sorted(self.path.called - done):
-                done.add(todo[0])
-                self._function(todo[0], tell)
+        self._run(self._entry())
+        done: set[int] = set()
+        while todo := sorted(self.path.called - done):
+            done.add(todo[0])
+            self._function(todo[0])
 
-    def _function(self, start: int, tell: Tell) -> None:
+    def _function(self, start: int) -> None:
         """Verify a global function for any arguments of its kinds."""
-        function = self.setting.functions[start]
-        number, log = self.flow.starts.index(start), self.path.log
+        function = self.subject.setting.functions[start]
+        number, log = self.subject.function_number(start), self.subject.log
         if log:
             log.say(f"Validating {function.name}() func#{number}...")
         if function.returns == "void":
@@ -124,7 +121,7 @@ class Explorer:
             raise VerificationError(
                 start, f"Global function {name}() doesn't return scalar. {only}"
             )
-        self._run(State([self._global_frame(function)]), tell, start)
+        self._run(State([self._global_frame(function)]), start)
         if log:
             safe = "is safe for any args that match its prototype"
             log.say(f"Func#{number} ('{function.name}') {safe}")
@@ -132,7 +129,7 @@ class Explorer:
     def _entry(self) -> State:
         frame = new_frame(0, -1, 0)
         frame.registers[1] = Value(CTX)
-        if self.setting.raw:
+        if self.subject.setting.raw:
             frame.registers[1:3] = [Value(MEM, about=0), ANY_SCALAR]
         return State([frame])
 
@@ -156,7 +153,7 @@ class Explorer:
         points = self.path.checkpoints
         return points.most, points.total, points.peak
 
-    def _run(self, state: State, tell: Tell, start: int = 0) -> None:
+    def _run(self, state: State, start: int = 0) -> None:
         """Explore one function, and all that it calls, to the end."""
         path = self.path
         if start:
@@ -167,7 +164,7 @@ class Explorer:
         path.live.leave()
         pc: int | None = start
         while pc is not None:
-            self._follow(pc, tell)
+            self._follow(pc)
             path.checkpoints.finish(path.state)
             path.live.update(path.state)
             pc = self._next_path()
@@ -177,38 +174,38 @@ class Explorer:
         path = self.path
         if not path.forks:
             return None
-        state, pc, path.previous, position, path.trail = path.forks.pop()
-        if path.log:
-            path.log.cut(position)
+        state, pc, path.previous, position, path.route = path.forks.pop()
+        if self.subject.log:
+            self.subject.log.cut(position)
         path.begin(state)
         path.live.leave()
         path.show_state, path.shown = True, EVERYTHING
         return pc
 
-    def _follow(self, pc: int, tell: Tell) -> None:
+    def _follow(self, pc: int) -> None:
         """Follow one path to its end, or to a checkpoint that covers it."""
         path, points, live = self.path, self.path.checkpoints, self.path.live
-        program, checks, transfers = self.program, self._checks, self._transfers
+        program, checks, transfers = self.subject.program, self._checks, self._transfers
         shape, recorder, seen = self._points, self.recorder, self.seen
         while True:
             self.processed = points.processed = self.processed + 1
-            if not self.processed % CHUNK:
-                tell(self.processed)
+            if not self.processed % CHUNK and self.progress is not None:
+                self.progress(self.processed)
             if self.processed > LIMIT:
                 large = f"BPF program is too large. Processed {self.processed} insn"
                 raise VerificationError(pc, large)
             state = path.state
             path.pc = state.pc = pc
-            path.came = state.last = path.previous
-            path.entry = None
+            state.last = path.previous
+            state.entry = None
             prune, note, jump, stores = shape[pc]
-            if prune and points.visited():
+            if prune and points.visited(state):
                 if recorder:
                     recorder.safe(path)
                 return
             seen[pc] = 1
             if note:
-                path.note()
+                state.note()
             if recorder:
                 recorder.before(path)
             i = program[pc]
@@ -234,22 +231,6 @@ class Explorer:
                 pc = following
 
 
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Gives a function to be told how far things are; after a second a bar appears."""
-    began = time.monotonic()
-    bars: list[Any] = []
-
-    def tell(processed: int) -> None:
-        if not bars and time.monotonic() - began > PROGRESS_AFTER:
-            from tqdm import tqdm
-
-            bars.append(tqdm(total=LIMIT, unit="insn", desc="verifying", leave=False))
-        if bars:
-            bars[0].update(processed - bars[0].n)
-
-    try:
-        yield tell
-    finally:
-        for bar in bars:
-            bar.close()
+def _point(flow: Flow, pc: int, op: int) -> tuple[bool, bool, bool, bool]:
+    """Whether paths are compared here, their past is noted, it is a jump, and it may store."""
+    return pc in flow.prune, pc in flow.jumps, op in _JUMPS, op in _STORING

@@ -5,13 +5,11 @@ propagated backwards through each function. Source: kernel/bpf/liveness.c of Lin
 """
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
+from workbench.verifier.log.wording import slots_text
+from workbench.verifier.log.writer import Log
 from workbench.verifier.paths.flow import Flow
 from workbench.verifier.values.domain import State
-
-if TYPE_CHECKING:
-    from workbench.verifier.log.writer import Log
 
 ALL = (1 << 64) - 1
 Chain = tuple[int, ...]  # call sites of the outer frames, then the function's first slot
@@ -49,7 +47,7 @@ class _Instance:
 class LiveStack:
     """What was read and written on the stacks of all calls so far."""
 
-    def __init__(self, flow: Flow, log: "Log | None") -> None:
+    def __init__(self, flow: Flow, log: Log | None) -> None:
         self._flow, self._log = flow, log
         self._instances: dict[Chain, _Instance] = {}
         self._current: _Instance | None = None
@@ -209,8 +207,3 @@ def chain_of(state: State, frame: int) -> Chain:
 def text_of(chain: Chain) -> str:
     """A chain of calls as the log writes it."""
     return f"({','.join(map(str, chain))})"
-
-
-def slots_text(mask: int) -> str:
-    """Slots as offsets from r10, as the log writes them."""
-    return ",".join(str(-8 * n - 8) for n in range(mask.bit_length()) if mask >> n & 1)

@@ -5,66 +5,56 @@ slots are touched, and say that they relied on a number (`rely`), so that later 
 found equal if their number is no wider.
 """
 
-from collections.abc import Sequence
-
 from workbench.errors import VerificationError
-from workbench.verifier.log.writer import Log
 from workbench.verifier.paths import precision
 from workbench.verifier.paths.checkpoints import Checkpoints
 from workbench.verifier.paths.equality import widen
-from workbench.verifier.paths.flow import Flow
 from workbench.verifier.paths.liveness import LiveStack
-from workbench.verifier.rules.facts import Instruction, Setting
+from workbench.verifier.paths.subject import Subject
 from workbench.verifier.values.domain import (
     EVERYTHING,
     SCALAR,
-    STACK,
     WITH_DELTA,
-    Entry,
     Frame,
-    Iterator,
     State,
     Value,
     new_frame,
 )
 
 MAX_FORKS = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ
-Trail = tuple[int, "Trail"] | None  # type: ignore[misc]
+Route = tuple[int, "Route"] | None  # type: ignore[misc]
+"""The slots of a path, newest first, each with those before it."""
 
 
 class Path:
     """The path being followed: its state, its slot, and the forks that wait.
 
-    `frame` and `registers` are those of the function that runs. Afterwards `accesses` has per slot
-    the kinds of pointers used, `arithmetic` the slots of 64-bit operations that saw an arena
-    pointer and `plain` of those that did not, `depths` the stack bytes per function, `called` the
-    global functions that were called, `loops` the only callback of each call of bpf_loop that
-    Linux writes out in place (-1 for a call that it does not). `throws` is set by bpf_throw.
+    `subject` is what does not change; its `setting` is at hand for the rules. `frame` and
+    `registers` are those of the function that runs. Afterwards `accesses` has per slot the kinds of
+    pointers used, `arithmetic` the slots of 64-bit operations that saw an arena pointer and `plain`
+    of those that did not, `depths` the stack bytes per function, `called` the global functions that
+    were called, `loops` the only callback of each call of bpf_loop that Linux writes out in place
+    (-1 for a call that it does not). `throws` is set by bpf_throw.
     """
 
-    def __init__(
-        self, program: Sequence[Instruction], setting: Setting, flow: Flow, log: Log | None
-    ) -> None:
-        self.program, self.setting, self.flow, self.log = program, setting, flow, log
-        self.matters = [precision.registers_that_matter(i) for i in program]
-        self.live = LiveStack(flow, log)
-        self.forks: list[tuple[State, int, int, int, Trail]] = []
+    def __init__(self, subject: Subject, mixed: frozenset[int] = frozenset()) -> None:
+        self.subject, self.setting, self.mixed = subject, subject.setting, mixed
+        self.live = LiveStack(subject.flow, subject.log)
+        self.checkpoints = Checkpoints(subject, self.live)
+        self.forks: list[tuple[State, int, int, int, Route]] = []
         self.ids = 0
         self.accesses: dict[int, int] = {}
         self.arithmetic: set[int] = set()
         self.plain: set[int] = set()
-        self.mixed: frozenset[int] = frozenset()
         self.depths: dict[int, int] = {}
         self.called: set[int] = set()
         self.throws = False
         self.loops: dict[int, int] = {}
-        self.pc, self.previous, self.came = 0, -1, -1
-        self.entry: Entry | None = None
+        self.pc, self.previous = 0, -1
         self.show_state, self.shown = False, EVERYTHING
-        self.trail: Trail = None
+        self.route: Route = None
         self.touched = 0
         self.asked: Value | None = None
-        self.checkpoints = Checkpoints(self)
         self.begin(State([new_frame(0, -1, 0)]))
 
     def begin(self, state: State) -> None:
@@ -85,8 +75,8 @@ class Path:
     def fork(self, pc: int) -> State:
         """Have a copy of the state explored later, from slot `pc`."""
         state = self.state.copy()
-        position = self.log.position if self.log else 0
-        self.forks.append((state, pc, self.pc, position, self.trail))
+        position = self.subject.log.position if self.subject.log else 0
+        self.forks.append((state, pc, self.pc, position, self.route))
         if len(self.forks) > MAX_FORKS:
             many = f"The sequence of {len(self.forks)} jumps is too complex."
             raise VerificationError(self.pc, many)
@@ -94,21 +84,16 @@ class Path:
             state.parent.branches += 1
         return state
 
-    def note(self) -> Entry:
-        """The entry of the present instruction in the path's past."""
-        if self.entry is None:
-            self.entry = Entry(self.pc, self.came)
-            self.state.history.append(self.entry)
-        return self.entry
-
     def rely(self, register: int) -> None:
         """The number in a register mattered."""
         if self.registers[register].kind == SCALAR:
-            precision.mark(self, self.state, registers={len(self.state.frames) - 1: 1 << register})
+            precision.mark(
+                self.subject, self.state, registers={len(self.state.frames) - 1: 1 << register}
+            )
 
     def rely_slot(self, frame: int, slot: int) -> None:
         """The number in a stack slot mattered."""
-        precision.mark(self, self.state, slots={frame: 1 << slot})
+        precision.mark(self.subject, self.state, slots={frame: 1 << slot})
 
     def name_scalar(self, register: int) -> Value:
         """Give an unknown scalar an identity before it is copied, so that copies stay linked."""
@@ -138,28 +123,21 @@ class Path:
         kinds = self.accesses.get(self.pc, 0)
         self.accesses[self.pc] = kinds | 1 << self.registers[base].kind
 
-    def is_global(self, pc: int) -> bool:
-        """Whether the function at a slot is verified on its own."""
-        function = self.setting.functions.get(pc)
-        return function is not None and function.is_global
+    def function_number(self, start: int) -> int:
+        """How Linux numbers the function that begins at a slot."""
+        return self.subject.function_number(start)
 
     def fork_loop(self, later: int, now: int) -> int:
         """At a may_goto: go on at `now`, and at `later` with counters widened."""
-        earlier = self._earlier(self.state.parent)
+        earlier = self.earlier(self.state.parent, self.pc)
         other = self.fork(later)
         other.may_goto += 1
         if earlier is not None:
             widen(earlier, other)
         return now
 
-    def _earlier(self, state: State | None) -> State | None:
-        return self.checkpoints.earlier(state, self.pc) if state is not None else None
-
-    def iterator_at(self, state: State, pointer: Value) -> Iterator | None:
-        """The iterator that a stack pointer leads to, if there is one."""
-        if pointer.kind != STACK or pointer.number.mask:
+    def earlier(self, state: State | None, pc: int) -> State | None:
+        """The nearest checkpoint at a slot that the path to a state of this path went through."""
+        if state is None:
             return None
-        at = (-(pointer.off + pointer.number.smin) - 1) // 8
-        stack = state.frames[pointer.about].stack
-        value = stack[at].value if 0 <= at < len(stack) and stack[at].types[0] == "i" else None
-        return value.about if value is not None and isinstance(value.about, Iterator) else None
+        return self.checkpoints.earlier(state, pc, self.frame.callsite)

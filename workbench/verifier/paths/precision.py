@@ -5,15 +5,12 @@ in every checkpoint on the way, so that a later path is only found equal to such
 its numbers are within. Source: __mark_chain_precision and backtrack_insn in kernel/bpf/verifier.c.
 """
 
-from typing import TYPE_CHECKING
-
 from workbench.bpf import isa
 from workbench.bpf.isa import Op
+from workbench.verifier.paths.subject import Subject
 from workbench.verifier.rules import facts
 from workbench.verifier.values.domain import SCALAR, Entry, Frame, State
-
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
+from workbench.verifier.values.trail import Trail
 
 ARGUMENTS = 0b111110
 ANY_TRAIL = 1 << 16
@@ -25,25 +22,12 @@ _GOES_ON = frozenset({Op.JA, Op.JA32, Op.MAY_GOTO, Op.INVALID})
 _OUT_OF_REACH = facts.PACKET_LOADS
 
 
-class Trail:
-    """Registers and slots that are looked for, a bit each, per frame; and the frame it is in."""
-
-    __slots__ = ("frame", "registers", "slots")
-
-    def __init__(self, frame: int) -> None:
-        self.registers, self.slots, self.frame = [0] * 9, [0] * 9, frame
-
-    def empty(self) -> bool:
-        """Whether nothing is left to look for."""
-        return not any(self.registers) and not any(self.slots)
-
-
 class Lost(Exception):
     """The trail cannot be followed; every number counts then."""
 
 
 def mark(
-    path: "Path",
+    subject: Subject,
     state: State,
     registers: dict[int, int] | None = None,
     slots: dict[int, int] | None = None,
@@ -57,41 +41,43 @@ def mark(
     if trail.empty():
         return False
     try:
-        return _follow(path, state, trail)
+        return _follow(subject, state, trail)
     except Lost:
-        mark_all(path, state)
+        mark_all(subject, state)
         return False
 
 
-def _follow(path: "Path", state: State, trail: Trail) -> bool:
+def _follow(subject: Subject, state: State, trail: Trail) -> bool:
     """Walk back to the state's last checkpoint, mark there, and go on from that checkpoint."""
     changed, later, last, skip = False, -1, state.pc, True
     while True:
-        if path.log:
-            path.log.trail_head(trail.frame, last, state.first, later)
-        if last < 0 or not _walk_back(path, state, trail, last, later, skip):
+        if subject.log:
+            subject.log.trail_head(trail.frame, last, state.first, later)
+        if last < 0 or not _walk_back(subject, state, trail, last, later, skip):
             return changed
         later, skip = state.first, False
         checkpoint = state.parent
         if checkpoint is None:
             break
-        changed |= _mark_checkpoint(path, checkpoint, trail)
+        changed |= _mark_checkpoint(subject, checkpoint, trail)
         if trail.empty():
             return changed
         state, last = checkpoint, checkpoint.last
     raise Lost
 
 
-def _walk_back(path: "Path", state: State, trail: Trail, pc: int, later: int, skip: bool) -> bool:
+def _walk_back(
+    subject: Subject, state: State, trail: Trail, pc: int, later: int, skip: bool
+) -> bool:
     """Follow the trail through one state's instructions; false when nothing is left of it."""
-    history, count, matters = state.history, len(state.history), path.matters
-    walked = state.walked if path.log is None else None
+    history, count, matters = state.history, len(state.history), subject.matters
+    walked = state.walked if subject.log is None else None
     while True:
         entry = history[count - 1] if count and history[count - 1].pc == pc else None
         if not skip:
             linked = entry is not None and entry.linked
             if linked or walked is None or (trail.registers[trail.frame] | ANY_TRAIL) & matters[pc]:
-                _back_over(path, pc, later, entry, trail)
+                _back_over(subject, pc, later, entry, trail)
                 if trail.empty():
                     return False
             asked = entry is not None and not count % LOOK_UP and walked is not None
@@ -151,16 +137,16 @@ def _spread(entry: Entry | None, trail: Trail) -> None:
         (trail.registers if is_register else trail.slots)[frame] |= 1 << n
 
 
-def _back_over(path: "Path", pc: int, later: int, entry: Entry | None, trail: Trail) -> None:
+def _back_over(subject: Subject, pc: int, later: int, entry: Entry | None, trail: Trail) -> None:
     """What the trail looks like before the instruction at `pc`."""
-    i = path.program[pc]
-    if path.log and i.op != Op.INVALID:
-        path.log.trail_step(trail, pc)
+    i = subject.program[pc]
+    if subject.log and i.op != Op.INVALID:
+        subject.log.trail_step(trail, pc)
     _spread(entry, trail)
     registers, frame = trail.registers, trail.frame
     dst = 1 << i.dst
     if i.op in _CALLS or i.op == Op.EXIT:
-        _back_over_call(path, pc, later, trail)
+        _back_over_call(subject, pc, later, trail)
     elif i.op in facts.JUMPS:
         if i.src != isa.ZERO and registers[frame] & (dst | 1 << i.src):
             pointers = entry.pointers if entry else 0
@@ -205,22 +191,22 @@ def _back_over_store(i: facts.Instruction, entry: Entry | None, trail: Trail) ->
 _CALLS = frozenset({Op.CALL_HELPER, Op.CALL_KFUNC, Op.CALL_LOCAL, Op.CALLX})
 
 
-def _back_over_call(path: "Path", pc: int, later: int, trail: Trail) -> None:
+def _back_over_call(subject: Subject, pc: int, later: int, trail: Trail) -> None:
     """Into a function at its exit, out of it at the call, over a helper or a global function."""
-    i, registers, frame = path.program[pc], trail.registers, trail.frame
+    i, registers, frame = subject.program[pc], trail.registers, trail.frame
     if i.op == Op.EXIT:
-        from_call = later >= 1 and path.program[later - 1].op == Op.CALL_LOCAL
+        from_call = later >= 1 and subject.program[later - 1].op == Op.CALL_LOCAL
         result = registers[frame] & 1 if from_call else 0
-        registers[frame] &= ~(1 | (ARGUMENTS if later in path.flow.callbacks else 0))
+        registers[frame] &= ~(1 | (ARGUMENTS if later in subject.flow.callbacks else 0))
         if frame == 7:
             raise Lost
         trail.frame += 1
         registers[frame + 1] |= result
-    elif i.op == Op.CALL_LOCAL and not path.is_global(pc + 1 + i.off):
+    elif i.op == Op.CALL_LOCAL and not subject.is_global(pc + 1 + i.off):
         passed = registers[frame] & ARGUMENTS
         _leave(trail)
         registers[trail.frame] |= passed
-    elif pc in path.flow.callbacks and pc != later - 1:
+    elif pc in subject.flow.callbacks and pc != later - 1:
         _leave(trail)
     else:
         registers[frame] &= ~1
@@ -233,7 +219,7 @@ def _leave(trail: Trail) -> None:
     trail.frame -= 1
 
 
-def _mark_checkpoint(path: "Path", checkpoint: State, trail: Trail) -> bool:
+def _mark_checkpoint(subject: Subject, checkpoint: State, trail: Trail) -> bool:
     """Mark what is looked for in a checkpoint; what was marked before needs no more looking."""
     changed = False
     for n in range(trail.frame, -1, -1):
@@ -244,8 +230,8 @@ def _mark_checkpoint(path: "Path", checkpoint: State, trail: Trail) -> bool:
         changed |= bool(trail.registers[n] or trail.slots[n])
         precise[0] |= wanted
         precise[1] |= spilled
-        if path.log:
-            path.log.trail_parent(trail, n, checkpoint)
+        if subject.log:
+            subject.log.trail_parent(trail, n, checkpoint)
     return changed
 
 
@@ -270,11 +256,11 @@ def _bits(mask: int) -> list[int]:
     return [n for n in range(mask.bit_length()) if mask >> n & 1]
 
 
-def mark_all(path: "Path", state: State) -> None:
-    """Mark every number in every checkpoint of a path."""
-    if path.log:
+def mark_all(subject: Subject, state: State) -> None:
+    """Mark every number in every checkpoint of a subject."""
+    if subject.log:
         frame = len(state.frames) - 1
-        path.log.line(f"mark_precise: frame{frame}: falling back to forcing all scalars precise")
+        subject.log.line(f"mark_precise: frame{frame}: falling back to forcing all scalars precise")
     checkpoint = state.parent
     while checkpoint is not None:
         for each, precise in zip(checkpoint.frames, checkpoint.precise, strict=True):
@@ -282,6 +268,6 @@ def mark_all(path: "Path", state: State) -> None:
             slots = spilled_scalars(each, (1 << len(each.stack)) - 1) & ~precise[1]
             precise[0] |= registers
             precise[1] |= slots
-            if path.log:
-                path.log.forced(each.number, registers, slots)
+            if subject.log:
+                subject.log.forced(each.number, registers, slots)
         checkpoint = checkpoint.parent

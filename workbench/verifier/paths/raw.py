@@ -5,12 +5,11 @@ pointers keep their offset while constants are added, so that spilled pointers a
 functions share r0 to r9.
 """
 
-from typing import TYPE_CHECKING
-
 from workbench.bpf import isa
 from workbench.bpf.isa import Op
 from workbench.errors import VerificationError
 from workbench.verifier.paths.calls import END
+from workbench.verifier.paths.path import Path
 from workbench.verifier.rules import facts
 from workbench.verifier.rules.facts import Instruction
 from workbench.verifier.values import numbers
@@ -29,18 +28,15 @@ from workbench.verifier.values.domain import (
     Value,
 )
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 _LOST = Value(STACK, numbers.UNKNOWN, about=-1)
 """A stack pointer that may lead anywhere."""
 
 
-def _operand(i: Instruction, path: "Path") -> Value:
+def _operand(i: Instruction, path: Path) -> Value:
     return ANY_SCALAR if i.src == isa.ZERO else path.registers[i.src]
 
 
-def _binary(i: Instruction, path: "Path") -> None:
+def _binary(i: Instruction, path: Path) -> None:
     left, right = path.registers[i.dst], _operand(i, path)
     if ARENA in (left.kind, right.kind):
         path.registers[i.dst] = ARENA_POINTER
@@ -64,15 +60,15 @@ def _moved(i: Instruction, left: Value, right: Value) -> Value:
     return left._replace(off=off) if -FRAME_BYTES <= off <= 0 else _LOST
 
 
-def _move(i: Instruction, path: "Path") -> None:
+def _move(i: Instruction, path: Path) -> None:
     path.registers[i.dst] = _operand(i, path)
 
 
-def _number(i: Instruction, path: "Path") -> None:
+def _number(i: Instruction, path: Path) -> None:
     path.registers[i.dst] = ANY_SCALAR
 
 
-def _place(i: Instruction, base: Value, path: "Path") -> tuple[Frame, int] | None:
+def _place(i: Instruction, base: Value, path: Path) -> tuple[Frame, int] | None:
     """The frame and offset that an access to a known place of a stack touches."""
     off = base.off + i.off
     if base.kind != STACK or base.about < 0 or not -FRAME_BYTES <= off <= -1:
@@ -80,7 +76,7 @@ def _place(i: Instruction, base: Value, path: "Path") -> tuple[Frame, int] | Non
     return path.state.frames[base.about], off
 
 
-def _loaded(i: Instruction, base: Value, path: "Path") -> Value:
+def _loaded(i: Instruction, base: Value, path: Path) -> Value:
     """Only a whole stack slot keeps what was spilled into it."""
     place = _place(i, base, path)
     if place is None or place[1] % 8 or facts.BYTES[Op(i.op)] < 8:
@@ -90,7 +86,7 @@ def _loaded(i: Instruction, base: Value, path: "Path") -> Value:
     return ANY_SCALAR if value is None else value
 
 
-def _stored(i: Instruction, base: Value, value: Value, path: "Path") -> None:
+def _stored(i: Instruction, base: Value, value: Value, path: Path) -> None:
     """A store through a pointer that may lead to any stack slot forgets them all."""
     if base.kind in (ARENA, MEM):
         return
@@ -106,17 +102,17 @@ def _stored(i: Instruction, base: Value, value: Value, path: "Path") -> None:
         frame.put(at, Slot("r" * 8, value) if whole else Slot("m" * 8))
 
 
-def _load(i: Instruction, path: "Path") -> None:
+def _load(i: Instruction, path: Path) -> None:
     path.note_access(i.src)
     path.registers[i.dst] = _loaded(i, path.registers[i.src], path)
 
 
-def _store(i: Instruction, path: "Path") -> None:
+def _store(i: Instruction, path: Path) -> None:
     path.note_access(i.dst)
     _stored(i, path.registers[i.dst], _operand(i, path), path)
 
 
-def _update(i: Instruction, path: "Path") -> None:
+def _update(i: Instruction, path: Path) -> None:
     base = path.registers[i.dst]
     path.note_access(i.dst)
     loaded = _loaded(i, base, path)
@@ -126,17 +122,17 @@ def _update(i: Instruction, path: "Path") -> None:
         path.registers[result] = loaded
 
 
-def _branch(i: Instruction, path: "Path") -> None:
+def _branch(i: Instruction, path: Path) -> None:
     path.fork(path.pc + 1 + i.off)
 
 
-def _wide(i: Instruction, path: "Path") -> int:
+def _wide(i: Instruction, path: Path) -> int:
     value = Value(FUNC, about=path.pc + 1 + i.off) if i.op == Op.LD_FUNC else ANY_SCALAR
     path.registers[i.dst] = value
     return path.pc + 2
 
 
-def _call(i: Instruction, path: "Path") -> int:
+def _call(i: Instruction, path: Path) -> int:
     target = path.pc + 1 + i.off
     if i.op == Op.CALLX:
         value = path.registers[i.dst]
@@ -151,7 +147,7 @@ def _call(i: Instruction, path: "Path") -> int:
     return target
 
 
-def _leave(i: Instruction, path: "Path") -> int:
+def _leave(i: Instruction, path: Path) -> int:
     """Hand back r0 to r5; a pointer into the frame that is gone is just a number."""
     frames = path.state.frames
     if len(frames) == 1:
@@ -194,5 +190,5 @@ RAW = {
 """Transfers that differ for this type."""
 
 
-def _result(path: "Path") -> None:
+def _result(path: Path) -> None:
     path.registers[0] = ANY_SCALAR

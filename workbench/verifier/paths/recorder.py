@@ -6,7 +6,7 @@ from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.verifier.log.wording import frame_text
 from workbench.verifier.log.writer import Log
-from workbench.verifier.paths.path import Path, Trail
+from workbench.verifier.paths.path import Path, Route
 from workbench.verifier.rules import facts
 from workbench.verifier.values.domain import Frame, Locks, Slot, Value
 
@@ -61,7 +61,7 @@ class Recorder:
             log.state(pc, state, *path.shown)
         path.shown = NOTHING
         log.instruction(pc)
-        path.trail = (pc, path.trail)
+        path.route = (pc, path.route)
         path.touched = 0
         self._keep(path)
 
@@ -95,10 +95,10 @@ class Recorder:
         self.log.say(text)
 
 
-def slots_of(trail: Trail) -> list[int]:
+def slots_of(route: Route) -> list[int]:
     """The slots of a path from its beginning."""
     slots = []
-    while trail is not None:
-        pc, trail = trail
+    while route is not None:
+        pc, route = route
         slots.append(pc)
     return slots[::-1]

@@ -4,8 +4,7 @@ Sources: check_stack_write_fixed_off, check_stack_write_var_off and their counte
 in kernel/bpf/verifier.c.
 """
 
-from typing import TYPE_CHECKING
-
+from workbench.verifier.paths.path import Path
 from workbench.verifier.values.domain import (
     ANY_SCALAR,
     EMPTY,
@@ -18,14 +17,11 @@ from workbench.verifier.values.domain import (
 )
 from workbench.verifier.values.numbers import signed
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 _SCRUBBED = str.maketrans("rif0", "mmmm")
 _MISC_BELOW = str.maketrans("rif", "mmm")
 
 
-def reach(path: "Path", base: Value, off: int) -> tuple[Frame, int, int]:
+def reach(path: Path, base: Value, off: int) -> tuple[Frame, int, int]:
     """The frame that a pointer leads into, and the lowest and highest offset it may have."""
     frame = path.state.frames[base.about]
     if base.number.mask:
@@ -36,7 +32,7 @@ def reach(path: "Path", base: Value, off: int) -> tuple[Frame, int, int]:
     return frame, low, high
 
 
-def load(path: "Path", base: Value, off: int, size: int, wanted: bool = True) -> Value:
+def load(path: Path, base: Value, off: int, size: int, wanted: bool = True) -> Value:
     """What a load gives; `wanted` is false where nothing is loaded into a register."""
     frame, low, high = reach(path, base, off)
     first, last = max(-(high + size) // 8, 0), (-low - 1) // 8
@@ -61,7 +57,7 @@ def _bytes_value(frame: Frame, low: int, end: int) -> Value:
 
 
 def _fill(
-    path: "Path", frame: Frame, low: int, size: int, slot: Slot, value: Value, wanted: bool
+    path: Path, frame: Frame, low: int, size: int, slot: Slot, value: Value, wanted: bool
 ) -> Value:
     """A load from where a register was spilled, whole or its low part."""
     spilled = len(slot.types) - len(slot.types.rstrip("r"))
@@ -81,11 +77,11 @@ def _fill(
     return ZERO if kinds == "0" * size else ANY_SCALAR
 
 
-def _remember(path: "Path", frame: Frame, low: int) -> None:
-    path.note().slot = (frame.number, (-low - 1) // 8)
+def _remember(path: Path, frame: Frame, low: int) -> None:
+    path.state.note().slot = (frame.number, (-low - 1) // 8)
 
 
-def store(path: "Path", base: Value, off: int, size: int, register: int, value: Value) -> None:
+def store(path: Path, base: Value, off: int, size: int, register: int, value: Value) -> None:
     """Store a value; `register` is where it comes from, or -1 for a constant or for anything."""
     frame, low, high = reach(path, base, off)
     if base.number.mask:
@@ -113,7 +109,7 @@ def store(path: "Path", base: Value, off: int, size: int, register: int, value: 
     frame.put(at, Slot(types))
 
 
-def _spilled(path: "Path", old: Slot, size: int, register: int, value: Value) -> Slot:
+def _spilled(path: Path, old: Slot, size: int, register: int, value: Value) -> Slot:
     """A register in the stack; copies stay linked if the slot holds all of it."""
     if register >= 0 and value.kind == SCALAR:
         if value.number.width <= 8 * size:
@@ -125,7 +121,7 @@ def _spilled(path: "Path", old: Slot, size: int, register: int, value: Value) ->
 
 
 def _store_somewhere(
-    path: "Path", frame: Frame, low: int, end: int, register: int, value: Value
+    path: Path, frame: Frame, low: int, end: int, register: int, value: Value
 ) -> None:
     """Any byte of a range may be the one that is written: all of them become unknown."""
     zero, kept = is_null(value), False
@@ -145,7 +141,7 @@ def _store_somewhere(
         path.rely(register)
 
 
-def clobber(path: "Path", base: Value, size: int) -> None:
+def clobber(path: Path, base: Value, size: int) -> None:
     """A function may have written to these bytes, which it also reads. (Not raw memory.)"""
     frame, low, high = reach(path, base, base.off)
     for at in range(low, high + size):
@@ -159,7 +155,7 @@ def clobber(path: "Path", base: Value, size: int) -> None:
             frame.put(n, Slot(slot.types[:byte] + "m" + slot.types[byte + 1 :]))
 
 
-def read(path: "Path", base: Value, size: int) -> None:
+def read(path: Path, base: Value, size: int) -> None:
     """A function reads these bytes."""
     if not size:
         return
@@ -169,7 +165,7 @@ def read(path: "Path", base: Value, size: int) -> None:
         path.live.read(path.state, frame.number, path.pc, 1 << slot)
 
 
-def fill(path: "Path", base: Value, size: int) -> None:
+def fill(path: Path, base: Value, size: int) -> None:
     """A function fills these bytes with something, byte by byte."""
     for at in range(size):
         store(path, base, base.off + at, 1, -1, ANY_SCALAR)

@@ -6,7 +6,6 @@ an arena pointer; 32-bit moves, sign extensions, negation and byte swaps give sc
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workbench.bpf import isa
 from workbench.bpf.contexts import field_of
@@ -14,6 +13,7 @@ from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
 from workbench.verifier.paths import stack
 from workbench.verifier.paths.branching import branch
+from workbench.verifier.paths.path import Path
 from workbench.verifier.rules import facts
 from workbench.verifier.rules.facts import Instruction
 from workbench.verifier.values import branches, numbers
@@ -42,10 +42,7 @@ from workbench.verifier.values.domain import (
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, Number
 from workbench.verifier.values.pointers import move
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
-Transfer = Callable[[Instruction, "Path"], int | None]
+Transfer = Callable[[Instruction, Path], int | None]
 _TO_32_BITS = Op.ADD32 - Op.ADD64
 _SUMS = {
     int(Op.ADD64): (1, 64, DELTA_64),
@@ -58,12 +55,12 @@ _MASKS = frozenset({int(Op.AND64), int(Op.OR64), int(Op.AND32), int(Op.OR32)})
 _LAST_64 = int(Op.ARSH64)
 
 
-def operand(i: Instruction, path: "Path") -> Value:
+def operand(i: Instruction, path: Path) -> Value:
     """The second operand of arithmetic, a comparison or a store."""
     return scalar(i.imm) if i.src == isa.ZERO else path.registers[i.src]
 
 
-def _binary(i: Instruction, path: "Path") -> None:
+def _binary(i: Instruction, path: Path) -> None:
     registers = path.registers
     left, right = registers[i.dst], operand(i, path)
     if left.kind == SCALAR == right.kind:
@@ -76,7 +73,7 @@ def _binary(i: Instruction, path: "Path") -> None:
         registers[i.dst] = _pointer(i, path, left, right)
 
 
-def _numbers(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
+def _numbers(i: Instruction, path: Path, left: Value, right: Value) -> Value:
     """Two numbers; one that another is the copy of stays linked to it while a constant is added."""
     op = i.op
     if op in _MASKS and right.number.known:
@@ -96,7 +93,7 @@ def _numbers(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
     return Value(SCALAR, number)
 
 
-def _split(i: Instruction, path: "Path", left: Value) -> Value:
+def _split(i: Instruction, path: Path, left: Value) -> Value:
     """All ones or all zeros, before a mask: a path for each. Source: maybe_fork_scalars."""
     n = left.number
     if (n.smin, n.smax) == (-1, 0):
@@ -117,7 +114,7 @@ def _known(n: Number, bits: int) -> int | None:
     return delta if S32_MIN <= delta <= S32_MAX else None
 
 
-def _pointer(i: Instruction, path: "Path", left: Value, right: Value) -> Value:
+def _pointer(i: Instruction, path: Path, left: Value, right: Value) -> Value:
     """A pointer and a number; the number mattered."""
     if left.kind != SCALAR and right.kind != SCALAR:
         return ANY_SCALAR
@@ -137,11 +134,11 @@ def _fixed(number: Number) -> bool:
     return number.known
 
 
-def _unknown(i: Instruction, path: "Path") -> None:
+def _unknown(i: Instruction, path: Path) -> None:
     path.registers[i.dst] = ANY_SCALAR
 
 
-def _byte_order(i: Instruction, path: "Path") -> None:
+def _byte_order(i: Instruction, path: Path) -> None:
     value = path.registers[i.dst]
     if i.op == Op.LE64 and value.kind == SCALAR:
         return
@@ -149,21 +146,21 @@ def _byte_order(i: Instruction, path: "Path") -> None:
     path.registers[i.dst] = Value(SCALAR, byte_order(i.op, value.number)) if known else ANY_SCALAR
 
 
-def _negate(i: Instruction, path: "Path") -> None:
+def _negate(i: Instruction, path: Path) -> None:
     value = path.registers[i.dst]
     known = value.kind == SCALAR
     number = compute(i.op, value.number, value.number) if known else numbers.UNKNOWN
     path.registers[i.dst] = Value(SCALAR, number)
 
 
-def _move(i: Instruction, path: "Path") -> None:
+def _move(i: Instruction, path: Path) -> None:
     if i.src == isa.ZERO:
         path.registers[i.dst] = scalar(i.imm)
     else:
         path.registers[i.dst] = path.name_scalar(i.src)
 
 
-def _move32(i: Instruction, path: "Path") -> None:
+def _move32(i: Instruction, path: Path) -> None:
     if i.src == isa.ZERO:
         path.registers[i.dst] = scalar(i.imm & 0xFFFFFFFF)
         return
@@ -188,7 +185,7 @@ _EXTENSIONS: dict[int, tuple[Callable[[Number, int], Number], int]] = {
 }
 
 
-def _extend(i: Instruction, path: "Path") -> None:
+def _extend(i: Instruction, path: Path) -> None:
     function, bits = _EXTENSIONS[i.op]
     value = operand(i, path)
     if value.kind != SCALAR:
@@ -203,24 +200,24 @@ def _extend(i: Instruction, path: "Path") -> None:
     path.registers[i.dst] = value._replace(number=function(value.number, bits))
 
 
-def _cast_kern(i: Instruction, path: "Path") -> None:
+def _cast_kern(i: Instruction, path: Path) -> None:
     path.registers[i.dst] = ARENA_POINTER
 
 
-def _nothing(i: Instruction, path: "Path") -> None:
+def _nothing(i: Instruction, path: Path) -> None:
     return None
 
 
-def _goto(i: Instruction, path: "Path") -> int:
+def _goto(i: Instruction, path: Path) -> int:
     return path.pc + 1 + i.off
 
 
-def _may_goto(i: Instruction, path: "Path") -> int:
+def _may_goto(i: Instruction, path: Path) -> int:
     """Both ways; the one that goes on is explored later, with loop counters widened."""
     return path.fork_loop(path.pc + 1, path.pc + 1 + i.off)
 
 
-def _load(i: Instruction, path: "Path") -> None:
+def _load(i: Instruction, path: Path) -> None:
     base = path.registers[i.src]
     path.note_access(i.src)
     value = _loaded(i, path, base)
@@ -232,7 +229,7 @@ def _load(i: Instruction, path: "Path") -> None:
     path.registers[i.dst] = value
 
 
-def _loaded(i: Instruction, path: "Path", base: Value) -> Value:
+def _loaded(i: Instruction, path: Path, base: Value) -> Value:
     """What memory holds: only stacks, contexts and read-only maps tell."""
     size = facts.BYTES[Op(i.op)]
     if base.kind == STACK:
@@ -261,7 +258,7 @@ def _constant_in_map(row: MapDefinition, at: int, size: int, op: int) -> Value:
     return scalar(int.from_bytes(content, "little", signed=signed))
 
 
-def _store(i: Instruction, path: "Path") -> None:
+def _store(i: Instruction, path: Path) -> None:
     base = path.registers[i.dst]
     path.note_access(i.dst)
     if base.kind == STACK:
@@ -270,7 +267,7 @@ def _store(i: Instruction, path: "Path") -> None:
         stack.store(path, base, base.off + i.off, size, register, operand(i, path))
 
 
-def _update(i: Instruction, path: "Path") -> None:
+def _update(i: Instruction, path: Path) -> None:
     """Atomic read-modify-write: a load and a store of something."""
     base = path.registers[i.dst]
     path.note_access(i.dst)
@@ -286,7 +283,7 @@ def _update(i: Instruction, path: "Path") -> None:
         path.registers[result] = loaded
 
 
-def _wide(i: Instruction, path: "Path") -> int:
+def _wide(i: Instruction, path: Path) -> int:
     kind, name = path.setting.names.get(path.pc, ("", ""))
     row = path.setting.maps.get(name)
     if i.op == Op.LD_IMM64:
@@ -306,7 +303,7 @@ def _wide(i: Instruction, path: "Path") -> int:
 ARENA_MAP = MapDefinition("", "arena")
 
 
-def _packet_load(i: Instruction, path: "Path") -> None:
+def _packet_load(i: Instruction, path: Path) -> None:
     """Loads through a function call: r1 to r5 are lost."""
     path.registers[0:6] = [ANY_SCALAR] + [NOTHING] * 5
 

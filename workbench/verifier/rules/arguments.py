@@ -5,13 +5,13 @@ check_func_arg and check_kfunc_args in kernel/bpf/verifier.c.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 from workbench.bpf.functions import Function
 from workbench.verifier.rules import memory
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
 from workbench.verifier.rules.memory import Reason
+from workbench.verifier.rules.situation import Situation
 from workbench.verifier.values.domain import (
     CTX,
     FUNC,
@@ -33,15 +33,12 @@ from workbench.verifier.values.domain import (
     is_null,
 )
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
 MEMORY_TEXT = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 _MEMORY = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEM, RECORD}
 
 
-def may_call_refusal(fact: MayCall, path: "Path") -> Reason:
+def may_call_refusal(fact: MayCall, path: Situation) -> Reason:
     """Whether a function may be called by this program, at this place."""
     row, setting, locks = fact.function, path.setting, path.state.locks
     if locks.lock and not (row.name == "bpf_spin_unlock" or row.name.startswith("bpf_iter_num")):
@@ -64,7 +61,7 @@ def may_call_refusal(fact: MayCall, path: "Path") -> Reason:
     return f"sleepable helper {named} in IRQ-disabled region" if locks.irq else None
 
 
-def _may_call_kfunc(row: Function, path: "Path") -> Reason:
+def _may_call_kfunc(row: Function, path: Situation) -> Reason:
     if path.setting.type not in row.types:
         return f"calling kernel function {row.name} is not allowed"
     if _sleeps(row, path) and not path.setting.sleepable:
@@ -72,12 +69,12 @@ def _may_call_kfunc(row: Function, path: "Path") -> Reason:
     return None
 
 
-def _sleeps(row: Function, path: "Path") -> bool:
+def _sleeps(row: Function, path: Situation) -> bool:
     """Later kernels let any context call the arena's functions."""
     return row.sleepable and path.setting.profile == "6.18"
 
 
-def section_refusal(fact: Section, path: "Path") -> Reason:
+def section_refusal(fact: Section, path: Situation) -> Reason:
     """Whether sections begin and end in pairs, and nothing in them sleeps."""
     row, locks = fact.function, path.state.locks
     name = row.name.removeprefix("bpf_")
@@ -100,7 +97,7 @@ def section_refusal(fact: Section, path: "Path") -> Reason:
     return None
 
 
-def argument_refusal(fact: Argument, path: "Path") -> Reason:
+def argument_refusal(fact: Argument, path: Situation) -> Reason:
     """Whether the register suits the parameter, or why not."""
     value = path.registers[fact.register]
     if fact.function.kind == "kfunc":
@@ -118,17 +115,17 @@ def _wrong(fact: Argument, value: Value, expected: str) -> str:
     return f"R{fact.register} type={NAMES[value.kind]} expected={expected}"
 
 
-def _ctx(fact: Argument, value: Value, path: "Path") -> Reason:
+def _ctx(fact: Argument, value: Value, path: Situation) -> Reason:
     if value.kind != CTX:
         return _wrong(fact, value, "ctx")
     return memory.unmodified_refusal(fact.register, value)
 
 
-def _map(fact: Argument, value: Value, path: "Path") -> Reason:
+def _map(fact: Argument, value: Value, path: Situation) -> Reason:
     return None if value.kind == MAP else _wrong(fact, value, "map_ptr")
 
 
-def _memory(fact: Argument, value: Value, path: "Path") -> Reason:
+def _memory(fact: Argument, value: Value, path: Situation) -> Reason:
     readable = (
         {RDONLY_MEM} if fact.kind in ("mem", "mem_or_null", "map_key", "map_value") else set()
     )
@@ -141,20 +138,20 @@ def _memory(fact: Argument, value: Value, path: "Path") -> Reason:
     return _wrong(fact, path.registers[fact.register], MEMORY_TEXT)
 
 
-def map_of(path: "Path") -> MapDefinition:
+def map_of(path: Situation) -> MapDefinition:
     """The map that a function works on: its first argument."""
     row: MapDefinition = path.registers[1].about
     return row
 
 
-def _key(fact: Argument, value: Value, path: "Path") -> Reason:
+def _key(fact: Argument, value: Value, path: Situation) -> Reason:
     size = map_of(path).key_size
     return _memory(fact, value, path) or memory.buffer_refusal(
         fact.register, value, size, False, False, False, path
     )
 
 
-def _value(fact: Argument, value: Value, path: "Path") -> Reason:
+def _value(fact: Argument, value: Value, path: Situation) -> Reason:
     row = map_of(path)
     raw = fact.kind == "map_value_uninit" and row.type != "bloom_filter"
     write = fact.kind == "map_value_uninit" and row.type != "bloom_filter"
@@ -163,14 +160,14 @@ def _value(fact: Argument, value: Value, path: "Path") -> Reason:
     )
 
 
-def _size(fact: Argument, value: Value, path: "Path") -> Reason:
+def _size(fact: Argument, value: Value, path: Situation) -> Reason:
     if value.kind != SCALAR:
         return _wrong(fact, value, "scalar")
     kind = fact.function.arguments[fact.register - 2]
     return size_refusal(fact, value, path, kind == "mem_uninit", fact.kind == "size_or_zero")
 
 
-def size_refusal(fact: Argument, value: Value, path: "Path", write: bool, zero: bool) -> Reason:
+def size_refusal(fact: Argument, value: Value, path: Situation, write: bool, zero: bool) -> Reason:
     """Whether the memory in the register before has that many bytes. Source: check_mem_size_reg."""
     register, n = fact.register, value.number
     if n.smin < 0:
@@ -184,13 +181,13 @@ def size_refusal(fact: Argument, value: Value, path: "Path", write: bool, zero: 
     return memory.buffer_refusal(register - 1, base, n.umax, write, zero, raw, path)
 
 
-def _record_size(fact: Argument, value: Value, path: "Path") -> Reason:
+def _record_size(fact: Argument, value: Value, path: Situation) -> Reason:
     if value.kind != SCALAR:
         return _wrong(fact, value, "scalar")
     return None if value.number.known else f"R{fact.register} is not a known constant'"
 
 
-def _record(fact: Argument, value: Value, path: "Path") -> Reason:
+def _record(fact: Argument, value: Value, path: Situation) -> Reason:
     register = fact.register
     if value.kind != RECORD:
         return _wrong(fact, value, "ringbuf_mem")
@@ -205,19 +202,19 @@ def _record(fact: Argument, value: Value, path: "Path") -> Reason:
     return None
 
 
-def _callback(fact: Argument, value: Value, path: "Path") -> Reason:
+def _callback(fact: Argument, value: Value, path: Situation) -> Reason:
     if value.kind != FUNC:
         return _wrong(fact, value, "func")
     return memory.unmodified_refusal(fact.register, value)
 
 
-def _stack_or_null(fact: Argument, value: Value, path: "Path") -> Reason:
+def _stack_or_null(fact: Argument, value: Value, path: Situation) -> Reason:
     if is_null(value) or value.kind == STACK:
         return None
     return _wrong(fact, value, "fp")
 
 
-def _spin_lock(fact: Argument, value: Value, path: "Path") -> Reason:
+def _spin_lock(fact: Argument, value: Value, path: Situation) -> Reason:
     """Source: process_spin_lock."""
     register, locks = fact.register, path.state.locks
     if value.kind != MAP_VALUE:
@@ -239,7 +236,7 @@ def _spin_lock(fact: Argument, value: Value, path: "Path") -> Reason:
     return None if same else "bpf_spin_unlock of different lock"
 
 
-_HELPER_KINDS: dict[str, Callable[[Argument, Value, "Path"], Reason]] = {
+_HELPER_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
     "ctx": _ctx,
     "map": _map,
     "map_key": _key,
@@ -258,11 +255,11 @@ _HELPER_KINDS: dict[str, Callable[[Argument, Value, "Path"], Reason]] = {
 }
 
 
-def _k_ignored(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_ignored(fact: Argument, value: Value, path: Situation) -> Reason:
     return None
 
 
-def _k_scalar(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_scalar(fact: Argument, value: Value, path: Situation) -> Reason:
     return None if value.kind == SCALAR else f"R{fact.register} is not a scalar"
 
 
@@ -273,7 +270,7 @@ def _k_null(fact: Argument, value: Value) -> Reason:
     return None
 
 
-def _k_map(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_map(fact: Argument, value: Value, path: Situation) -> Reason:
     if reason := _k_null(fact, value):
         return reason
     if value.kind == MAP:
@@ -283,7 +280,7 @@ def _k_map(fact: Argument, value: Value, path: "Path") -> Reason:
     return f"pointer in R{fact.register} isn't map pointer"
 
 
-def _k_iterator(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_iterator(fact: Argument, value: Value, path: Situation) -> Reason:
     argument = fact.register - 1
     if value.kind != STACK:
         return f"arg#{argument} expected pointer to an iterator on stack"
@@ -292,12 +289,12 @@ def _k_iterator(fact: Argument, value: Value, path: "Path") -> Reason:
         if slot == "bad" or "i" in slot:
             return f"expected uninitialized iter_num as arg #{argument}"
         return memory.stack_refusal(fact.register, value, value.off, 8, True)
-    if path.iterator_at(path.state, value) is None or slot != "i" * 8:
+    if path.state.iterator_at(value) is None or slot != "i" * 8:
         return f"expected an initialized iter_num as arg #{argument}"
     return None
 
 
-def _own_slot(value: Value, path: "Path") -> str:
+def _own_slot(value: Value, path: Situation) -> str:
     """The bytes of the whole slot that a stack pointer leads to; "bad" if it is not one."""
     if not value.number.known:
         return "bad"
@@ -309,7 +306,7 @@ def _own_slot(value: Value, path: "Path") -> str:
     return stack[at].types if at < len(stack) else "????????"
 
 
-def _k_irq_flag(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_irq_flag(fact: Argument, value: Value, path: Situation) -> Reason:
     argument, irq = fact.register - 1, path.state.locks.irq
     if value.kind != STACK:
         return f"arg#{argument} doesn't point to an irq flag on stack"
@@ -328,7 +325,7 @@ def _k_irq_flag(fact: Argument, value: Value, path: "Path") -> Reason:
     return None
 
 
-def _k_text(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_text(fact: Argument, value: Value, path: Situation) -> Reason:
     """Source: check_reg_const_str."""
     register = fact.register
     if reason := _k_null(fact, value):
@@ -348,7 +345,7 @@ def _k_text(fact: Argument, value: Value, path: "Path") -> Reason:
     return None if 0 in content[at:] else "string is not zero-terminated"
 
 
-def _k_memory(fact: Argument, value: Value, path: "Path") -> Reason:
+def _k_memory(fact: Argument, value: Value, path: Situation) -> Reason:
     """Memory and its size, in the next register, together. Source: check_kfunc_mem_size_reg."""
     n = fact.register
     if reason := _k_null(fact, value):
@@ -364,7 +361,7 @@ def _k_memory(fact: Argument, value: Value, path: "Path") -> Reason:
     return None
 
 
-_KFUNC_KINDS: dict[str, Callable[[Argument, Value, "Path"], Reason]] = {
+_KFUNC_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
     "ignored": _k_ignored,
     "scalar": _k_scalar,
     "map": _k_map,
@@ -406,7 +403,7 @@ _CHANGING = ("map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_ele
 _ITERABLE = ("array", "hash", "percpu_array", "percpu_hash", "lru_hash")
 
 
-def fitting_refusal(fact: Fitting, path: "Path") -> Reason:
+def fitting_refusal(fact: Fitting, path: Situation) -> Reason:
     """Whether function and map go together. Source: check_map_func_compatibility."""
     row, name = fact.function, fact.function.name.removeprefix("bpf_")
     map: MapDefinition = path.registers[fact.register].about

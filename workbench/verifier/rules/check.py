@@ -4,7 +4,6 @@ Reasons are worded as Linux words them (kernel/bpf/verifier.c), so that they can
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import Subprogram
@@ -34,6 +33,7 @@ from workbench.verifier.rules.facts import (
     Section,
 )
 from workbench.verifier.rules.memory import Reason
+from workbench.verifier.rules.situation import Situation
 from workbench.verifier.values.domain import (
     ANY_SCALAR,
     ARENA,
@@ -51,30 +51,27 @@ from workbench.verifier.values.domain import (
 from workbench.verifier.values.numbers import S64_MAX, S64_MIN
 from workbench.verifier.values.pointers import arithmetic_refusal
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
 MAX_FRAMES = 8
 _OWN_CODE = 1 << CTX | 1 << ARENA
 """Kinds of pointers whose accesses become other code than those of the rest."""
 
 
-def refusal(fact: Fact, path: "Path") -> Reason:
+def refusal(fact: Fact, path: Situation) -> Reason:
     """Return why `fact` does not hold on the path, or None when it holds."""
     return CHECKS[type(fact)](fact, path)
 
 
-def _never(fact: Never, path: "Path") -> Reason:
+def _never(fact: Never, path: Situation) -> Reason:
     return fact.reason
 
 
-def _readable(fact: Readable, path: "Path") -> Reason:
+def _readable(fact: Readable, path: Situation) -> Reason:
     if path.registers[fact.register].kind == UNSET:
         return f"R{fact.register} !read_ok"
     return None
 
 
-def _arithmetic(fact: Arithmetic, path: "Path") -> Reason:
+def _arithmetic(fact: Arithmetic, path: Situation) -> Reason:
     left = path.registers[fact.dst]
     right = ANY_SCALAR if fact.src == isa.ZERO else path.registers[fact.src]
     if left.kind == SCALAR == right.kind:
@@ -85,7 +82,7 @@ def _arithmetic(fact: Arithmetic, path: "Path") -> Reason:
     return arithmetic_refusal(fact.op, fact.dst, left, right)
 
 
-def _mixed(fact: Arithmetic, path: "Path", arena: bool) -> Reason:
+def _mixed(fact: Arithmetic, path: Situation, arena: bool) -> Reason:
     """Later kernels refuse 64-bit arithmetic that sees arena pointers on some paths only."""
     if path.setting.profile == "6.18" or fact.op > facts.LAST_64:
         return None
@@ -94,11 +91,11 @@ def _mixed(fact: Arithmetic, path: "Path", arena: bool) -> Reason:
     return None
 
 
-def _access(fact: Access, path: "Path") -> Reason:
+def _access(fact: Access, path: Situation) -> Reason:
     return memory.access_refusal(fact, path)
 
 
-def _atomic(fact: Atomic, path: "Path") -> Reason:
+def _atomic(fact: Atomic, path: Situation) -> Reason:
     kind = path.registers[fact.base].kind
     if kind not in (CTX, ARENA) and kind not in PACKETS:
         return None
@@ -108,13 +105,13 @@ def _atomic(fact: Atomic, path: "Path") -> Reason:
     return f"BPF_ATOMIC {what} R{fact.base} {NAMES[kind]} is not allowed"
 
 
-def _kept(fact: Kept, path: "Path") -> Reason:
+def _kept(fact: Kept, path: Situation) -> Reason:
     if fact.result != fact.base:
         return None
     return f"misaligned access off (0x0; 0xffffffffffffffff)+0+{fact.off} size {fact.size}"
 
 
-def _alike(fact: Alike, path: "Path") -> Reason:
+def _alike(fact: Alike, path: Situation) -> Reason:
     bit = 1 << path.registers[fact.base].kind
     others = path.accesses.get(path.pc, 0) & ~bit
     if others and (others | bit) & _OWN_CODE:
@@ -122,13 +119,13 @@ def _alike(fact: Alike, path: "Path") -> Reason:
     return None
 
 
-def _packet(fact: Packet, path: "Path") -> Reason:
+def _packet(fact: Packet, path: Situation) -> Reason:
     if path.registers[6].kind != CTX:
         return "at the time of BPF_LD_ABS|IND R6 != pointer to skb"
     return memory.unmodified_refusal(6, path.registers[6])
 
 
-def _released(fact: Released, path: "Path") -> Reason:
+def _released(fact: Released, path: Situation) -> Reason:
     """Source: check_resource_leak."""
     locks, inner = path.state.locks, len(path.state.frames) > 1
     exits, what = fact.what.startswith("BPF_EXIT"), fact.what
@@ -151,7 +148,7 @@ def _released(fact: Released, path: "Path") -> Reason:
     return None
 
 
-def _callee(fact: Callee, path: "Path") -> Reason:
+def _callee(fact: Callee, path: Situation) -> Reason:
     function = path.setting.functions.get(fact.target)
     if function is not None and function.is_global and not path.setting.raw:
         return _global_refusal(function, path)
@@ -161,7 +158,7 @@ def _callee(fact: Callee, path: "Path") -> Reason:
     return None
 
 
-def _global_refusal(function: Subprogram, path: "Path") -> Reason:
+def _global_refusal(function: Subprogram, path: Situation) -> Reason:
     """Whether a function that is verified for any arguments may be called with these."""
     if path.state.locks.lock:
         return (
@@ -170,13 +167,13 @@ def _global_refusal(function: Subprogram, path: "Path") -> Reason:
         )
     for n, kind in enumerate(function.arguments, 1):
         if reason := _passed_refusal(n, kind, path.registers[n], path):
-            number = path.flow.starts.index(function.pc)
+            number = path.function_number(function.pc)
             head = f"{reason}\n" if reason != "?" else ""
             return f"{head}Caller passes invalid args into func#{number} ('{function.name}')"
     return None
 
 
-def _passed_refusal(n: int, kind: str, value: Value, path: "Path") -> Reason:
+def _passed_refusal(n: int, kind: str, value: Value, path: Situation) -> Reason:
     """Source: btf_check_func_arg_match."""
     if kind == "scalar":
         return None if value.kind == SCALAR else f"R{n} is not a scalar"
@@ -200,7 +197,7 @@ def _passed_refusal(n: int, kind: str, value: Value, path: "Path") -> Reason:
     return None
 
 
-def _returnable(fact: Returnable, path: "Path") -> Reason:
+def _returnable(fact: Returnable, path: Situation) -> Reason:
     value, frame = path.registers[0], path.frame
     if len(path.state.frames) > 1 and path.setting.raw:
         return None

@@ -4,10 +4,10 @@ Reasons are worded as Linux words them. Source: check_mem_access in kernel/bpf/v
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workbench.bpf.contexts import CONTEXTS, field_of
 from workbench.verifier.rules.facts import Access
+from workbench.verifier.rules.situation import Situation
 from workbench.verifier.values import tnum
 from workbench.verifier.values.domain import (
     ARENA,
@@ -16,6 +16,7 @@ from workbench.verifier.values.domain import (
     MAP,
     MAP_KEY,
     MAP_VALUE,
+    MAX_OFFSET,
     MEM,
     NAMES,
     PACKET,
@@ -29,26 +30,15 @@ from workbench.verifier.values.domain import (
     Value,
 )
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MIN
-from workbench.verifier.values.tnum import Tnum
+from workbench.verifier.values.tnum import text_of
 
-if TYPE_CHECKING:
-    from workbench.verifier.paths.path import Path
-
-MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF
 RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
 LOCK_BYTES = 4
 
 Reason = str | None
 
 
-def text_of(bits: Tnum) -> str:
-    """A tristate number as Linux prints it."""
-    if not bits.mask:
-        return str(bits.value) if bits.value <= 0xFFFF else f"{bits.value:#x}"
-    return f"({bits.value:#x}; {bits.mask:#x})"
-
-
-def access_refusal(fact: Access, path: "Path") -> Reason:
+def access_refusal(fact: Access, path: Situation) -> Reason:
     """Why the bytes of an Access may not be touched, or None."""
     value = path.registers[fact.base]
     reason = _misaligned(fact, value)
@@ -76,7 +66,7 @@ def _misaligned(fact: Access, value: Value) -> Reason:
     return f"misaligned {where}{bits}+{value.off}+{fact.off} size {fact.size}"
 
 
-def _in_packet(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_packet(fact: Access, value: Value, path: Situation) -> Reason:
     return packet_refusal(fact.base, value, value.off + fact.off, fact.size)
 
 
@@ -127,14 +117,14 @@ def _outside(value: Value, off: int, size: int, limit: int, zero: bool) -> Reaso
     return f"invalid access to memory, mem_size={limit} off={off} size={size}"
 
 
-def _in_key(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_key(fact: Access, value: Value, path: Situation) -> Reason:
     if fact.write:
         return f"write to change key R{fact.base} not allowed"
     off = value.off + fact.off
     return region_refusal(fact.base, value, off, fact.size, value.about.key_size)
 
 
-def _in_value(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_value(fact: Access, value: Value, path: Situation) -> Reason:
     return map_value_refusal(fact.base, value, value.off + fact.off, fact.size, fact.write)
 
 
@@ -155,7 +145,7 @@ def map_value_refusal(
     return None
 
 
-def _in_memory(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_memory(fact: Access, value: Value, path: Situation) -> Reason:
     if fact.write and value.kind == RDONLY_MEM:
         return f"R{fact.base} cannot write into {NAMES[value.kind]}"
     return region_refusal(fact.base, value, value.off + fact.off, fact.size, value.about)
@@ -173,7 +163,7 @@ def unmodified_refusal(base: int, value: Value, fixed_allowed: bool = False) -> 
     return None
 
 
-def _in_context(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_context(fact: Access, value: Value, path: Situation) -> Reason:
     if reason := unmodified_refusal(fact.base, value):
         return reason
     kind, off = path.setting.type, fact.off
@@ -182,13 +172,13 @@ def _in_context(fact: Access, value: Value, path: "Path") -> Reason:
     return f"invalid bpf_context access off={off} size={fact.size}"
 
 
-def _in_map(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_map(fact: Access, value: Value, path: Situation) -> Reason:
     if fact.write:
         return f"only read from bpf_{value.about.type} is supported"
     return f"R{fact.base} reading the fields of a map is not supported by the workbench"
 
 
-def _in_stack(fact: Access, value: Value, path: "Path") -> Reason:
+def _in_stack(fact: Access, value: Value, path: Situation) -> Reason:
     off = value.off + fact.off
     if reason := stack_refusal(fact.base, value, off, fact.size, fact.write):
         return reason
@@ -263,7 +253,7 @@ def readable_refusal(base: int, value: Value, off: int, size: int, frame: Frame)
     return None
 
 
-def _spill_refusal(fact: Access, value: Value, off: int, frame: Frame, path: "Path") -> Reason:
+def _spill_refusal(fact: Access, value: Value, off: int, frame: Frame, path: Situation) -> Reason:
     """A pointer goes to the stack as a whole, and a stack pointer not into an older frame."""
     if fact.stored < 0 or value.number.mask:
         return None
@@ -277,7 +267,7 @@ def _spill_refusal(fact: Access, value: Value, off: int, frame: Frame, path: "Pa
     return None
 
 
-_BY_KIND: dict[int, Callable[[Access, Value, "Path"], Reason]] = {
+_BY_KIND: dict[int, Callable[[Access, Value, Situation], Reason]] = {
     PACKET: _in_packet,
     PACKET_META: _in_packet,
     MAP_KEY: _in_key,
@@ -292,7 +282,7 @@ _BY_KIND: dict[int, Callable[[Access, Value, "Path"], Reason]] = {
 
 
 def buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: "Path"
+    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: Situation
 ) -> Reason:
     """Whether a function may touch `size` bytes at a pointer. Source: check_helper_mem_access.
 
@@ -321,7 +311,7 @@ def buffer_refusal(
 
 
 def _stack_buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: "Path"
+    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: Situation
 ) -> Reason:
     if size == 0 and not zero:
         return "invalid zero-sized read"
@@ -334,7 +324,7 @@ def _stack_buffer_refusal(
 
 
 def _context_buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, path: "Path"
+    base: int, value: Value, size: int, write: bool, zero: bool, path: Situation
 ) -> Reason:
     if size == 0:
         return None if zero else "invalid zero-sized read"

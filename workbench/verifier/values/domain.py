@@ -42,6 +42,7 @@ MEMORIES = frozenset({MEM, RDONLY_MEM, RECORD})
 """Kinds whose `about` is a map, the readable range of a packet, a size in bytes."""
 
 FRAME_BYTES = 512
+MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF: how far a pointer moves
 AT_END, BEYOND_END = -1, -2
 """Ranges of packet pointers that are known to reach the packet's end, or to pass it."""
 DELTA_64, DELTA_32 = 1 << 31, 1 << 30
@@ -212,6 +213,9 @@ class Entry:
 class State:
     """All that is known on one path, and how the path came here since its last checkpoint.
 
+    `pc` is the slot that it is at, `last` the one before, `entry` its note of the present
+    instruction, if that is noted.
+
     A checkpoint is a state that later ones are compared with: `branches` counts the paths from it
     that are not finished, `precise` has per frame the registers and slots whose exact numbers
     mattered to some path from it, `sites` and `visit` say which calls and which loop it is in.
@@ -221,6 +225,7 @@ class State:
         "branches",
         "cleaned",
         "depth",
+        "entry",
         "evicted",
         "first",
         "frames",
@@ -245,6 +250,7 @@ class State:
         self.pc = self.first = 0
         self.last = -1
         self.history: list[Entry] = []
+        self.entry: Entry | None = None
         self.branches, self.depth, self.may_goto, self.unrolled = 1, 0, 0, 0
         self.precise: list[list[int]] = []
         self.hits = self.misses = 0
@@ -262,6 +268,22 @@ class State:
         state.history = self.history[:]
         state.depth, state.may_goto, state.unrolled = self.depth, self.may_goto, self.unrolled
         return state
+
+    def note(self) -> Entry:
+        """The entry of the present instruction in the path's past; made when first asked for."""
+        if self.entry is None:
+            self.entry = Entry(self.pc, self.last)
+            self.history.append(self.entry)
+        return self.entry
+
+    def iterator_at(self, pointer: Value) -> Iterator | None:
+        """The iterator that a stack pointer leads to, if there is one."""
+        if pointer.kind != STACK or pointer.number.mask:
+            return None
+        at = (-(pointer.off + pointer.number.smin) - 1) // 8
+        stack = self.frames[pointer.about].stack
+        value = stack[at].value if 0 <= at < len(stack) and stack[at].types[0] == "i" else None
+        return value.about if value is not None and isinstance(value.about, Iterator) else None
 
     def call_sites(self) -> tuple[int, ...]:
         """Where each frame was called."""

@@ -4,7 +4,6 @@ Source: adjust_ptr_min_max_vals in kernel/bpf/verifier.c.
 """
 
 from workbench.bpf.isa import Op
-from workbench.verifier.rules.memory import MAX_OFFSET
 from workbench.verifier.values import numbers, tnum
 from workbench.verifier.values.domain import (
     ANY_SCALAR,
@@ -14,6 +13,7 @@ from workbench.verifier.values.domain import (
     MAP,
     MAP_KEY,
     MAP_VALUE,
+    MAX_OFFSET,
     MEMORIES,
     NAMES,
     OR_NULL,

@@ -156,6 +156,13 @@ def swapped(a: Tnum, bits: int) -> Tnum:
     return Tnum(value, int.from_bytes((a.mask & full).to_bytes(size, "little"), "big"))
 
 
+def text_of(a: Tnum) -> str:
+    """The set as Linux prints it: small numbers in decimal, `(value; mask)` in hexadecimal."""
+    if not a.mask:
+        return str(a.value) if a.value <= 0xFFFF else f"{a.value:#x}"
+    return f"({a.value:#x}; {a.mask:#x})"
+
+
 def aligned(a: Tnum, size: int) -> bool:
     """Whether every number of the set is a multiple of `size`, a power of two."""
     return not (a.value | a.mask) & (size - 1)
