@@ -19,7 +19,7 @@ _PUBLIC = {
     "Arena": "workbench.arena",
     "ArenaFlags": "workbench.arena",
     "verify": "workbench.verifier",
-    "read_verifier_log": "workbench.verifier.log.steps",
+    "read_verifier_log": "workbench.verifier.log.view",
     "Interpreter": "workbench.engines.interpreter.engine",
     "Jit": "workbench.engines.jit",
     "Auto": "workbench.engines.auto",

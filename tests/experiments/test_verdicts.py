@@ -16,7 +16,7 @@ from workbench.experiments import log_agreement, seeds, verdicts
 from workbench.experiments.mutate import minimised, mutated
 from workbench.experiments.verdicts import COLUMNS, Start, confusion, disagreements, summary
 from workbench.verifier import verify
-from workbench.verifier.log.steps import read_verifier_log
+from workbench.verifier.log.view import read_verifier_log
 
 SEEDS = seeds.seeds()
 

@@ -17,7 +17,7 @@ from workbench.experiments import seeds
 from workbench.experiments.mutate import mutated
 from workbench.verifier.log.explain import explain
 from workbench.verifier.log.messages import MESSAGES, classify
-from workbench.verifier.log.steps import read_verifier_log
+from workbench.verifier.log.view import read_verifier_log
 
 ROWS = tomllib.loads((ROW_TABLES / "verifier.toml").read_text())["row"]
 REASONS = sorted({row[key] for row in ROWS for key in ("refused", "linux") if row.get(key)})

@@ -12,7 +12,7 @@ import workbench as wb
 from workbench.bpf.assembler import assemble
 from workbench.examples import programs as corpus
 from workbench.verifier.log.known import ANY, LogValue, parse_value
-from workbench.verifier.log.steps import VerifierLog, read_verifier_log
+from workbench.verifier.log.view import VerifierLog, read_verifier_log
 
 OLD, NEW = ((VERIFIER_LOGS / f"linux_{v}.log").read_text() for v in ("5_4", "7_3"))
 LOOP = """

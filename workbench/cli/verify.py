@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workbench.bpf.program import Program
     from workbench.engines.kernel import Verdict
     from workbench.verifier import Report
-    from workbench.verifier.log.steps import VerifierLog
+    from workbench.verifier.log.view import VerifierLog
 
     AnyReport = Report | Verdict
 
@@ -143,7 +143,7 @@ def _row(engine: str, program: "Program", report: "AnyReport") -> dict[str, obje
 
 def _show_pasted(path: Path, as_json: bool) -> int:
     """Read a log, and print its verdict, its explanation and where the verifier spent its time."""
-    from workbench.verifier.log.steps import read_verifier_log
+    from workbench.verifier.log.view import read_verifier_log
 
     log = read_verifier_log(_text(path))
     if not log.steps and not log.reason:

@@ -1,6 +1,6 @@
 """Does our log say what Linux's says? Accepted programs' logs of level 2, value by value.
 
-Both texts are read by the same reader (`workbench.verifier.log.steps`). The k-th visit of an
+Both texts are read by the same reader (`workbench.verifier.log.reader`). The k-th visit of an
 instruction in one log is compared with the k-th visit in the other; of each, every register that
 Linux knows before the instruction, r10 left out, and every value that Linux prints after it.
 """
@@ -19,7 +19,8 @@ from workbench.errors import KernelError, Unsupported
 from workbench.experiments import seeds
 from workbench.experiments.verdicts import PAGES
 from workbench.verifier import verify
-from workbench.verifier.log.steps import LogStep, VerifierLog, read_verifier_log
+from workbench.verifier.log.steps import LogStep
+from workbench.verifier.log.view import VerifierLog, read_verifier_log
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workbench.verifier.log.messages import Match, classify
-from workbench.verifier.log.steps import LogSource, LogStep, VerifierLog, read_verifier_log
+from workbench.verifier.log.reader import read
+from workbench.verifier.log.steps import LogSource, LogStep, Reading
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program
@@ -89,12 +90,12 @@ class Explanation(NamedTuple):
         return self.html()
 
 
-def explain(subject: "Judged | VerifierLog | str", program: "Program | None" = None) -> Explanation:
+def explain(subject: Judged | Reading | str, program: "Program | None" = None) -> Explanation:
     """Explain a verdict, a log that was read, or the text of one.
 
     With `program`, source lines come from it where the log has none.
     """
-    log = read_verifier_log(subject) if isinstance(subject, str) else _log_of(subject)
+    log = read(subject, Reading) if isinstance(subject, str) else _log_of(subject)
     if log.ok is not False:
         wrong = {True: "The program was accepted: there is nothing to explain."}
         cut = "The log ends before a verdict: ask for all of it (a larger buffer, or log level 1)."
@@ -115,18 +116,18 @@ def explain(subject: "Judged | VerifierLog | str", program: "Program | None" = N
     )
 
 
-def _log_of(subject: "Judged | VerifierLog") -> VerifierLog:
-    if isinstance(subject, VerifierLog):
+def _log_of(subject: Judged | Reading) -> Reading:
+    if isinstance(subject, Reading):
         return subject
     from dataclasses import replace
 
-    read = read_verifier_log(subject.log)
+    log = read(subject.log, Reading)
     if subject.ok:
-        return replace(read, ok=True)
-    return replace(read, ok=False, pc=subject.pc, reason=subject.reason)
+        return replace(log, ok=True)
+    return replace(log, ok=False, pc=subject.pc, reason=subject.reason)
 
 
-def _own_words(log: VerifierLog) -> str:
+def _own_words(log: Reading) -> str:
     if log.report is None:
         return ""
     return "\n".join(filter(None, (log.report.section("Reason"), log.report.section("Suggestion"))))
@@ -138,7 +139,7 @@ def _wrapped(text: str) -> tuple[str, ...]:
     return tuple(wrap(text, 88))
 
 
-def _place(log: VerifierLog, path: Sequence[LogStep], program: "Program | None") -> str:
+def _place(log: Reading, path: Sequence[LogStep], program: "Program | None") -> str:
     """`Refused at instruction 4: r3 = *(u64 *)(r2 +8)`, and the source line below."""
     if log.pc < 0:
         return ""
@@ -179,7 +180,7 @@ def _from_program(program: "Program", pc: int) -> str:
 # the value
 
 
-def _subject(log: VerifierLog, match: Match | None, path: Sequence[LogStep]) -> str:
+def _subject(log: Reading, match: Match | None, path: Sequence[LogStep]) -> str:
     """The register or stack slot that the refusal is about: "R2", "fp-8", or ""."""
     if found := re.search(r"\bR(\d+)\b", log.reason):
         return f"R{found[1]}"
@@ -230,7 +231,7 @@ def _loss(path: Sequence[LogStep], name: str) -> Iterator[str]:
             return
 
 
-def _taken(log: VerifierLog, match: Match | None, path: Sequence[LogStep]) -> Iterator[str]:
+def _taken(log: Reading, match: Match | None, path: Sequence[LogStep]) -> Iterator[str]:
     """Where a lock or a reference was taken that is not given back."""
     alloc = re.search(r"alloc_insn=(\d+)", log.reason)
     region = re.search(r"inside (bpf_\w+)-ed region", log.reason)

@@ -1,6 +1,13 @@
-"""The line-by-line reader behind `logs`: what each form of line does to the state so far."""
+"""Reads verifier logs, ours and Linux's of any version, back into states: text to values.
+
+Line by line: what each form of line does to the state so far. Understood are levels 1 and 2 of
+Linux 4.15 to 7.3, the report that 7.3 puts below the old message ("Verification failed: ..."), and
+what loaders wrap around a log. Whatever is not understood is kept, never an error: logs come cut
+short, indented, and with other programs' output between.
+"""
 
 import re
+from typing import TypeVar
 
 from workbench.verifier.log.known import parse_value
 from workbench.verifier.log.messages import classify
@@ -10,8 +17,10 @@ from workbench.verifier.log.steps import (
     LogSource,
     LogState,
     LogStep,
-    VerifierLog,
+    Reading,
 )
+
+Read = TypeVar("Read", bound=Reading)
 
 _STAMP = re.compile(r"^\[\s*\d+\.\d+\]\s|^libbpf: (?=\d+: \()")
 _STEP = re.compile(
@@ -47,6 +56,14 @@ _TOTALS = re.compile(r"^(?:processed \d|verification time|stack depth|insns_proc
 _TIME = re.compile(r"^(verification time|stack depth) (\d+)(?: usec)?(?:.* max (\d+))?")
 _UNTOLD_CALL = re.compile(r"^call (?!pc[+-])")
 CALLER_SAVED = range(1, 6)
+
+
+def read(text: str, kind: type[Read]) -> Read:
+    """Read a verifier log from any machine as a Reading of some kind; never raises for text."""
+    reader = Reader()
+    for number, line in enumerate(text.splitlines(), start=1):
+        reader.read(number, line)
+    return reader.finish(text, kind)
 
 
 class Reader:
@@ -162,7 +179,7 @@ class Reader:
         self._close()
         self.report = (found[1], found[2] or "")
 
-    def finish(self, text: str) -> VerifierLog:
+    def finish(self, text: str, kind: type[Read]) -> Read:
         """The log as a value."""
         self._close()
         reason, pc, unread = self._decision()
@@ -172,7 +189,7 @@ class Reader:
         report = LogReport(*self.report, sections) if self.report else None
         if report and not reason:
             reason = report.problem
-        return VerifierLog(
+        return kind(
             ok,
             pc if ok is False else -1,
             reason if ok is False else "",

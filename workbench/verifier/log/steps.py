@@ -1,23 +1,15 @@
-"""Reads verifier logs, ours and Linux's of any version, back into states: text to values.
+"""A verifier log as values: its steps, each with the states before and after it.
 
 A log tells, instruction by instruction, what the verifier knew. Linux prints what an instruction
-changed; this reader keeps the rest, so that every step has a whole state before and after it.
-Understood are levels 1 and 2 of Linux 4.15 to 7.3, the report that 7.3 puts below the old message
-("Verification failed: ..."), and what loaders wrap around a log. Whatever is not understood is
-kept, never an error: logs come cut short, indented, and with other programs' output between.
+changed; here every step has a whole state.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from workbench.verifier.log.known import LogValue
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from workbench.verifier.log.explain import Explanation
 
 REGISTERS = 11
 
@@ -87,8 +79,8 @@ class LogReport(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VerifierLog:
-    """A verifier log, read.
+class Reading:
+    """What a verifier log says.
 
     `ok` is None where the log does not say (it was cut short). `reason` is the decisive line and
     `pc` the slot that it is about (-1: none, or accepted). `statistics` are the numbers of the
@@ -120,26 +112,6 @@ class VerifierLog:
         """The steps that led to the last one: earlier paths that ended elsewhere are left out."""
         return tuple(_path(self.steps))
 
-    @cached_property
-    def frame(self) -> "pd.DataFrame":
-        """One row a step: line, pc, frame, instruction, state, source, file, source_line."""
-        from workbench.verifier.log.view import steps_frame
-
-        return steps_frame(self)
-
-    @cached_property
-    def values(self) -> "pd.DataFrame":
-        """One row for each printed value: step, pc, frame, name, kind, constant, bounds, tnum."""
-        from workbench.verifier.log.view import values_frame
-
-        return values_frame(self)
-
-    def explain(self) -> "Explanation":
-        """What was refused and why, in plain words: see workbench.verifier.log.explain."""
-        from workbench.verifier.log.explain import explain
-
-        return explain(self)
-
     def __str__(self) -> str:
         verdict = {True: "accepted", False: "refused", None: "no verdict (the log is cut short)"}
         where = f" at instruction {self.pc}" if self.pc >= 0 else ""
@@ -147,21 +119,6 @@ class VerifierLog:
         steps = f"{len(self.steps)} step{'' if len(self.steps) == 1 else 's'}"
         unread = f", {len(self.unread)} lines not understood" if self.unread else ""
         return f"{head}; {steps} shown, {self.processed} instructions processed{unread}"
-
-    def _repr_html_(self) -> str:
-        from workbench.verifier.log.view import html
-
-        return html(self)
-
-
-def read_verifier_log(text: str) -> VerifierLog:
-    """Read a verifier log from any machine; never raises for text, however damaged."""
-    from workbench.verifier.log.reader import Reader
-
-    reader = Reader()
-    for number, line in enumerate(text.splitlines(), start=1):
-        reader.read(number, line)
-    return reader.finish(text)
 
 
 def _path(steps: tuple[LogStep, ...]) -> Iterator[LogStep]:

@@ -1,14 +1,16 @@
-"""A verifier log as tables and as HTML for the notebook."""
+"""A verifier log for the notebook: as tables, as HTML, and explained."""
 
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
+from workbench.verifier.log.explain import Explanation, explain
 from workbench.verifier.log.known import Bounds
+from workbench.verifier.log.reader import read
+from workbench.verifier.log.steps import LogStep, Reading
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from workbench.verifier.log.steps import LogStep, VerifierLog
 
 STEPS = ["line", "pc", "frame", "instruction", "state", "came_from"]
 STEPS += ["source", "file", "source_line"]
@@ -16,7 +18,7 @@ VALUES = ["step", "pc", "frame", "name", "kind", "text", "constant", "offset", "
 SHOWN = 400  # steps in the notebook's table: the last of the path
 
 
-def steps_frame(log: "VerifierLog") -> "pd.DataFrame":
+def steps_frame(log: Reading) -> "pd.DataFrame":
     """One row a step: line, pc, frame, instruction, state, came_from, source, file, source_line."""
     import pandas as pd
 
@@ -37,7 +39,7 @@ def steps_frame(log: "VerifierLog") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=STEPS).rename_axis("step")
 
 
-def values_frame(log: "VerifierLog") -> "pd.DataFrame":
+def values_frame(log: Reading) -> "pd.DataFrame":
     """One row for each printed value; unsigned bounds are uint64, the rest int64."""
     import numpy as np
     import pandas as pd
@@ -66,18 +68,18 @@ _STYLE = (
 )
 
 
-def html(log: "VerifierLog") -> str:
+def html(log: Reading) -> str:
     """The verdict, the explanation of a refusal, and the path that the verifier took."""
     parts = [_STYLE, f"<p><b>{escape(str(log))}</b></p>"]
     if log.ok is False:
-        parts.append(log.explain().html())
+        parts.append(explain(log).html())
     steps = log.path if log.ok is False else log.steps
     if steps:
         parts.append(_table(log, steps))
     return f"<div class='wb-log'>{''.join(parts)}</div>"
 
 
-def _table(log: "VerifierLog", steps: "tuple[LogStep, ...]") -> str:
+def _table(log: Reading, steps: tuple[LogStep, ...]) -> str:
     rows = []
     if len(steps) > SHOWN:
         rows.append(
@@ -93,7 +95,7 @@ def _table(log: "VerifierLog", steps: "tuple[LogStep, ...]") -> str:
     return f"<div class='box'><table>{head}{''.join(rows)}</table></div>"
 
 
-def _rows(step: "LogStep") -> list[str]:
+def _rows(step: LogStep) -> list[str]:
     rows = []
     if step.came_from >= 0:
         rows.append(
@@ -109,3 +111,29 @@ def _rows(step: "LogStep") -> list[str]:
         f"<tr><td>{step.pc}</td><td>{indent}{escape(step.text)}</td><td>{escape(known)}</td></tr>"
     )
     return rows
+
+
+class VerifierLog(Reading):
+    """A verifier log, read, with what a person at the notebook asks of it."""
+
+    @cached_property
+    def frame(self) -> "pd.DataFrame":
+        """One row a step: line, pc, frame, instruction, state, source, file, source_line."""
+        return steps_frame(self)
+
+    @cached_property
+    def values(self) -> "pd.DataFrame":
+        """One row for each printed value: step, pc, frame, name, kind, constant, bounds, tnum."""
+        return values_frame(self)
+
+    def explain(self) -> Explanation:
+        """What was refused and why, in plain words."""
+        return explain(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)
+
+
+def read_verifier_log(text: str) -> VerifierLog:
+    """Read a verifier log from any machine; never raises for text, however damaged."""
+    return read(text, VerifierLog)
