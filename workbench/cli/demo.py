@@ -11,10 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-from tqdm import tqdm
 
 from workbench.arena import Arena
 from workbench.arena.either import AnyArena
@@ -31,9 +30,11 @@ from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
 from workbench.plots import fragmentation as fragmentation_plots
 from workbench.recording.trace import Trace
+from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
     from workbench.plots import Figure
+    from workbench.widgets.progress import Bar
 
 PAGES = 64
 EXAMPLES = ("list", "hash", "allocator")
@@ -92,13 +93,7 @@ def demo(output: Path | str = "output") -> Report:
     directory = Path(output)
     for part in ("figures", "tables"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    with tqdm(
-        total=2 * len(EXAMPLES) + len(c_examples.names()) + 2,
-        delay=1,
-        disable=None,
-        leave=False,
-        desc="demo",
-    ) as progress:
+    with bar("demo", total=2 * len(EXAMPLES) + len(c_examples.names()) + 2) as progress:
         rows, traces, kernel = _run_examples(progress)
         progress.set_description("demo: figures")
         tables = _tables(rows, traces)
@@ -115,7 +110,7 @@ def demo(output: Path | str = "output") -> Report:
     return Report(tuple(rows), kernel, about, tuple(files), time.perf_counter() - began)
 
 
-def _run_examples(progress: "tqdm[NoReturn]") -> tuple[list[Row], dict[str, Trace], str]:
+def _run_examples(progress: "Bar") -> tuple[list[Row], dict[str, Trace], str]:
     """Run every example on every engine: rows, recordings, and why the kernel did not run."""
     rows: list[Row] = []
     traces: dict[str, Trace] = {}

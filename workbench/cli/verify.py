@@ -118,9 +118,12 @@ def _show(program: "Program", report: "AnyReport", with_log: bool, explained: bo
 def _judge(engine: str, program: "Program", flags: int, level: int, profile: str) -> "AnyReport":
     """Ask the workbench's verifier or Linux's."""
     if engine != "kernel":
+        from workbench.verifier import LIMIT
         from workbench.verifier import verify as judge
+        from workbench.widgets.progress import reports
 
-        return judge(program, flags, log_level=level, profile=profile)
+        with reports(f"verifying {program.name}", LIMIT, "insn") as told:
+            return judge(program, flags, log_level=level, profile=profile, progress=told)
     from workbench.engines.kernel import KernelArena, verdict
 
     with KernelArena(flags=flags) as arena:

@@ -102,16 +102,18 @@ def find_schedule(
     ctx: Sequence[bytes] | None = None,
     longest: int = 8,
     fuel: int = CAPACITY,
+    progress: Callable[[int], object] | None = None,
 ) -> "Trace | None":
     """Search random schedules for one after which `broken(arena)` is true, and record it.
 
-    Every seed gets a fresh arena from `arena()`. Returns None when no seed of `seeds` breaks it:
-    that is no proof. Ctrl-C ends the search.
+    Every seed gets a fresh arena from `arena()`. `progress` is called before each with the number
+    of seeds tried so far. Returns None when no seed of `seeds` breaks it: that is no proof. Ctrl-C
+    ends the search.
     """
-    from tqdm import tqdm
-
     with remembering():
-        for seed in tqdm(seeds, desc="schedules", delay=1, leave=False):
+        for tries, seed in enumerate(seeds):
+            if progress is not None:
+                progress(tries)
             schedule = Random(seed, longest)
             tried = arena()
             _run(programs, tried, schedule, ctx, fuel, recorded=False)

@@ -21,6 +21,7 @@ from workbench.experiments.verdicts import PAGES
 from workbench.verifier import verify
 from workbench.verifier.log.steps import LogStep
 from workbench.verifier.log.view import VerifierLog, read_verifier_log
+from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program
@@ -43,12 +44,10 @@ def run(chosen: "dict[str, Program] | None" = None) -> pd.DataFrame:
     values that the log itself shows after the instruction from those known before it. Raises
     KernelError where the kernel cannot be asked.
     """
-    from tqdm import tqdm
-
     rows: list[tuple[object, ...]] = []
     found = programs() if chosen is None else chosen
     with KernelArena(PAGES) as arena:
-        for name, program in tqdm(found.items(), "logs", delay=1, unit="program"):
+        for name, program in bar("logs", found.items(), unit="program"):
             try:
                 answer = verdict(program, arena, 2)
             except (KernelError, Unsupported):

@@ -12,6 +12,7 @@ from workbench.evidence import provenance
 from workbench.experiments import gallery
 from workbench.experiments.exhibit import Claim, Exhibit
 from workbench.plots import VENUES, style
+from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,15 +96,13 @@ def reproduce(
 
 def _reproduce(output: Path, quick: bool, place: tuple[str, int]) -> Report:
     """Run, judge, draw and write down, one exhibit after another."""
-    from tqdm import tqdm
-
     began = time.perf_counter()
     frames: dict[str, pd.DataFrame] = {}
     claims: list[Claim] = []
     captions: dict[str, str] = {}
     files: list[Path] = []
     notes: list[str] = []
-    with tqdm(gallery.EXHIBITS, delay=1, disable=None, leave=False) as progress:
+    with bar("reproduce", gallery.EXHIBITS) as progress:
         for one in progress:
             progress.set_description(f"reproduce: {one.title}")
             frame = one.run(gallery.effort(quick), output / "kept", frames)

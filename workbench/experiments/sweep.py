@@ -25,6 +25,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.evidence import provenance
+from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,16 +145,12 @@ class Sweep:
     ) -> Iterator[tuple[str, Outcome]]:
         """Compute points, keep each result as it comes, and show progress after a second."""
         import cloudpickle
-        from tqdm import tqdm
 
         if not points:
             return
         call = cloudpickle.dumps(self.function)
         by_key = {point.key: point for point in points}
-        progress = tqdm(
-            total=len(points), delay=1, disable=None, leave=False, desc=self.function.__name__
-        )
-        with progress:
+        with bar(self.function.__name__, total=len(points)) as progress:
             for key, outcome in _outcomes(call, points, executor, jobs):
                 self._keep(by_key[key], outcome)
                 progress.update()

@@ -18,6 +18,7 @@ from workbench.experiments import seeds
 from workbench.experiments.mutate import minimised, mutated
 from workbench.verifier import verify
 from workbench.verifier.log.messages import SAFETY, classify
+from workbench.widgets.progress import bar
 
 COUNT, SEED, PAGES = 20_000, 1, 1024
 LARGE = 30_000  # instructions that Linux looked at; programs beyond are left out, and counted
@@ -57,13 +58,11 @@ def run(count: int = COUNT, seed: int = SEED) -> pd.DataFrame:
 
     Shows progress; Ctrl-C keeps what was done. Raises KernelError where the kernel cannot be asked.
     """
-    from tqdm import tqdm
-
     rows: list[tuple[object, ...]] = []
     todo = list(_starts(count, seed))
     with KernelArena(PAGES) as arena:
         try:
-            for start in tqdm(todo, "judged by both", delay=1, unit="program"):
+            for start in bar("judged by both", todo, unit="program"):
                 if (row := judged(start, arena)) is not None:
                     rows.append(row)
         except KeyboardInterrupt:

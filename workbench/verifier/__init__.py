@@ -1,18 +1,13 @@
 """The verifier: decides whether a program is safe, says why not, and rewrites it for the engines.
 
-    structure   what the shape of a program alone forbids
-    limits      rules about the program as a whole
-    flow        successors, loops, live registers: where paths are compared
-    facts       what must hold before each instruction
-    check       whether it holds on a path (memory, pointers, arguments: the longer checks)
-    transfer    what the instruction does to a path (branching, stack, calls; raw for that type)
-    domain      values and states; numbers, arithmetic, branches, tnum: what is known of numbers
-    path        one path, and what it asks of the exploration
-    explore     all paths, depth first
-    checkpoints which paths end in a state seen before (equality, precision, liveness)
-    rewrite     arena accesses, 32-bit arithmetic, casts
-    recorder    the log and the states seen (log, wording)
-    report      verdict, log, rewritten code
+    values/   what is known of numbers, pointers and states
+    rules/    what must hold before each instruction, and whether it does
+    log/      the log: written, read back, explained
+    paths/    paths through a program, their effects, and when one is covered by another
+    report    verdict, log, rewritten code
+    rewrite   arena accesses, 32-bit arithmetic, casts
+
+Each imports only from those before it.
 
 It follows Linux 6.18 as run by root on x86-64; a later version is the profile "7.3". For type
 `raw` no bounds are proven: its engine checks every access as it happens.
@@ -27,7 +22,7 @@ from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.errors import VerificationError, WorkbenchError
 from workbench.verifier import report as reports
-from workbench.verifier.paths.explore import LIMIT, Explorer
+from workbench.verifier.paths.explore import LIMIT, Explorer, Progress
 from workbench.verifier.paths.flow import analyse
 from workbench.verifier.paths.recorder import Recorder, Seen, slots_of
 from workbench.verifier.report import Asked, Record, Report
@@ -52,7 +47,7 @@ _remembered: ContextVar[dict[tuple[object, ...], tuple[Program, Report]] | None]
     "_remembered", default=None
 )
 
-__all__ = ["PROFILES", "Report", "Seen", "remembering", "verify"]
+__all__ = ["LIMIT", "PROFILES", "Report", "Seen", "remembering", "verify"]
 
 
 @contextmanager
@@ -77,13 +72,15 @@ def verify(
     arena_pages: int | None = None,
     log_level: int = 1,
     profile: str = "6.18",
+    progress: Progress | None = None,
 ) -> Report:
     """Decide whether a program may run with an arena of these flags, and rewrite it.
 
     `flags` is an ArenaFlags or its number; NO_USER_CONV changes the rewritten casts. With
     `arena_pages`, addresses in the arena that the program names must lie inside it. The report's
-    log is of level 1 or 2, as in bpf(2). Never raises for a bad program: the report says what is
-    wrong; WorkbenchError for an unknown profile or level.
+    log is of level 1 or 2, as in bpf(2). `progress` is called now and then with the number of
+    instructions followed so far, of at most LIMIT. Never raises for a bad program: the report says
+    what is wrong; WorkbenchError for an unknown profile or level.
     """
     if profile not in PROFILES or log_level not in (1, 2):
         known = f"profiles are {', '.join(PROFILES)}, levels 1 and 2"
@@ -91,17 +88,17 @@ def verify(
     asked = Asked(program, int(flags), arena_pages, log_level, profile)
     reports_known = _remembered.get()
     if reports_known is None:
-        return _verify(asked)
+        return _verify(asked, progress)
     key = id(program), *asked[1:]
     if key not in reports_known:  # which keeps the program, and so its id
-        reports_known[key] = program, _verify(asked)
+        reports_known[key] = program, _verify(asked, progress)
     return reports_known[key][1]
 
 
-def _verify(asked: Asked) -> Report:
+def _verify(asked: Asked, progress: Progress | None) -> Report:
     program, flags, arena_pages, log_level, profile = asked
     verification = _Verification(program, arena_pages, log_level, profile)
-    error = verification.run(None)
+    error = verification.run(None, progress)
     explorer = verification.explorer
     if error is not None or explorer is None:
         xlated, processed = program.instructions, explorer.processed if explorer else 0
@@ -124,7 +121,9 @@ class _Verification:
         self.setting = _setting(program, self.instructions, profile)
         self.explorer: Explorer | None = None
 
-    def run(self, recorder: Recorder | None) -> VerificationError | None:
+    def run(
+        self, recorder: Recorder | None, progress: Progress | None = None
+    ) -> VerificationError | None:
         """Verify; returns the refusal, if it is one."""
         instructions, setting = self.instructions, self.setting
         self.explorer = None
@@ -135,7 +134,7 @@ class _Verification:
             check_references(instructions, setting)
             check_reachable(instructions, setting.raw)
             flow = analyse(instructions, setting)
-            self.explorer = Explorer(instructions, setting, flow, recorder)
+            self.explorer = Explorer(instructions, setting, flow, recorder, progress)
             self.explorer.explore()
             if not setting.raw:
                 check_stack(instructions, self.explorer.path.depths)

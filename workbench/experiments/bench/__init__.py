@@ -15,8 +15,6 @@ Ratios taken side by side in one run are what counts; absolute times move from m
 
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from workbench.evidence.provenance import provenance
 from workbench.experiments.bench import (
     compiling,
@@ -32,6 +30,7 @@ from workbench.experiments.bench.engines import Times
 from workbench.experiments.bench.micro import Micro, Mode
 from workbench.experiments.bench.pages import Cost
 from workbench.experiments.bench.text import headline, table
+from workbench.widgets.progress import bar
 
 SLOW = 1.1  # a jit's share of the kernel's time that must be explained
 
@@ -73,9 +72,7 @@ def bench(quick: bool = False) -> Report:
     rounds = 1 if quick else 7
     repeats = 3 if quick else 9
     turns = len(micro.names()) * rounds + len(list(engines.cases(quick))) * rounds
-    with tqdm(
-        total=turns + 6, delay=1, disable=None, leave=False, desc="bench: engines"
-    ) as progress:
+    with bar("bench: engines", total=turns + 6) as progress:
         times = engines.measure(rounds, quick, progress.update)
         progress.set_description("bench: programs")
         programs = micro.measure(rounds, quick, progress.update)
