@@ -38,11 +38,21 @@ ORDER = (
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 TOP = len(ORDER)  # notebooks, and whoever uses the package by its public names
 
+# Folder -> its rooms, from the bottom up; what lies loose in the folder and is not named is above.
+ROOMS = {
+    "verifier": ("values", "rules", "log", "paths", "report", "rewrite"),
+    "engines": (
+        "base", "native_text", "machine", "interpreter", "kernel", "jit", "auto", "compare",
+        "record",
+    ),
+}  # fmt: skip
+
 # Library -> the only places that import it.
 DOORS = {
     "numba": ("workbench.compiled",),
     "llvmlite": ("workbench.compiled", "workbench.engines.jit"),
     "elftools": ("workbench.objects",),
+    "tqdm": ("workbench.widgets.progress",),
     "anywidget": ("workbench.widgets",),
     "ipywidgets": ("workbench.widgets",),
     "distributed": ("workbench.experiments",),
@@ -83,8 +93,8 @@ def imported_names(node: ast.AST, package: str) -> list[str]:
     return [name if is_module(name) else source for name in names]
 
 
-def imports(path: Path) -> Iterator[Import]:
-    """Every import of a file, those for the type checker left out."""
+def imports(path: Path, types: bool = False) -> Iterator[Import]:
+    """Every import of a file; those for the type checker alone only with `types`."""
     name = module_name(path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     todo: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), True)]
@@ -92,7 +102,7 @@ def imports(path: Path) -> Iterator[Import]:
         node, top = todo.pop()
         for imported in imported_names(node, package):
             yield Import(imported, getattr(node, "lineno", 0), top)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         todo += [(child, top and not inside) for child in ast.iter_child_nodes(node)]
@@ -122,6 +132,38 @@ def test_imports_point_down(path: Path) -> None:
         member = layer_member(imported.name)
         down = RANK.get(member, TOP) <= RANK[layer_member(name)]
         assert down, f"{path.name}:{imported.line} imports {imported.name}, above it"
+
+
+def files_of(folder: str) -> list[Path]:
+    return [path for path in FILES if path.is_relative_to(ROOT / "workbench" / folder)]
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_rooms_of_a_folder_point_down(folder: str) -> None:
+    order, prefix = ROOMS[folder], f"workbench.{folder}"
+
+    def rank(name: str) -> int:
+        room = name.removeprefix(prefix).removeprefix(".").partition(".")[0]
+        return order.index(room) if room in order else len(order)
+
+    for path in files_of(folder):
+        name = module_name(path)
+        for imported in imports(path, types=True):
+            if within(imported.name, (prefix,)) and name != prefix:
+                above = f"{path}:{imported.line} imports {imported.name}, above it"
+                assert rank(imported.name) <= rank(name), above
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_no_circle_of_files(folder: str) -> None:
+    """Take away files that import no other that is left, until none are left."""
+    wanted = {
+        module_name(path): {i.name for i in imports(path, types=True)} - {module_name(path)}
+        for path in files_of(folder)
+    }
+    while ready := {name for name, needs in wanted.items() if not needs & wanted.keys()}:
+        wanted = {name: needs for name, needs in wanted.items() if name not in ready}
+    assert not wanted, f"in a circle, or above one: {sorted(wanted)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

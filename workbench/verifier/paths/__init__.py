@@ -1,6 +1,7 @@
 """Paths through a program, their effects, and when one is covered by another.
 
-path         one path                           explore    all paths, depth first
+subject      what is verified                   path       one path
+explore      all paths, depth first
 transfer     what an instruction does to it     calls      functions and callbacks
 branching    conditional jumps                  stack      loads and stores of the stack
 raw          programs of type raw               flow       successors, loops, live registers

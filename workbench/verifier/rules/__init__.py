@@ -2,5 +2,6 @@
 
 facts      what an instruction needs            check      whether a path has it
 arguments  arguments of functions               memory     loads and stores
-limits     rules about the program as a whole   structure  what its shape alone forbids
+situation  what a rule may ask of a path        structure  what the code's shape alone forbids
+limits     rules about the program as a whole
 """
