@@ -134,10 +134,6 @@ def test_imports_point_down(path: Path) -> None:
         assert down, f"{path.name}:{imported.line} imports {imported.name}, above it"
 
 
-def files_of(folder: str) -> list[Path]:
-    return [path for path in FILES if path.is_relative_to(ROOT / "workbench" / folder)]
-
-
 @pytest.mark.parametrize("folder", ROOMS)
 def test_rooms_of_a_folder_point_down(folder: str) -> None:
     order, prefix = ROOMS[folder], f"workbench.{folder}"
@@ -146,7 +142,7 @@ def test_rooms_of_a_folder_point_down(folder: str) -> None:
         room = name.removeprefix(prefix).removeprefix(".").partition(".")[0]
         return order.index(room) if room in order else len(order)
 
-    for path in files_of(folder):
+    for path in (ROOT / "workbench" / folder).rglob("*.py"):
         name = module_name(path)
         for imported in imports(path, types=True):
             if within(imported.name, (prefix,)) and name != prefix:
@@ -154,12 +150,11 @@ def test_rooms_of_a_folder_point_down(folder: str) -> None:
                 assert rank(imported.name) <= rank(name), above
 
 
-@pytest.mark.parametrize("folder", ROOMS)
-def test_no_circle_of_files(folder: str) -> None:
+def test_no_circle_of_files() -> None:
     """Take away files that import no other that is left, until none are left."""
     wanted = {
         module_name(path): {i.name for i in imports(path, types=True)} - {module_name(path)}
-        for path in files_of(folder)
+        for path in FILES
     }
     while ready := {name for name, needs in wanted.items() if not needs & wanted.keys()}:
         wanted = {name: needs for name, needs in wanted.items() if name not in ready}
