@@ -168,7 +168,7 @@ def _setting(program: Program, instructions: list[Instruction], profile: str) ->
     indexed = any(i.op == Op.LD_MAP_IDX and i.imm == 0 for i in instructions)
     return Setting(
         type=program.type,
-        raw=program.type == "raw",
+        raw=program.type_row.raw,
         arena=program.uses_arena or indexed,
         names=names,
         maps={row.name: row for row in program.maps},

@@ -22,7 +22,7 @@ from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, doors
-from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
+from workbench.engines.machine.inputs import surroundings
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
 from workbench.errors import Unsupported
@@ -83,7 +83,7 @@ class Prepared:
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
         own, `cpu`, and so their own addresses.
         """
-        machine, raw = self.machine, self.program.type == "raw"
+        machine, raw = self.machine, self.program.type_row.raw
         self.surroundings = surroundings(self.program.type, ctx)
         self.stack[:] = 0
         bottom = addresses.STACK_START + cpu * addresses.CPU_BYTES
@@ -118,7 +118,7 @@ class Prepared:
     @property
     def output(self) -> bytes:
         """What a run gives back as its context: for packet programs the packet."""
-        return self.packet if self.program.type in PACKET_TYPES else self.ctx.tobytes()
+        return self.packet if self.program.type_row.takes_packet else self.ctx.tobytes()
 
     @property
     def packet(self) -> bytes:
@@ -160,7 +160,7 @@ class Prepared:
         """Say what the program did that stopped it."""
         code, reason = self.machine.code, int(self.machine.control[core.REASON])
         address = int(self.machine.out[core.O_ADDRESS])
-        memory = "memory" if self.program.type == "raw" else "context"
+        memory = "memory" if self.program.type_row.raw else "context"
         inside = self.pc < len(self.program)
         text = instruction_text(code[self.pc], self.pc) if inside else "the end"
         unresolved = inside and code[self.pc]["op"] in isa.WIDE - {Op.LD_IMM64, Op.LD_FUNC}

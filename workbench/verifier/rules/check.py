@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import Subprogram
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import facts, memory
 from workbench.verifier.rules.arguments import (
     argument_refusal,
@@ -213,19 +214,26 @@ def _returnable(fact: Returnable, path: "Path") -> Reason:
     if frame.start and value.kind != SCALAR:
         name = NAMES[value.kind]
         return f"At subprogram exit the register R0 is not a scalar value ({name})"
-    return None
+    wanted = None if frame.start else PROGRAM_TYPES[path.setting.type].returns
+    if wanted and value.kind != SCALAR:
+        return f"At program exit the register R0 is not a known value ({NAMES[value.kind]})"
+    return _range_refusal("program exit", value, wanted) if wanted else None
 
 
 def _callback_refusal(value: Value, wanted: tuple[int, int]) -> Reason:
     if value.kind != SCALAR:
         return "R0 not a scalar value"
+    return _range_refusal("callback return", value, wanted)
+
+
+def _range_refusal(where: str, value: Value, wanted: tuple[int, int]) -> Reason:
     n, (low, high) = value.number, wanted
     if low <= n.smin and n.smax <= high:
         return None
     known = f" smin={n.smin}" if n.smin > S64_MIN else ""
     known += f" smax={n.smax}" if n.smax < S64_MAX else ""
     has = known or " unknown scalar value"
-    return f"At callback return the register R0 has{has} should have been in [{low}, {high}]"
+    return f"At {where} the register R0 has{has} should have been in [{low}, {high}]"
 
 
 CHECKS: dict[type, Callable[..., Reason]] = {

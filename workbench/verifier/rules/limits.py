@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import WIDE, Op
 from workbench.bpf.program import Program
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import VerificationError
 from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
@@ -60,10 +61,9 @@ def check_references(program: Sequence[Instruction], setting: Setting) -> None:
 def _unsuitable(name: str, setting: Setting) -> str:
     """Why a program of this type may not use a map. Source: check_map_prog_compatibility."""
     row = setting.maps[name]
-    if row.lock >= 0 and setting.type == "socket_filter":
-        return "socket filter progs cannot use bpf_spin_lock yet"
-    if row.lock >= 0 and setting.type == "raw_tp":
-        return "tracing progs cannot use bpf_spin_lock yet"
+    lockless = PROGRAM_TYPES[setting.type].lockless
+    if row.lock >= 0 and lockless:
+        return f"{lockless} cannot use bpf_spin_lock yet"
     if setting.sleepable and row.type in NOT_SLEEPABLE:
         return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
     return ""
