@@ -49,6 +49,6 @@ def test_packet_pointers_come_from_the_context() -> None:
     assert [f.loads for f in fields if f] == ["packet", "packet_end", "packet_meta"]
     assert CONTEXTS["xdp"].field_at(0, 8, False) is None
     data = CONTEXTS["tc"].field_at(76, 4, False)
-    assert (
-        data and data.loads == "packet" and CONTEXTS["socket_filter"].field_at(76, 4, False) is None
-    )
+    assert data is not None
+    assert data.loads == "packet"
+    assert CONTEXTS["socket_filter"].field_at(76, 4, False) is None

@@ -144,7 +144,7 @@ FUNCTIONS: tuple[Function, ...] = (
     _kfunc(14, "stream_vprintk_impl", _PRINT),
     _kfunc(15, "stream_vprintk", _PRINT),
 )  # fmt: skip
-"""Every function, once. Linux 6.18 has `stream_vprintk_impl`, other versions `stream_vprintk`."""
+"""Every function, once; which release lacks which is in workbench.bpf.releases."""
 
 BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
 HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}

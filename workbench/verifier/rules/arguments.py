@@ -74,7 +74,7 @@ def _may_call_kfunc(row: Function, path: "Path") -> Reason:
 
 def _sleeps(row: Function, path: "Path") -> bool:
     """Later kernels let any context call the arena's functions."""
-    return row.sleepable and path.setting.profile == "6.18"
+    return row.sleepable and path.setting.release.arena_kfuncs_sleep
 
 
 def section_refusal(fact: Section, path: "Path") -> Reason:

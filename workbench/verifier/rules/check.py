@@ -88,7 +88,7 @@ def _arithmetic(fact: Arithmetic, path: "Path") -> Reason:
 
 def _mixed(fact: Arithmetic, path: "Path", arena: bool) -> Reason:
     """Later kernels refuse 64-bit arithmetic that sees arena pointers on some paths only."""
-    if path.setting.profile == "6.18" or fact.op > facts.LAST_64:
+    if path.setting.release.mixed_arithmetic or fact.op > facts.LAST_64:
         return None
     if path.pc in (path.plain if arena else path.arithmetic):
         return "same insn cannot be used with and without arena pointer"

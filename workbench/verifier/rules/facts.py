@@ -12,6 +12,7 @@ from workbench.bpf.declarations import MapDefinition, Subprogram
 from workbench.bpf.functions import HELPERS, KFUNCS, Function, missing
 from workbench.bpf.isa import FRAME_POINTER, Op
 from workbench.bpf.program_types import PROGRAM_TYPES
+from workbench.bpf.releases import DEFAULT, Release
 
 
 class Instruction(NamedTuple):
@@ -156,7 +157,7 @@ class Setting(NamedTuple):
     """What holds for the whole program.
 
     `names` has for slots the kind and name of what they refer to, `maps` the maps by name,
-    `functions` by first slot what is known of them, `profile` the version that is followed.
+    `functions` by first slot what is known of them, `release` the Linux that is followed.
     """
 
     type: str
@@ -166,7 +167,7 @@ class Setting(NamedTuple):
     maps: Mapping[str, MapDefinition] = {}
     functions: Mapping[int, Subprogram] = {}
     gpl: bool = True
-    profile: str = "6.18"
+    release: Release = DEFAULT
 
     @property
     def sleepable(self) -> bool:
