@@ -152,7 +152,7 @@ _ROWS = (
         context=_XDP,
         input="frame",
         packet="rw",
-        functions=("base", "exceptions", "xdp", "checksum"),
+        functions=("base", "exceptions", "packet_ends", "checksum"),
     ),
     ProgramType(
         "raw_tp",
