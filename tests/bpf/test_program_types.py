@@ -1,11 +1,14 @@
 """The table of program types: complete, like the kernel's, and the only place that names them."""
 
 import ast
+import struct
 from pathlib import Path
 
 import pytest
+from bpf_probe import refusal
 
 import workbench as wb
+from workbench.bpf.contexts import Context, Field
 from workbench.bpf.functions import FUNCTIONS, HELPERS
 from workbench.bpf.program_types import PROGRAM_TYPES, ProgramType, of_section
 from workbench.errors import WorkbenchError
@@ -87,6 +90,96 @@ def test_a_trivial_program_runs(row: ProgramType) -> None:
     assert wb.verify(program).ok
     with wb.Interpreter(program) as engine:
         assert engine.run(bytes(64)).r0 == 0
+
+
+SK_LOOKUP = ProgramType(
+    "sk_lookup",
+    number=30,
+    attach=36,
+    sections=("sk_lookup",),
+    context=Context("bpf_sk_lookup", 72, (Field("family", 8, 4), Field("protocol", 12, 4))),
+    functions=("base",),
+    returns=(0, 1),
+)
+CGROUP_SKB = ProgramType(
+    "cgroup_skb",
+    number=8,
+    sections=("cgroup_skb", "cgroup/skb"),
+    context=Context("__sk_buff", 192, (
+        Field("len", 0, 4, begins="length"),
+        Field("mark", 8, 4),
+        Field("data", 76, 4, "packet", False),
+        Field("data_end", 80, 4, "packet_end", False),
+    ), ("mark",)),
+    input="packet",
+    packet="r",
+    hidden=14,
+    functions=("base", "skb"),
+    returns=(0, 1),
+)  # fmt: skip
+PACKET = bytes(12) + b"\x08\x00" + bytes(range(64))
+AF_INET = struct.pack("<QII", 0, 2, 6).ljust(72, b"\0")
+BYTE = """
+r2 = *(u32 *)(r1 + 76)
+r3 = *(u32 *)(r1 + 80)
+r4 = r2
+r4 += 4
+r0 = 0
+if r4 > r3 goto out
+{}
+out: exit
+"""
+OUTSIDE = "At program exit the register R0 has smin=2 smax=2 should have been in [0, 1]"
+NEW = [
+    (SK_LOOKUP, "r0 = *(u32 *)(r1 + 8)\nr0 >>= 1\nr0 &= 1\nexit", "", 1),
+    (SK_LOOKUP, "r0 = 2\nexit", OUTSIDE, 0),
+    (SK_LOOKUP, "r0 = r1\nexit", "At program exit the register R0 is not a known value (ctx)", 0),
+    (SK_LOOKUP, "*(u32 *)(r1 + 8) = 1\nr0 = 0\nexit", "invalid bpf_context access off=8 size=4", 0),
+    (SK_LOOKUP, "r2 = 0\nr3 = 0\nr4 = 0\ncall bpf_skb_load_bytes\nr0 = 0\nexit",
+     "program of this type cannot use helper bpf_skb_load_bytes#26", 0),
+    (CGROUP_SKB, BYTE.format("r0 = *(u8 *)(r2 + 1)\nr0 &= 1"), "", 1),
+    (CGROUP_SKB, BYTE.format("*(u8 *)(r2 + 1) = 7"), "cannot write into packet", 0),
+    (CGROUP_SKB, "*(u32 *)(r1 + 8) = 5\nr0 = *(u32 *)(r1 + 0)\nr0 >>= 5\nexit",
+     "At program exit the register R0 has smin=0 smax=134217727 should have been in [0, 1]", 0),
+]  # fmt: skip
+
+
+@pytest.fixture
+def new_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in (SK_LOOKUP, CGROUP_SKB):
+        monkeypatch.setitem(PROGRAM_TYPES, row.name, row)
+
+
+@pytest.mark.usefixtures("new_types")
+@pytest.mark.parametrize(("row", "text", "reason", "r0"), NEW)
+def test_a_new_type_is_one_row(row: ProgramType, text: str, reason: str, r0: int) -> None:
+    program = wb.assemble(text, type=row.name)
+    assert wb.verify(program).reason == reason
+    if not reason:
+        with wb.Interpreter(program) as engine:
+            assert engine.run(PACKET if row.takes_packet else AF_INET).r0 == r0
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("new_types")
+@pytest.mark.parametrize(("row", "text", "reason", "r0"), NEW)
+def test_linux_agrees_on_the_new_row(row: ProgramType, text: str, reason: str, r0: int) -> None:
+    if why := refusal():
+        pytest.skip(why)
+    from workbench.engines.kernel import verdict
+
+    program = wb.assemble(text, type=row.name)
+    assert verdict(program).reason == reason
+    if not reason:
+        with wb.Kernel(program) as engine:
+            assert engine.run(PACKET if row.takes_packet else AF_INET).r0 == r0
+
+
+@pytest.mark.usefixtures("new_types")
+def test_sections_of_several_words() -> None:
+    assert of_section("cgroup/skb") is of_section("cgroup_skb/ingress") is CGROUP_SKB
+    with pytest.raises(WorkbenchError, match="'cgroup/dev' is not supported"):
+        of_section("cgroup/dev")
 
 
 def comparisons(path: Path) -> list[int]:

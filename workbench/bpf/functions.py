@@ -67,14 +67,7 @@ class Function(NamedTuple):
     @property
     def types(self) -> tuple[str, ...]:
         """The types of program that may call it, `raw` left out."""
-        return TYPES_OF.get(self.group, ())
-
-
-TYPES_OF: dict[str, tuple[str, ...]] = {
-    group: tuple(row.name for row in PROGRAM_TYPES.values() if group in row.functions)
-    for group in {group for row in PROGRAM_TYPES.values() for group in row.functions}
-}
-"""Group of functions -> the types of program that may call them."""
+        return tuple(row.name for row in PROGRAM_TYPES.values() if self.group in row.functions)
 
 
 def _helper(number: int, name: str, arguments: str = "", returns: str = "scalar",

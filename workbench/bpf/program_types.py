@@ -22,9 +22,9 @@ class ProgramType(NamedTuple):
     """A type of program.
 
     `number` is that of enum bpf_prog_type, `attach` that of enum bpf_attach_type where loading
-    asks for one. `sections` are first components of libbpf's section names ("tc" of
-    "tc/ingress"), `section_prefixes` such that may go on ("socket1"). `sleepable` programs may
-    always sleep.
+    asks for one. `sections` are libbpf's section names, which may go on after "/" or "." ("tc",
+    so "tc/ingress"), `section_prefixes` those that may go on anyhow ("socket1"). `sleepable`
+    programs may always sleep.
 
     `context` is what r1 points to, None for plain memory. `input` is what a run is given:
     "context" (its bytes), "packet", "frame" (a packet in a page, with room around it) or "memory"
@@ -173,9 +173,10 @@ def of_section(section: str) -> ProgramType:
 
     Raises WorkbenchError for a section that has none here.
     """
-    first = section.removeprefix("?").split("/")[0].split(".")[0]
-    for row in _ROWS:
-        if first in row.sections or first.startswith(row.section_prefixes):
+    name = section.removeprefix("?")
+    for row in PROGRAM_TYPES.values():
+        longer = tuple(known + sign for known in row.sections for sign in "/.")
+        if name in row.sections or name.startswith((*longer, *row.section_prefixes)):
             return row
-    known = ", ".join(name for row in _ROWS for name in row.sections)
+    known = ", ".join(name for row in PROGRAM_TYPES.values() for name in row.sections)
     raise WorkbenchError(f"section '{section}' is not supported; there is {known}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 from workbench.bpf.functions import Function
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import memory
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
 from workbench.verifier.rules.memory import Reason
@@ -49,7 +50,7 @@ def may_call_refusal(fact: MayCall, path: "Path") -> Reason:
     if row.kind == "kfunc":
         return _may_call_kfunc(row, path)
     named = f"{row.name}#{row.number}"
-    if setting.type not in row.types:
+    if row.group not in PROGRAM_TYPES[setting.type].functions:
         return f"program of this type cannot use helper {named}"
     if row.gpl and not setting.gpl:
         return "cannot call GPL-restricted function from non-GPL compatible program"
@@ -65,7 +66,7 @@ def may_call_refusal(fact: MayCall, path: "Path") -> Reason:
 
 
 def _may_call_kfunc(row: Function, path: "Path") -> Reason:
-    if path.setting.type not in row.types:
+    if row.group not in PROGRAM_TYPES[path.setting.type].functions:
         return f"calling kernel function {row.name} is not allowed"
     if _sleeps(row, path) and not path.setting.sleepable:
         return f"program must be sleepable to call sleepable kfunc {row.name}"
