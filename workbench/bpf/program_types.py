@@ -11,11 +11,9 @@ may_be_in_ld_abs), net/bpf/test_run.c.
 
 from typing import NamedTuple
 
+from workbench.bpf.addresses import ETHERNET
 from workbench.bpf.contexts import ANYWHERE, Context, Field
 from workbench.errors import WorkbenchError
-
-ETHERNET = 14
-"""Bytes of an Ethernet header."""
 
 
 class ProgramType(NamedTuple):

@@ -6,7 +6,8 @@ import time
 from ctypes import addressof
 from typing import NamedTuple
 
-from workbench.bpf.program_types import ETHERNET, PROGRAM_TYPES
+from workbench.bpf.addresses import ETHERNET
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.syscall import (
     PROG_TEST_RUN,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.bpf.addresses import CPU_BYTES, CTX_START, MEMORY_START, PACKET_START
-from workbench.bpf.program_types import ETHERNET, PROGRAM_TYPES
+from workbench.bpf.addresses import CPU_BYTES, CTX_START, ETHERNET, MEMORY_START, PACKET_START
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
 from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
 from workbench.errors import WorkbenchError

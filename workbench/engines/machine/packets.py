@@ -8,7 +8,7 @@ Source: net/bpf/test_run.c for the room, net/core/filter.c for the helpers.
 
 import numpy as np
 
-from workbench.bpf.program_types import ETHERNET
+from workbench.bpf.addresses import ETHERNET
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, load32, store8, store32
 from workbench.engines.machine.memory import host_of
