@@ -61,6 +61,8 @@ ROWS = [
     Row(f"run ctx.bpf --ctx 05{'00' * 15}", 0, "0500000000000000 0600000000000000"),
     Row("run raw.bpf --memory 0007", 0, "r0 = 0x9"),
     Row("run raw.bpf --type raw", 1, "fault", r"Error: raw: instruction 0 .* in no memory"),
+    Row(f"run ok.bpf --type xdp --ctx {'00' * 14}", 0, "r0 = 0x2a"),
+    Row("run ok.bpf --type xdp --ctx 00", 1, "", "a packet for xdp has 14 to"),
     Row("run beyond.bpf --ctx 00", 1, "fault", r"beyond: instruction 0 \(.* has 1 bytes"),
     Row("run beyond.bpf --ctx 00 --no-verify", 1, "fault", r"instruction 0 \(r0 = "),
     Row(

@@ -46,7 +46,7 @@ class Arena:
         release: str | Release = DEFAULT,
     ) -> None:
         self.release = find_release(release)
-        self.release.wants("the emulated arena", allocator="range_tree")
+        self.release.require("the emulated arena", allocator="range_tree")
         self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
         start = user_base or default_user_base(max(1, min(pages, 1 << 20)))
         check_creation(pages, int(self.flags), start)
@@ -173,6 +173,7 @@ class Arena:
     def __repr__(self) -> str:
         flags = self.flags & ~ArenaFlags.MMAPABLE
         named = f" {flags.name}" if flags else ""
+        named += f" of Linux {self.release}" if self.release != DEFAULT else ""
         lengths = self.free_extents[:, 1]
         return (
             f"<Arena {self.page_count} pages at {self.user_start:#x}{named}: "

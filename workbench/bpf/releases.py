@@ -1,7 +1,7 @@
 """Releases of Linux, a row each: what differs between them for programs that use arenas.
 
 A part of the workbench that follows Linux asks the row, and never compares names. Where it follows
-only some values of a column, it says so with `Release.wants`, which refuses the others: nothing
+only some values of a column, it says so with `Release.require`, which refuses the others: nothing
 pretends to be a release that it is not.
 
 Sources: kernel/bpf/arena.c, kernel/bpf/verifier.c, kernel/bpf/stream.c and arch/x86/net of 6.12.117
@@ -41,7 +41,7 @@ class Release(NamedTuple):
     signed_loads: bool
     lacks: tuple[str, ...]
 
-    def wants(self, who: str, **followed: object) -> None:
+    def require(self, who: str, **followed: object) -> None:
         """Raise Unsupported unless the columns named have these values, which `who` follows."""
         for column, value in followed.items():
             if (own := getattr(self, column)) != value:

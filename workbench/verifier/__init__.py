@@ -14,8 +14,8 @@
     recorder    the log and the states seen (log, wording)
     report      verdict, log, rewritten code
 
-It follows a release of Linux (workbench.bpf.releases) as run by root on x86-64. For type
-`raw` no bounds are proven: its engine checks every access as it happens.
+It follows a release of Linux (workbench.bpf.releases; 6.18 where none is named) as run by root on
+x86-64. For type `raw` no bounds are proven: its engine checks every access as it happens.
 """
 
 import warnings
@@ -90,7 +90,7 @@ def verify(
         warnings.warn("verify(profile=...) is now release=...", DeprecationWarning, stacklevel=2)
         release = profile
     followed = find_release(release)
-    followed.wants("the verifier", signed_loads=True)
+    followed.require("the verifier", signed_loads=True)
     if log_level not in (1, 2):
         raise WorkbenchError(f"no log level {log_level}; there are 1 and 2")
     asked = Asked(program, int(flags), arena_pages, log_level, followed.name)

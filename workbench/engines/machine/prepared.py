@@ -195,7 +195,7 @@ def _check_release(release: Release, programs: Sequence[Program]) -> None:
     if release.absent_result == _ABSENT_RESULT:
         return
     if any(np.isin(one.instructions["op"], _FETCHING).any() for one in programs):
-        release.wants("an atomic on an absent page", absent_result=_ABSENT_RESULT)
+        release.require("an atomic on an absent page", absent_result=_ABSENT_RESULT)
 
 
 def _verified(  # type: ignore[no-untyped-def]
