@@ -9,10 +9,8 @@ from workbench.arena import Arena
 from workbench.arena.events import COLUMNS, Ring, columns, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
-from workbench.bpf.releases import DEFAULT
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
-from workbench.errors import Unsupported
 from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
 from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
 
@@ -46,11 +44,6 @@ class Recorded:
         self.steps = core.new_recording(capacity) if trace == "steps" else None
         self.capacity = capacity
         arena = prepared.arena
-        if trace == "steps" and arena and arena.release != DEFAULT:
-            raise Unsupported(
-                f"a recording does not say which Linux it follows yet, so that it is {DEFAULT}; "
-                f"this arena follows {arena.release}"
-            )
         self.initial = arena.snapshot() if arena and trace == "steps" else None
         self.ctx = prepared.ctx.tobytes()
         self.clock = int(prepared.state.meta[CLOCK])
