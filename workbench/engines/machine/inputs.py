@@ -56,7 +56,10 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(type: str, ctx: bytes) -> Surroundings:
-    """Make what a run with this context, or for packet types this packet, begins with."""
+    """Make what a run with this context, or for packet types this packet, begins with.
+
+    Raises WorkbenchError for a packet of a length that BPF_PROG_TEST_RUN refuses.
+    """
     row = PROGRAM_TYPES[type]
     if not row.takes_packet:
         content = np.frombuffer(bytearray(ctx), np.uint8) if ctx else np.zeros(0, np.uint8)
