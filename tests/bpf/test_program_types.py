@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from bpf_probe import refusal
+from support.bpf_probe import refusal
 
 import workbench as wb
 from workbench.bpf.contexts import Context, Field

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from rows import read_rows
+from support.rows import read_rows
 
 import workbench as wb
 from workbench.bpf.functions import KFUNCS

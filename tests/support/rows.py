@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from support.paths import ROW_TABLES
-
 from workbench.bpf.releases import DEFAULT, Release, release
 from workbench.errors import (
     ArenaError,
