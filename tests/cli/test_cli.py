@@ -15,8 +15,7 @@ import pytest
 from support.bpf_probe import refusal
 from support.paths import PROGRAMS, ROOT, VERIFIER_LOGS
 
-from workbench import verifier
-from workbench.cli import main, verify
+from workbench.cli import main
 from workbench.examples import programs as corpus
 
 LIST = str(PROGRAMS / "list.bpf")
@@ -62,6 +61,8 @@ ROWS = [
     Row(f"run ctx.bpf --ctx 05{'00' * 15}", 0, "0500000000000000 0600000000000000"),
     Row("run raw.bpf --memory 0007", 0, "r0 = 0x9"),
     Row("run raw.bpf --type raw", 1, "fault", r"Error: raw: instruction 0 .* in no memory"),
+    Row(f"run ok.bpf --type xdp --ctx {'00' * 14}", 0, "r0 = 0x2a"),
+    Row("run ok.bpf --type xdp --ctx 00", 1, "", "a packet for xdp has 14 to"),
     Row("run beyond.bpf --ctx 00", 1, "fault", r"beyond: instruction 0 \(.* has 1 bytes"),
     Row("run beyond.bpf --ctx 00 --no-verify", 1, "fault", r"instruction 0 \(r0 = "),
     Row(
@@ -116,8 +117,10 @@ ROWS = [
     Row("verify ok.bpf", 0, "^ok: accepted: 2 instructions"),
     Row("verify unread.bpf", 1, "^$", r"^Error: unread.bpf:2: unread: refused at instruction 1"),
     Row("verify unread.bpf --explain", 1, "r3 is read, but(.|\n)*What to change", "refused"),
-    Row("verify mixed.bpf --profile 6.18", 0, "^mixed: accepted"),
+    Row("verify mixed.bpf --release 6.18", 0, "^mixed: accepted"),
+    Row("verify mixed.bpf --release 7.3", 1, "^$", "same insn cannot be used with and without"),
     Row("verify mixed.bpf --profile 7.3", 1, "^$", "same insn cannot be used with and without"),
+    Row("verify mixed.bpf --release 6.12", 1, "^$", "does not follow Linux 6.12 yet"),
     Row("verify", 2, "", "give a FILE with programs"),
     Row("verify ok.bpf --kernel-log ok.bpf", 2, "", "not both"),
     Row("verify --kernel-log ok.bpf", 1, "", "holds no verifier log"),
@@ -235,10 +238,6 @@ def test_a_trace_is_a_table_of_steps(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_trace_is_a_page(tmp_path: Path) -> None:
     assert call("run", LIST, "--trace", str(tmp_path / "list.html")) == 0
     assert "stepper" in (tmp_path / "list.html").read_text()
-
-
-def test_profiles_of_the_command_are_those_of_the_verifier() -> None:
-    assert verify.PROFILES == verifier.PROFILES
 
 
 @pytest.mark.usefixtures("files")

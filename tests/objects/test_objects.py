@@ -19,13 +19,13 @@ from support.paths import C_PROGRAMS, C_SOURCES
 
 import workbench as wb
 from workbench.bpf.disassembler import disassemble
+from workbench.bpf.program_types import of_section
 from workbench.errors import SegmentationFault, Unsupported, WorkbenchError
 from workbench.examples import c_programs as c_examples
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
 from workbench.objects.compiler import compile_bytes
 from workbench.objects.layouts import layouts
-from workbench.objects.relocate import program_type
 from workbench.objects.values import decode
 from workbench.objects.writing import write_btf
 from workbench.verifier.paths import explore
@@ -158,13 +158,13 @@ def test_walking_without_user_addresses() -> None:
      ("xdp.frags", "xdp"), ("raw_tp/sys_enter", "raw_tp"), ("classifier", "tc")],
 )  # fmt: skip
 def test_sections_say_the_type(section: str, type: str) -> None:
-    assert program_type(section) == type
+    assert of_section(section).name == type
 
 
 @pytest.mark.parametrize("section", ["kprobe/do_exit", "iter/task", "struct_ops", "", "xd"])
 def test_other_sections_are_refused(section: str) -> None:
     with pytest.raises(WorkbenchError, match="is not supported; there is syscall, "):
-        program_type(section)
+        of_section(section)
 
 
 def changed(name: str, old: bytes, new: bytes) -> bytes:

@@ -27,10 +27,11 @@ from support.rows import PAGE, Line, Row, answers, rewritten
 from workbench.arena.mapping import Advice, MapFlags, RemapFlags, SyncFlags
 from workbench.arena.rules import ArenaFlags
 from workbench.bpf.program import Program
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.kernel import attributes, memory, syscall
 from workbench.engines.kernel.execution import execute
-from workbench.engines.kernel.loading import TYPES, read_log
-from workbench.engines.kernel.service import Service, bind
+from workbench.engines.kernel.loading import read_log
+from workbench.engines.kernel.service import SLEEPABLE, Service, bind
 from workbench.engines.kernel.xlated import listing, normalise
 from workbench.errors import KernelError, SegmentationFault, VerificationError
 
@@ -187,18 +188,18 @@ class KernelMachine(Machine):
 
     def loaded(self, program: Program) -> syscall.Loaded:
         """Load a program with the row's maps."""
-        number, flags = TYPES[program.type]
-        flags = 0 if self.row.table.get("sleepable") is False else flags
+        kind = program.type_row
+        flags = SLEEPABLE if kind.sleepable and self.row.table.get("sleepable", True) else 0
         code = bind(program, self.descriptors())
-        return syscall.load_program(number, code, program.license, "row", flags)
+        return syscall.load_program(kind.number, code, program.license, "row", flags)
 
     def loaded_bytes(self, row: Row) -> syscall.Loaded:
         """Load bytes, which need not be instructions, with references to maps."""
         code = bytearray.fromhex(row.table["bytecode"])
         for pc, _, name in row.table["references"]:
             struct.pack_into("<i", code, 8 * pc + 4, self.descriptors()[name])
-        number, flags = TYPES["syscall"]
-        return syscall.load_program(number, bytes(code), flags=flags)
+        number = PROGRAM_TYPES["syscall"].number
+        return syscall.load_program(number, bytes(code), flags=SLEEPABLE)
 
     def descriptors(self) -> dict[str, int]:
         """Maps by name: the arena, and the others of the row, which are made when first needed."""

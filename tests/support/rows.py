@@ -1,8 +1,9 @@
 """The table of observed facts: reads tests/rows/*.toml and puts each row to an arena.
 
-A row says what Linux 6.18 was seen to answer. `answers(row, machine)` carries it out on a machine,
-emulated or real (row_machines.py), and writes the answer in the row's own words, so that a test
-needs no more than three texts to be equal. Kinds of rows:
+A row says what Linux was seen to answer; it holds for the `releases` that it names, else for 6.18.
+`answers(row, machine)` carries it out on a machine, emulated or real (row_machines.py), and writes
+the answer in the row's own words, so that a test needs no more than three texts to be equal. Kinds
+of rows:
 
     create     attributes of a new arena -> "ok" or an errno
     operation  an element operation of bpf(2) -> an errno
@@ -21,9 +22,11 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from support.paths import ROW_TABLES
+from workbench.bpf.releases import DEFAULT, Release, release
 from workbench.errors import (
     ArenaError,
     KernelError,
@@ -64,6 +67,7 @@ KEYS = {
     "sleepable",
     "head",
     "tail",
+    "releases",
 }
 
 Machine = Any  # row_machines.EmulatedMachine or row_machines.KernelMachine
@@ -81,6 +85,11 @@ class Row:
     def __str__(self) -> str:
         return f"{self.file}: {self.name}"
 
+    @property
+    def releases(self) -> list[Release]:
+        """The releases of Linux that it holds for."""
+        return [release(name) for name in self.table.get("releases", [DEFAULT.name])]
+
     def reason(self, side: str) -> str:
         """Why this row cannot be expressed on a side ("emulated", "kernel"); "" if it can."""
         return str(self.table.get(side, ""))
@@ -92,10 +101,13 @@ class Row:
         return str(self.table["ours" if side == "emulated" and "ours" in self.table else "answer"])
 
 
-def read_rows() -> list[Row]:
-    """Every row of every file, in order; raises AssertionError for a malformed one."""
+def read_rows(folder: Path = ROW_TABLES, linux: Release | None = DEFAULT) -> list[Row]:
+    """Every row of every file that holds for a release, in order; None: for any.
+
+    Raises AssertionError for a malformed row.
+    """
     rows = []
-    for path in sorted(set(ROW_TABLES.glob("*.toml")) - {VERIFIER}):
+    for path in sorted(set(folder.glob("*.toml")) - {VERIFIER}):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         defaults = content.get("defaults", {})
         for table in content["row"]:
@@ -103,7 +115,7 @@ def read_rows() -> list[Row]:
             unknown = set(table) - KEYS
             assert not unknown, f"{path.name}: {table.get('name')}: unknown keys {unknown}"
             rows.append(Row(path.stem, table["name"], table["kind"], table))
-    return rows
+    return [row for row in rows if linux is None or linux in row.releases]
 
 
 def answers(row: Row, machine: Machine) -> Iterator[str]:

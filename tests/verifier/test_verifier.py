@@ -214,15 +214,13 @@ def linux():
         pytest.skip(reason)
     from workbench.engines.kernel import service, syscall
 
-    types = {"syscall": (31, 16), "socket_filter": (1, 0), "tc": (3, 0), "xdp": (6, 0)}
-    types["raw_tp"] = (17, 0)
-
     def load(program: Program, pages: int, base: int, flags: int) -> tuple[str, bytes, str]:
-        kind, load_flags = types[program.type]
+        row = program.type_row
+        load_flags = service.SLEEPABLE if row.sleepable else 0
         extra = syscall.F_MMAPABLE | flags
         with syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, pages, extra, base) as arena:
             code = service.bind(program, {"arena": arena.fileno()})
-            loaded = syscall.load_program(kind, code, program.license, "row", load_flags, 2)
+            loaded = syscall.load_program(row.number, code, program.license, "row", load_flags, 2)
             if loaded.descriptor is None:
                 return loaded.log.strip().splitlines()[-2], b"", loaded.log
             with loaded.descriptor as descriptor:

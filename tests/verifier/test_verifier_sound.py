@@ -12,6 +12,7 @@ import workbench as wb
 from workbench import verifier
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.releases import DEFAULT
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.experiments import seeds, verdicts
 from workbench.experiments.verdicts import Start
@@ -63,7 +64,7 @@ def check_run(program: Program, arena: "wb.Arena | None", ctx: bytes) -> int:
     assert trace is not None
     assert trace.steps is not None
     states = wb.verify(program, log_level=2).states
-    about = verifier._Verification(program, None, 2, "6.18")
+    about = verifier._Verification(program, None, 2, DEFAULT)
     live = analyse(about.instructions, about.setting).live
     ctx_base = int(trace.state(0).registers[1])
     for t in range(len(trace)):

@@ -18,6 +18,8 @@ from workbench.arena.rules import (
 )
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
+from workbench.bpf.releases import DEFAULT, Release
+from workbench.bpf.releases import release as find_release
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -30,11 +32,21 @@ class Arena:
     `user_base` (page aligned; None or 0: one whose low half is not 0) is the user address of the
     first page; user space maps the whole arena there. Raises ArenaError with the errno that
     Linux returns. Memory is committed as it is touched.
+
+    `release` is the Linux that is followed, in the arena and by engines on it: a name such as
+    "6.18", or a row of workbench.bpf.releases. Raises Unsupported for one with another allocator.
+    Freeing pages below the arena's start is ignored whatever the release.
     """
 
     def __init__(
-        self, pages: int = 1024, flags: ArenaFlags | int = 0, user_base: int | None = None
+        self,
+        pages: int = 1024,
+        flags: ArenaFlags | int = 0,
+        user_base: int | None = None,
+        release: str | Release = DEFAULT,
     ) -> None:
+        self.release = find_release(release)
+        self.release.require("the emulated arena", allocator="range_tree")
         self.flags = ArenaFlags(flags) | ArenaFlags.MMAPABLE
         start = user_base or default_user_base(max(1, min(pages, 1 << 20)))
         check_creation(pages, int(self.flags), start)
@@ -161,6 +173,7 @@ class Arena:
     def __repr__(self) -> str:
         flags = self.flags & ~ArenaFlags.MMAPABLE
         named = f" {flags.name}" if flags else ""
+        named += f" of Linux {self.release}" if self.release != DEFAULT else ""
         lengths = self.free_extents[:, 1]
         return (
             f"<Arena {self.page_count} pages at {self.user_start:#x}{named}: "

@@ -13,6 +13,7 @@ PART_BITS = 33
 MAPS_START = 0xFFFF888400000000  # map n has two parts of 1 << PART_BITS: its values, then its keys
 PACKET_START = 0x10000000  # below 4 GiB, so that a u32 field of a context holds a packet pointer
 CODE_START = 0xFFFFFFFFC0000000
+ETHERNET = 14  # bytes of the header that a packet begins with
 
 
 def frame_pointer(depth: int, cpu: int = 0) -> int:

@@ -26,7 +26,8 @@ from workbench.bpf.declarations import MapDefinition, read_map
 from workbench.bpf.functions import BY_NAME, KFUNCS
 from workbench.bpf.helper_names import HELPER_NUMBERS
 from workbench.bpf.isa import Op
-from workbench.bpf.program import TYPES, Program, Reference, SourceLine
+from workbench.bpf.program import Program, Reference, SourceLine
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import AssemblyError
 
 _TOKEN = re.compile(
@@ -206,8 +207,8 @@ def _directive(
         constants[words[1]] = _number(words[2], number, constants)
     elif words[0] == ".program" and len(words) in (2, 3):
         kind = words[2] if len(words) == 3 else sections[0].type
-        if kind not in TYPES:
-            known = ", ".join(TYPES)
+        if kind not in PROGRAM_TYPES:
+            known = ", ".join(PROGRAM_TYPES)
             raise AssemblyError(number, f"unknown program type '{kind}'; choose from {known}")
         if any(s.name == words[1] and s.records and s.type != FUNCTION for s in sections):
             raise AssemblyError(number, f"program '{words[1]}' is defined twice")

@@ -36,18 +36,19 @@ import difflib
 from typing import NamedTuple
 
 from workbench.bpf.helper_names import HELPER_NAMES
+from workbench.bpf.program_types import PROGRAM_TYPES
 
-ALL = ("syscall", "socket_filter", "tc", "xdp", "raw_tp")
-PACKETS = ("socket_filter", "tc")
+BASE = "base"
+"""The group of functions that every type of program may call."""
 
 
 class Function(NamedTuple):
     """A callable row: `number` is the helper id, or for kfuncs our own dispatch number.
 
-    `types` are the program types that may call it (`raw` may call all), `sleepable` functions need
-    a sleepable program, `gpl` ones a GPL-compatible licence. `acquires` and `releases` tell of a
-    reference that must be given back. `moves_packet` functions make packet pointers
-    invalid, `packets` ones take memory that lies in the packet.
+    A program may call it whose type names its `group` (`raw` may call all); `sleepable` functions
+    need a sleepable program, `gpl` ones a GPL-compatible licence. `acquires` and `releases` tell
+    of a reference that must be given back. `moves_packet` functions make packet pointers invalid,
+    `packets` ones take memory that lies in the packet.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Function(NamedTuple):
     number: int
     arguments: tuple[str, ...] = ()
     returns: str = "scalar"
-    types: tuple[str, ...] = ALL
+    group: str = BASE
     sleepable: bool = False
     gpl: bool = False
     acquires: bool = False
@@ -63,16 +64,21 @@ class Function(NamedTuple):
     moves_packet: bool = False
     packets: bool = False
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of program that may call it, `raw` left out."""
+        return tuple(row.name for row in PROGRAM_TYPES.values() if self.group in row.functions)
+
 
 def _helper(number: int, name: str, arguments: str = "", returns: str = "scalar",
-            types: tuple[str, ...] = ALL, **flags: bool) -> Function:  # fmt: skip
-    return Function("bpf_" + name, "helper", number, tuple(arguments.split()), returns, types,
+            group: str = BASE, **flags: bool) -> Function:  # fmt: skip
+    return Function("bpf_" + name, "helper", number, tuple(arguments.split()), returns, group,
                     **flags)  # fmt: skip
 
 
 def _kfunc(number: int, name: str, arguments: str = "", returns: str = "scalar",
-           types: tuple[str, ...] = ALL, **flags: bool) -> Function:  # fmt: skip
-    return Function("bpf_" + name, "kfunc", number, tuple(arguments.split()), returns, types,
+           group: str = BASE, **flags: bool) -> Function:  # fmt: skip
+    return Function("bpf_" + name, "kfunc", number, tuple(arguments.split()), returns, group,
                     gpl=True, **flags)  # fmt: skip
 
 
@@ -86,16 +92,16 @@ FUNCTIONS: tuple[Function, ...] = (
     _helper(6, "trace_printk", "mem size", gpl=True),
     _helper(7, "get_prandom_u32"),
     _helper(8, "get_smp_processor_id"),
-    _helper(9, "skb_store_bytes", "ctx anything mem size anything", types=("tc",),
+    _helper(9, "skb_store_bytes", "ctx anything mem size anything", group="skb_store",
             moves_packet=True),
     _helper(12, "tail_call", "ctx map anything", "void", moves_packet=True),
     _helper(14, "get_current_pid_tgid"),
     _helper(25, "perf_event_output", "ctx map anything mem size_or_zero", gpl=True),
-    _helper(26, "skb_load_bytes", "ctx anything mem_uninit size", types=PACKETS),
+    _helper(26, "skb_load_bytes", "ctx anything mem_uninit size", group="skb"),
     _helper(28, "csum_diff", "mem_or_null size_or_zero mem_or_null size_or_zero anything",
-            types=("tc", "xdp"), packets=True),
-    _helper(44, "xdp_adjust_head", "ctx anything", types=("xdp",), moves_packet=True),
-    _helper(65, "xdp_adjust_tail", "ctx anything", types=("xdp",), moves_packet=True),
+            group="checksum", packets=True),
+    _helper(44, "xdp_adjust_head", "ctx anything", group="packet_ends", moves_packet=True),
+    _helper(65, "xdp_adjust_tail", "ctx anything", group="packet_ends", moves_packet=True),
     _helper(87, "map_push_elem", "map map_value anything", packets=True),
     _helper(88, "map_pop_elem", "map map_value_uninit"),
     _helper(89, "map_peek_elem", "map map_value_uninit"),
@@ -127,11 +133,11 @@ FUNCTIONS: tuple[Function, ...] = (
     _kfunc(10, "rcu_read_unlock", returns="void"),
     _kfunc(11, "local_irq_save", "irq_flag_new", "void"),
     _kfunc(12, "local_irq_restore", "irq_flag", "void"),
-    _kfunc(13, "throw", "scalar", "never", types=("syscall", "tc", "xdp")),
+    _kfunc(13, "throw", "scalar", "never", group="exceptions"),
     _kfunc(14, "stream_vprintk_impl", _PRINT),
     _kfunc(15, "stream_vprintk", _PRINT),
 )  # fmt: skip
-"""Every function, once. Linux 6.18 has `stream_vprintk_impl`, other versions `stream_vprintk`."""
+"""Every function, once; which release lacks which is in workbench.bpf.releases."""
 
 BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
 HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}

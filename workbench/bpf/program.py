@@ -9,10 +9,9 @@ import numpy as np
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import Field, Layout, MapDefinition, Subprogram
+from workbench.bpf.program_types import PROGRAM_TYPES, ProgramType
 from workbench.bpf.text import assembly
 from workbench.errors import DecodeError, WorkbenchError
-
-TYPES = ("syscall", "raw", "socket_filter", "tc", "xdp", "raw_tp")
 
 
 class Reference(NamedTuple):
@@ -47,8 +46,8 @@ class Program:
     """BPF instructions with a name, a type and unresolved references; owns no resources.
 
     `bytecode` is the wire form (RFC 9669), 8 bytes a slot, with map references as file
-    descriptor 0 and kfunc calls as number -1. `type` is one of TYPES. `maps` defines the maps,
-    other than the arena, that the references name. `btf` is a .BTF section in which the
+    descriptor 0 and kfunc calls as number -1. `type` is a name of PROGRAM_TYPES. `maps` defines
+    the maps, other than the arena, that the references name. `btf` is a .BTF section in which the
     subprograms have their types, b"" without. `structures` and `variables` (at offsets of the
     arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program.
     """
@@ -66,9 +65,9 @@ class Program:
     variables: tuple[Field, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.type not in TYPES:
+        if self.type not in PROGRAM_TYPES:
             raise WorkbenchError(
-                f"unknown program type '{self.type}'; choose from {', '.join(TYPES)}"
+                f"unknown program type '{self.type}'; choose from {', '.join(PROGRAM_TYPES)}"
             )
         if not self.bytecode:
             raise DecodeError(0, "the program is empty; it needs at least 'exit'")
@@ -81,6 +80,11 @@ class Program:
 
     def __len__(self) -> int:
         return len(self.bytecode) // 8
+
+    @property
+    def type_row(self) -> ProgramType:
+        """What is to know of its type."""
+        return PROGRAM_TYPES[self.type]
 
     @property
     def uses_arena(self) -> bool:

@@ -5,7 +5,8 @@ engines take a function to be is the same. include/helpers.h is `header()`.
 """
 
 from workbench.bpf.declarations import MAP_TYPES
-from workbench.bpf.functions import ALL, FUNCTIONS, Function
+from workbench.bpf.functions import BASE, FUNCTIONS, Function
+from workbench.bpf.releases import RELEASES
 
 _PARAMETERS = {
     "anything": "__u64 value",
@@ -152,11 +153,13 @@ def prototype(row: Function, name: str | None = None) -> str:
 
 
 def described(row: Function) -> str:
-    """One line: kind and number, prototype, who may call it."""
+    """One line: kind and number, prototype, who may call it, releases of Linux without it."""
     kind = f"helper {row.number}" if row.kind == "helper" else "kfunc"
-    types = "" if row.types == ALL else f"  in {', '.join(row.types)}"
+    types = "" if row.group == BASE else f"  in {', '.join(row.types)}"
     flags = [word for word in ("sleepable", "gpl") if getattr(row, word)]
-    return f"{kind:<11}{prototype(row)}{types}{'  ' if flags else ''}{', '.join(flags)}"
+    lacking = [release.name for release in RELEASES.values() if row.name in release.lacks]
+    notes = [", ".join(flags), f"not in {', '.join(lacking)}" if lacking else ""]
+    return f"{kind:<11}{prototype(row)}{types}" + "".join(f"  {note}" for note in notes if note)
 
 
 def header() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import AssemblyError, DecodeError, VerificationError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ flag_option = click.option(
 type_option = click.option(
     "--type",
     "kind",
-    type=click.Choice(["syscall", "raw"]),
+    type=click.Choice(list(PROGRAM_TYPES)),
     help="Type of program, where FILE names none  [default: syscall]",
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.cli.objects import dump, shared_maps, with_globals
 from workbench.cli.options import (
     INTERRUPTED,
@@ -155,9 +156,11 @@ def _inputs(
     contexts: tuple[bytes, ...], memory: bytes | None, kind: str | None, runs: int
 ) -> list[bytes]:
     """Return what each run is given; UsageError for options that contradict each other."""
-    if memory is not None and (contexts or kind == "syscall"):
-        raise click.UsageError("--memory is for raw programs; a syscall program takes --ctx")
-    if contexts and kind == "raw":
+    row = PROGRAM_TYPES.get(kind or "")
+    if memory is not None and (contexts or (row and not row.raw)):
+        name = row.name if row and not row.raw else "syscall"
+        raise click.UsageError(f"--memory is for raw programs; a {name} program takes --ctx")
+    if contexts and row and row.raw:
         raise click.UsageError("--ctx is for syscall programs; a raw program takes --memory")
     if len(contexts) > 1 and len(contexts) != runs:
         raise click.UsageError(f"{len(contexts)} --ctx for {runs} --program; give one, or one each")

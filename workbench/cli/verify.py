@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workbench.bpf.releases import DEFAULT, RELEASES
 from workbench.cli.options import (
     arena_flags,
     complain,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     AnyReport = Report | Verdict
 
-PROFILES = ("6.18", "7.3")  # those of workbench.verifier, which starts slowly; a test holds it
 BUSIEST = 5  # instructions named in the summary of a log
 
 
@@ -47,12 +47,13 @@ BUSIEST = 5  # instructions named in the summary of a log
     help="Print the log: 1 the last path, 2 every path and state.",
 )
 @click.option(
-    "--profile",
-    type=click.Choice(PROFILES),
-    default=PROFILES[0],
+    "--release",
+    type=click.Choice(list(RELEASES)),
+    default=DEFAULT.name,
     show_default=True,
     help="The Linux whose rules the workbench's verifier follows.",
 )
+@click.option("--profile", type=click.Choice(list(RELEASES)), hidden=True, help="Now --release.")
 @click.option("--kernel", is_flag=True, help="Ask Linux, and print its log.")
 @click.option("--explain", "explained", is_flag=True, help="Say in plain words why not.")
 @click.option(
@@ -71,7 +72,8 @@ def verify(
     kind: str | None,
     with_log: bool,
     level: int | None,
-    profile: str,
+    release: str,
+    profile: str | None,
     kernel: bool,
     explained: bool,
     pasted: Path | None,
@@ -91,7 +93,8 @@ def verify(
     engine = "kernel" if kernel else engine
     programs, number = read(file, names, kind), arena_flags(flags)
     judged = [
-        (program, _judge(engine, program, number, level or 1, profile)) for program in programs
+        (program, _judge(engine, program, number, level or 1, profile or release))
+        for program in programs
     ]
     accepted = all(report.ok for _, report in judged)
     if as_json:
@@ -115,7 +118,7 @@ def _show(program: "Program", report: "AnyReport", with_log: bool, explained: bo
         click.echo(f"{program.name}: {report}")
 
 
-def _judge(engine: str, program: "Program", flags: int, level: int, profile: str) -> "AnyReport":
+def _judge(engine: str, program: "Program", flags: int, level: int, release: str) -> "AnyReport":
     """Ask the workbench's verifier or Linux's."""
     if engine != "kernel":
         from workbench.verifier import LIMIT
@@ -123,7 +126,7 @@ def _judge(engine: str, program: "Program", flags: int, level: int, profile: str
         from workbench.widgets.progress import reports
 
         with reports(f"verifying {program.name}", LIMIT, "insn") as told:
-            return judge(program, flags, log_level=level, profile=profile, progress=told)
+            return judge(program, flags, log_level=level, release=release, progress=told)
     from workbench.engines.kernel import KernelArena, verdict
 
     with KernelArena(flags=flags) as arena:

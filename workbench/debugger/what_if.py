@@ -8,6 +8,7 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.releases import DEFAULT
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
@@ -64,7 +65,8 @@ def _arena(trace: Trace) -> Arena | None:
     """The arena as it was before the run."""
     if trace.arena is None or trace.initial is None:
         return None
-    arena = Arena(trace.arena.pages, trace.arena.flags, trace.arena.user_start)
+    release = trace.report.asked.release if trace.report else DEFAULT
+    arena = Arena(trace.arena.pages, trace.arena.flags, trace.arena.user_start, release)
     arena.restore(trace.initial)
     return arena
 

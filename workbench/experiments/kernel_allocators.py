@@ -8,6 +8,7 @@ Linux page for page by a test.
 import numpy as np
 import pandas as pd
 
+from workbench.bpf.releases import release
 from workbench.models import workloads
 from workbench.models.allocators import replay
 from workbench.models.allocators.replay import SIZES
@@ -24,7 +25,8 @@ from workbench.plots.figure import (
 )
 
 CHOSEN = ("exponential", "bimodal", "larson", "key_value", "user_faults")
-KERNELS = {"maple": "6.12 (maple)", "range_tree": "6.13 (range tree)"}
+COMPARED = (release("6.12"), release("6.13"))
+KERNELS = {row.allocator: f"{row} ({row.allocator.replace('_', ' ')})" for row in COMPARED}
 LOOK = {"maple": (ORANGE, "--", "s"), "range_tree": (BLUE, "-", "o")}
 LARGE = 16
 
@@ -138,7 +140,7 @@ def _extents(axes, own: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
         axes.vlines(place, low, high, color=GREY, linewidth=1.2)
         axes.annotate(f"{mean:.0f}", (place, high), (0, 2), textcoords="offset points",
                       ha="center", fontsize="small")  # fmt: skip
-    axes.set_xticks([0, 1], ["6.12", "6.13"])
+    axes.set_xticks([0, 1], [row.name for row in COMPARED])
     axes.margins(y=0.2)
     axes.grid(False, axis="x")
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.program import Program, Reference, SourceLine
+from workbench.bpf.program_types import of_section
 from workbench.errors import WorkbenchError
 from workbench.objects.core import Layouts
 from workbench.objects.data import KCONFIG, is_data
@@ -25,20 +26,6 @@ _CALL, _LD_IMM64 = 0x85, 0x18
 _LOCAL, _KFUNC = 1, 2  # in the src field of a call
 _MAP_FD, _MAP_VALUE, _FUNCTION = 1, 2, 4  # in the src field of an LD_IMM64
 _TEXT = ".text"
-
-SECTION_TYPES = {
-    "syscall": "syscall",
-    "socket": "socket_filter",
-    "tc": "tc",
-    "tcx": "tc",
-    "netkit": "tc",
-    "classifier": "tc",
-    "action": "tc",
-    "xdp": "xdp",
-    "raw_tp": "raw_tp",
-    "raw_tracepoint": "raw_tp",
-}
-"""First component of a section's name -> type of program, as libbpf reads it."""
 
 
 class Function(NamedTuple):
@@ -102,7 +89,7 @@ class Linker:
             if function.name in found or function.name in errors:
                 raise WorkbenchError(f"two programs are called '{function.name}'")
             try:
-                type = program_type(section)
+                type = of_section(section).name
                 found[function.name] = _Linking(self, function, type).program(license)
             except WorkbenchError as error:
                 message = f"program '{function.name}': {error}"
@@ -324,13 +311,3 @@ def _functions(unit: Unit) -> list[Function]:
         is_global = symbol.binding != "local" and not symbol.hidden
         found.append(Function(symbol.name, symbol.section, symbol.value, end, is_global))
     return found
-
-
-def program_type(section: str) -> str:
-    """The type of the programs in a section; raises WorkbenchError for one that has none here."""
-    first = section.removeprefix("?").split("/")[0].split(".")[0]
-    for prefix, type in SECTION_TYPES.items():
-        if first == prefix or (prefix in ("socket", "xdp") and first.startswith(prefix)):
-            return type
-    known = ", ".join(SECTION_TYPES)
-    raise WorkbenchError(f"section '{section}' is not supported; there is {known}")

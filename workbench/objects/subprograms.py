@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from workbench.bpf.declarations import Subprogram
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import ENUMERATIONS, GLOBAL, STATIC, Kind, Type, Types
 from workbench.objects.dereferenced import arena_arguments
 from workbench.objects.values import c_name
 from workbench.objects.writing import Numbers, kept, write_btf
 
-_CONTEXTS = {
-    "socket_filter": "__sk_buff",
-    "tc": "__sk_buff",
-    "xdp": "xdp_md",
-    "raw_tp": "bpf_raw_tracepoint_args",
-}
 _ARENA_TAG = "arg:arena"
 
 
@@ -117,7 +112,9 @@ def _argument(types: Types, number: int, tags: set[str], program_type: str) -> s
 
 
 def _is_context(pointee: Type, program_type: str) -> bool:
-    return pointee.kind == Kind.STRUCT and pointee.name == _CONTEXTS.get(program_type)
+    context = PROGRAM_TYPES[program_type].context
+    named = context is not None and pointee.name == context.name
+    return named and pointee.kind == Kind.STRUCT
 
 
 def _btf(types: Types, functions: Sequence[Described], tags: list[Tags], numbers: Numbers) -> bytes:

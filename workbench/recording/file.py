@@ -120,7 +120,7 @@ def _regions(trace: Trace, cpu: int) -> list[dict[str, Any]]:
     """The memory of one CPU besides the arena; the CPUs' contexts have equal shares of `ctx`."""
     name, suffix = "ctx", f" of CPU {cpu}" if _cpus(trace) > 1 else ""
     start = addresses.CTX_START
-    if trace.program.type == "raw":
+    if trace.program.type_row.raw:
         name, start = "memory", addresses.MEMORY_START
     shift = cpu * addresses.CPU_BYTES
     stack = addresses.STACK_START + shift

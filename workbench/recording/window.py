@@ -65,7 +65,7 @@ def _own_memory(trace: Trace, until: int) -> tuple[bytes, bytes]:
     """The stacks and the contexts of all CPUs before a step."""
     cpus = trace.keyframes[0].shape[1] // (11 * addresses.MAX_FRAMES)
     size = len(trace.ctx) // cpus
-    raw = trace.program.type == "raw"
+    raw = trace.program.type_row.raw
     ctx_start = addresses.MEMORY_START if raw else addresses.CTX_START
     stacks = np.zeros((cpus, addresses.STACK_BYTES), np.uint8)
     if trace.stack:

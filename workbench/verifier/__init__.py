@@ -9,10 +9,11 @@
 
 Each imports only from those before it.
 
-It follows Linux 6.18 as run by root on x86-64; a later version is the profile "7.3". For type
-`raw` no bounds are proven: its engine checks every access as it happens.
+It follows a release of Linux (workbench.bpf.releases; 6.18 where none is named) as run by root on
+x86-64. For type `raw` no bounds are proven: its engine checks every access as it happens.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,8 @@ from types import MappingProxyType
 
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.releases import DEFAULT, Release
+from workbench.bpf.releases import release as find_release
 from workbench.errors import VerificationError, WorkbenchError
 from workbench.verifier import report as reports
 from workbench.verifier.paths.explore import LIMIT, Explorer, Progress
@@ -39,15 +42,11 @@ from workbench.verifier.rules.limits import (
 from workbench.verifier.rules.structure import check_reachable, check_structure
 from workbench.verifier.values.domain import ARENA
 
-PROFILES = ("6.18", "7.3")
-"""Versions of Linux: from 7.3 on, arena functions may be called anywhere, and 64-bit arithmetic
-may not see arena pointers on some paths only."""
-
 _remembered: ContextVar[dict[tuple[object, ...], tuple[Program, Report]] | None] = ContextVar(
     "_remembered", default=None
 )
 
-__all__ = ["LIMIT", "PROFILES", "Report", "Seen", "remembering", "verify"]
+__all__ = ["LIMIT", "Report", "Seen", "remembering", "verify"]
 
 
 @contextmanager
@@ -71,21 +70,28 @@ def verify(
     flags: int = 0,
     arena_pages: int | None = None,
     log_level: int = 1,
-    profile: str = "6.18",
+    release: str | Release = DEFAULT,
     progress: Progress | None = None,
+    profile: str | None = None,
 ) -> Report:
     """Decide whether a program may run with an arena of these flags, and rewrite it.
 
     `flags` is an ArenaFlags or its number; NO_USER_CONV changes the rewritten casts. With
     `arena_pages`, addresses in the arena that the program names must lie inside it. The report's
-    log is of level 1 or 2, as in bpf(2). `progress` is called now and then with the number of
-    instructions followed so far, of at most LIMIT. Never raises for a bad program: the report says
-    what is wrong; WorkbenchError for an unknown profile or level.
+    log is of level 1 or 2, as in bpf(2). `release` is the Linux whose rules hold ("6.18");
+    `profile` is its old name. `progress` is called now and then with the number of instructions
+    followed so far, of at most LIMIT. Never raises for a bad program: the report says what is
+    wrong; WorkbenchError for an unknown release or level, Unsupported for a release that is not
+    followed.
     """
-    if profile not in PROFILES or log_level not in (1, 2):
-        known = f"profiles are {', '.join(PROFILES)}, levels 1 and 2"
-        raise WorkbenchError(f"no profile '{profile}' with log level {log_level}; {known}")
-    asked = Asked(program, int(flags), arena_pages, log_level, profile)
+    if profile is not None:
+        warnings.warn("verify(profile=...) is now release=...", DeprecationWarning, stacklevel=2)
+        release = profile
+    followed = find_release(release)
+    followed.require("the verifier", signed_loads=True)
+    if log_level not in (1, 2):
+        raise WorkbenchError(f"no log level {log_level}; there are 1 and 2")
+    asked = Asked(program, int(flags), arena_pages, log_level, followed.name)
     reports_known = _remembered.get()
     if reports_known is None:
         return _verify(asked, progress)
@@ -96,8 +102,8 @@ def verify(
 
 
 def _verify(asked: Asked, progress: Progress | None) -> Report:
-    program, flags, arena_pages, log_level, profile = asked
-    verification = _Verification(program, arena_pages, log_level, profile)
+    program, flags, arena_pages, log_level, release = asked
+    verification = _Verification(program, arena_pages, log_level, find_release(release))
     error = verification.run(None, progress)
     explorer = verification.explorer
     if error is not None or explorer is None:
@@ -114,11 +120,11 @@ class _Verification:
     """The verification of one program, which can be repeated with a recorder."""
 
     def __init__(
-        self, program: Program, arena_pages: int | None, log_level: int, profile: str
+        self, program: Program, arena_pages: int | None, log_level: int, release: Release
     ) -> None:
         self.program, self.arena_pages, self.log_level = program, arena_pages, log_level
         self.instructions = list(map(Instruction._make, program.instructions.tolist()))
-        self.setting = _setting(program, self.instructions, profile)
+        self.setting = _setting(program, self.instructions, release)
         self.explorer: Explorer | None = None
 
     def run(
@@ -128,7 +134,7 @@ class _Verification:
         instructions, setting = self.instructions, self.setting
         self.explorer = None
         try:
-            check_program(self.program, self.arena_pages)
+            check_program(self.program, self.arena_pages, setting.release)
             check_structure(instructions)
             check_functions(instructions, setting)
             check_references(instructions, setting)
@@ -161,17 +167,17 @@ class _Verification:
         return Record("\n".join(log.lines), MappingProxyType(states), tuple(path))
 
 
-def _setting(program: Program, instructions: list[Instruction], profile: str) -> Setting:
+def _setting(program: Program, instructions: list[Instruction], release: Release) -> Setting:
     """Collect what the facts need to know of the whole program."""
     names = {pc: (kind, name) for pc, kind, name in program.references}
     indexed = any(i.op == Op.LD_MAP_IDX and i.imm == 0 for i in instructions)
     return Setting(
         type=program.type,
-        raw=program.type == "raw",
+        raw=program.type_row.raw,
         arena=program.uses_arena or indexed,
         names=names,
         maps={row.name: row for row in program.maps},
         functions={function.pc: function for function in program.subprograms},
         gpl=program.license in GPL_LICENSES,
-        profile=profile,
+        release=release,
     )

@@ -11,7 +11,8 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from workbench.bpf.assembler import assemble_all
-from workbench.bpf.program import TYPES, Program
+from workbench.bpf.program import Program
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.objects import Object, load_object, read_object
 from workbench.objects.compiler import PROCESSORS, translate
@@ -56,7 +57,7 @@ class BpfMagics(Magics):
 
     @magic_arguments()
     @argument("name", metavar="NAME", help="the variable that the program is put into")
-    @argument("--type", choices=TYPES, default="syscall", help="type of program [syscall]")
+    @argument("--type", choices=PROGRAM_TYPES, default="syscall", help="type of program [syscall]")
     @cell_magic
     def bpfasm(self, line: str, cell: str) -> None:
         """Assemble this cell to a program, or to a dict of programs if it holds several.

@@ -8,7 +8,7 @@ import pytest
 from support.kernel_support import KERNEL, held
 
 from workbench.bpf.assembler import assemble
-from workbench.engines.kernel import attributes, btf, loading, memory, perf, syscall
+from workbench.engines.kernel import attributes, btf, memory, perf, syscall
 from workbench.engines.kernel.loading import read_log, verdict
 from workbench.engines.kernel.service import bind
 from workbench.errors import KernelError, SegmentationFault, Unsupported, VerificationError
@@ -285,9 +285,3 @@ def test_user_memory_is_read_and_written_safely() -> None:
 def test_bad_btf_is_explained() -> None:
     with pytest.raises(KernelError, match="BTF"):
         syscall.load_btf(bytes(24))
-
-
-def test_types_of_programs_are_those_of_the_package() -> None:
-    from workbench.bpf.program import TYPES
-
-    assert set(TYPES) - set(loading.TYPES) == {"raw"}

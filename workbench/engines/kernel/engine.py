@@ -14,7 +14,7 @@ from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
-from workbench.engines.kernel.execution import PACKET_TYPES, execute
+from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
@@ -125,7 +125,7 @@ class Kernel:
             steps=0,
             seconds=ran.seconds,
             ctx=ran.output,
-            packet=ran.output if self.program.type in PACKET_TYPES else b"",
+            packet=ran.output if self.program.type_row.takes_packet else b"",
             printed=printed.texts if printed else (),
         )
 

@@ -6,6 +6,8 @@ import time
 from ctypes import addressof
 from typing import NamedTuple
 
+from workbench.bpf.addresses import ETHERNET
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.syscall import (
     PROG_TEST_RUN,
@@ -15,8 +17,6 @@ from workbench.engines.kernel.syscall import (
 )
 from workbench.errors import KernelError
 
-PACKET_TYPES = ("socket_filter", "tc", "xdp")
-SHORTEST_PACKET = 14  # an Ethernet header
 LONGEST_CONTEXT = 0xFFFF
 PACKET_GROWTH = 1024  # room for a program that makes its packet longer
 
@@ -35,7 +35,7 @@ def execute(descriptor: int, type: str, content: bytes, repeat: int = 1) -> Ran:
     The kernel returns the low 32 bits of r0. Seconds are the kernel's own mean for packet
     programs (to 1 ns) and the wall time of the call for others. Raises KernelError.
     """
-    if type in PACKET_TYPES:
+    if PROGRAM_TYPES[type].takes_packet:
         return _run_packet(descriptor, content, repeat)
     if repeat != 1:
         raise KernelError(
@@ -61,10 +61,10 @@ def _run_context(descriptor: int, type: str, content: bytes) -> Ran:
 
 
 def _run_packet(descriptor: int, content: bytes, repeat: int) -> Ran:
-    if len(content) < SHORTEST_PACKET:
+    if len(content) < ETHERNET:
         raise KernelError(
             "EINVAL",
-            f"a packet has at least {SHORTEST_PACKET} bytes (its Ethernet "
+            f"a packet has at least {ETHERNET} bytes (its Ethernet "
             f"header), not {len(content)}; pass ctx=bytes(64)",
         )
     packet = ctypes.create_string_buffer(content, len(content))

@@ -23,14 +23,6 @@ from workbench.maps import Map, create
 if TYPE_CHECKING:
     from workbench.verifier.log.explain import Explanation
 
-# enum bpf_prog_type, and BPF_F_SLEEPABLE where the kernel insists on it
-TYPES = {
-    "syscall": (31, SLEEPABLE),
-    "socket_filter": (1, 0),
-    "tc": (3, 0),
-    "xdp": (6, 0),
-    "raw_tp": (17, 0),
-}
 NOT_THE_PROGRAM = ("EPERM", "ENOMEM", "ENOSYS", "EMFILE", "ENFILE", "EAGAIN", "EINTR")
 
 _INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
@@ -159,17 +151,25 @@ def admit(
 
     Raises KernelError when the fault is not the program's (privileges, memory).
     """
-    if program.type not in TYPES:
+    row = program.type_row
+    if row.raw:
         raise Unsupported(
             f"the kernel cannot run a '{program.type}' program (bytecode with "
             "r1 = memory); use the interpreter, or make it a syscall program"
         )
-    number, flags = TYPES[program.type]
+    flags = SLEEPABLE if row.sleepable else 0  # Linux insists on it
     named = {**(maps or {}), **({"arena": arena.fileno()} if arena is not None else {})}
     described = lines or _has_callbacks(program) or any(s.is_global for s in program.subprograms)
     debug = debug_info(program, numbered=lines) if described or program.btf else None
     loaded = syscall.load_program(
-        number, bind(program, named), program.license, program.name, flags, log_level, debug
+        row.number,
+        bind(program, named),
+        program.license,
+        program.name,
+        flags,
+        log_level,
+        debug,
+        row.attach,
     )
     refused = read_log(loaded.log) if loaded.descriptor is None else Refusal(-1, "", "")
     name = syscall.errno_name(loaded.errno) if loaded.errno else ""

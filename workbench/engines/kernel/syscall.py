@@ -176,17 +176,18 @@ def load_program(
     flags: int = 0,
     log_level: int = 1,
     debug: DebugInfo | None = None,
+    attach: int = 0,
 ) -> Loaded:
     """Load a program without running it; a refusal is a value, not an error.
 
-    The log is never cut short: the buffer grows until the verifier's text fits.
+    `attach` is the number of enum bpf_attach_type that some types of program are loaded for. The
+    log is never cut short: the buffer grows until the verifier's text fits.
     """
+    holder = _load_attributes(program_type, bytecode, license, name, flags)
+    holder.attributes.expected_attach_type = attach
     if debug is None:
-        return _load_grown(
-            _load_attributes(program_type, bytecode, license, name, flags), log_level
-        )
+        return _load_grown(holder, log_level)
     with load_btf(debug.btf) as btf:
-        holder = _load_attributes(program_type, bytecode, license, name, flags)
         _add_debug(holder, btf.fileno(), debug)
         return _load_grown(holder, log_level)
 

@@ -4,17 +4,17 @@ A packet run has the numbers that BPF_PROG_TEST_RUN gives: the loopback device, 
 no marks. Source: net/bpf/test_run.c.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from workbench.bpf.addresses import CPU_BYTES, CTX_START, MEMORY_START, PACKET_START
-from workbench.bpf.contexts import CONTEXTS
-from workbench.engines.machine.packets import ETHERNET, HEADROOM, PAGE_ROOM
+from workbench.bpf.addresses import CPU_BYTES, CTX_START, ETHERNET, MEMORY_START, PACKET_START
+from workbench.bpf.program_types import PROGRAM_TYPES
+from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
 from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
 from workbench.errors import WorkbenchError
 
-PACKET_TYPES = ("socket_filter", "tc", "xdp")
 _LOOPBACK = 1
 _LONGEST = 0xFFFF
 
@@ -35,23 +35,20 @@ class Surroundings(NamedTuple):
 
     def place(self, regions: np.ndarray, cpu: int) -> int:
         """Fill in the regions of context and packet; returns the context's address."""
-        raw = self.type == "raw"
-        at = (MEMORY_START if raw else CTX_START) + cpu * CPU_BYTES
+        row = PROGRAM_TYPES[self.type]
+        at = (MEMORY_START if row.raw else CTX_START) + cpu * CPU_BYTES
         regions[CTX_REGION] = at, len(self.ctx), self.ctx.ctypes.data, 1
         start = PACKET_START + cpu * CPU_BYTES + self.packet
         host = self.buffer.ctypes.data + self.packet
-        seen = self.type in PACKET_TYPES
-        regions[PACKET_REGION] = (start, self.length, host, 1) if seen else (0, 0, 0, 0)
-        if self.type == "xdp":
-            self.ctx.view(np.uint32)[:3] = start, start + self.length, start
-        elif self.type == "tc":
-            words = self.ctx.view(np.uint32)
-            words[76 // 4], words[80 // 4], words[140 // 4] = start, start + self.length, start
+        regions[PACKET_REGION] = (start, self.length, host, 1) if row.takes_packet else (0, 0, 0, 0)
+        ends = {"packet": start, "packet_meta": start, "packet_end": start + self.length}
+        for word, what in _filled_in(self.type)[0] if row.takes_packet else ():
+            self.ctx.view(np.uint32)[word] = ends[what]
         return at
 
     def packet_bytes(self, regions: np.ndarray) -> bytes:
         """The packet as it is now."""
-        if self.type not in PACKET_TYPES:
+        if not PROGRAM_TYPES[self.type].takes_packet:
             return b""
         begin = int(regions[PACKET_REGION, 2]) - int(self.buffer.ctypes.data)
         seen = self.buffer[begin : begin + int(regions[PACKET_REGION, 1])].tobytes()
@@ -59,30 +56,53 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(type: str, ctx: bytes) -> Surroundings:
-    """Make what a run with this context, or for packet types this packet, begins with."""
-    if type not in PACKET_TYPES:
+    """Make what a run with this context, or for packet types this packet, begins with.
+
+    Raises WorkbenchError for a packet of a length that BPF_PROG_TEST_RUN refuses.
+    """
+    row = PROGRAM_TYPES[type]
+    if not row.takes_packet:
         content = np.frombuffer(bytearray(ctx), np.uint8) if ctx else np.zeros(0, np.uint8)
         return Surroundings(type, content, np.zeros(0, np.uint8))
-    longest = PAGE_ROOM - HEADROOM if type == "xdp" else _LONGEST
+    framed = row.input == "frame"
+    longest = PAGE_ROOM - HEADROOM if framed else _LONGEST
     if not ETHERNET <= len(ctx) <= longest:
         raise WorkbenchError(
             f"a packet for {type} has {ETHERNET} to {longest} bytes, not {len(ctx)}; "
             "pass ctx=bytes(64)"
         )
-    context = np.zeros(CONTEXTS[type].size, np.uint8)
-    if type == "xdp":
-        buffer = np.zeros(4096, np.uint8)
-        buffer[HEADROOM : HEADROOM + len(ctx)] = np.frombuffer(ctx, np.uint8)
-        context.view(np.uint32)[3] = _LOOPBACK
-        return Surroundings(type, context, buffer, HEADROOM, len(ctx))
-    hidden = ETHERNET if type == "socket_filter" else 0
-    words = context.view(np.uint32)
-    words[0] = len(ctx) - hidden
-    words[1] = _packet_kind(ctx)
-    words[4] = int.from_bytes(ctx[12:14], "little")
-    words[10] = _LOOPBACK
-    buffer = np.frombuffer(bytearray(ctx), np.uint8)
-    return Surroundings(type, context, buffer, hidden, len(ctx) - hidden, hidden)
+    seen = len(ctx) - row.hidden
+    context = _context(type, ctx, seen)
+    if not framed:
+        buffer = np.frombuffer(bytearray(ctx), np.uint8)
+        return Surroundings(type, context, buffer, row.hidden, seen, row.hidden)
+    buffer = np.zeros(4096, np.uint8)
+    buffer[HEADROOM : HEADROOM + len(ctx)] = np.frombuffer(ctx, np.uint8)
+    return Surroundings(type, context, buffer, HEADROOM, seen)
+
+
+@cache
+def _filled_in(type: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """What each 32-bit word of a packet's context holds: pointers to the packet, and the rest."""
+    context = PROGRAM_TYPES[type].context
+    fields = context.fields if context else ()
+    pointers = [(f.offset // 4, f.loads) for f in fields if f.loads != "scalar"]
+    return pointers, [(f.offset // 4, f.begins) for f in fields if f.begins]
+
+
+def _context(type: str, packet: bytes, length: int) -> np.ndarray:
+    """The context of a packet of which the program sees `length` bytes, without the pointers."""
+    begins = {
+        "length": length,
+        "packet_kind": _packet_kind(packet),
+        "protocol": int.from_bytes(packet[12:14], "little"),
+        "loopback": _LOOPBACK,
+    }
+    context = PROGRAM_TYPES[type].context
+    content = np.zeros(context.size if context else 0, np.uint8)
+    for word, what in _filled_in(type)[1]:
+        content.view(np.uint32)[word] = begins[what]
+    return content
 
 
 def _packet_kind(packet: bytes) -> int:

@@ -8,6 +8,7 @@ Source: net/bpf/test_run.c for the room, net/core/filter.c for the helpers.
 
 import numpy as np
 
+from workbench.bpf.addresses import ETHERNET
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, load32, store8, store32
 from workbench.engines.machine.memory import host_of
@@ -17,7 +18,6 @@ from workbench.maps.layout import EFAULT, EINVAL, move, note_all
 HEADROOM = 256
 PAGE_ROOM = 4096 - 320  # less struct skb_shared_info
 FRAME_HEADER = 40  # struct xdp_frame, at the start of the headroom
-ETHERNET = 14
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _4 = np.uint64(0), np.uint64(1), np.uint64(4)
 _FLAGS = np.uint64(3)  # BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH

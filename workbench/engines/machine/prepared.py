@@ -5,7 +5,7 @@ What the interpreter and the jit share: both run what stands here.
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from workbench.bpf import addresses, isa
 from workbench.bpf.functions import HELPERS, KFUNCS, missing
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
+from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, doors
-from workbench.engines.machine.inputs import PACKET_TYPES, surroundings
+from workbench.engines.machine.inputs import surroundings
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
 from workbench.errors import Unsupported
@@ -31,6 +32,13 @@ from workbench.verifier import verify as check
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ABSENT_RESULT = "kept"
+_FETCHING = [
+    int(op) for op in Op if op < isa.FIRST_ARENA_OP
+    and op.name.startswith(("FETCH", "XCHG", "CMPXCHG", "LOAD_ACQUIRE"))
+]  # fmt: skip
+"""Instructions whose result on an absent page differs from release to release."""
 
 
 class Prepared:
@@ -60,6 +68,8 @@ class Prepared:
             raise Unsupported(
                 "this engine runs on a workbench.Arena, not on a real one; use workbench.Kernel"
             )
+        if arena is not None:
+            _check_release(arena.release, programs)
         self.program, first = joined(programs)
         self.starts = tuple(first)
         self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
@@ -83,7 +93,7 @@ class Prepared:
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
         own, `cpu`, and so their own addresses.
         """
-        machine, raw = self.machine, self.program.type == "raw"
+        machine, raw = self.machine, self.program.type_row.raw
         self.surroundings = surroundings(self.program.type, ctx)
         self.stack[:] = 0
         bottom = addresses.STACK_START + cpu * addresses.CPU_BYTES
@@ -118,7 +128,7 @@ class Prepared:
     @property
     def output(self) -> bytes:
         """What a run gives back as its context: for packet programs the packet."""
-        return self.packet if self.program.type in PACKET_TYPES else self.ctx.tobytes()
+        return self.packet if self.program.type_row.takes_packet else self.ctx.tobytes()
 
     @property
     def packet(self) -> bytes:
@@ -160,7 +170,7 @@ class Prepared:
         """Say what the program did that stopped it."""
         code, reason = self.machine.code, int(self.machine.control[core.REASON])
         address = int(self.machine.out[core.O_ADDRESS])
-        memory = "memory" if self.program.type == "raw" else "context"
+        memory = "memory" if self.program.type_row.raw else "context"
         inside = self.pc < len(self.program)
         text = instruction_text(code[self.pc], self.pc) if inside else "the end"
         unresolved = inside and code[self.pc]["op"] in isa.WIDE - {Op.LD_IMM64, Op.LD_FUNC}
@@ -180,6 +190,14 @@ class Prepared:
         )
 
 
+def _check_release(release: Release, programs: Sequence[Program]) -> None:
+    """Raise Unsupported if the release would show a difference that the engines do not make."""
+    if release.absent_result == _ABSENT_RESULT:
+        return
+    if any(np.isin(one.instructions["op"], _FETCHING).any() for one in programs):
+        release.require("an atomic on an absent page", absent_result=_ABSENT_RESULT)
+
+
 def _verified(  # type: ignore[no-untyped-def]
     program: Program, arena: Arena | None, maps: Mapping[str, Map]
 ):
@@ -187,7 +205,8 @@ def _verified(  # type: ignore[no-untyped-def]
     declared = {definition.name for definition in program.maps}
     further = tuple(map.definition for name, map in maps.items() if name not in declared)
     known = replace(program, maps=program.maps + further) if further else program
-    report = check(known, int(arena.flags) if arena else 0, pages)
+    release = arena.release if arena else DEFAULT
+    report = check(known, int(arena.flags) if arena else 0, pages, release=release)
     report.raise_if_refused()
     return report
 

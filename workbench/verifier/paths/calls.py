@@ -10,6 +10,7 @@ from collections.abc import Callable
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.functions import Function
 from workbench.bpf.isa import Op
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import VerificationError
 from workbench.verifier.paths import stack
 from workbench.verifier.paths.branching import not_null
@@ -390,6 +391,8 @@ def leave(i: Instruction, path: Path) -> int:
     """Return from a function, or end the path."""
     state, callee = path.state, path.frame
     if len(state.frames) == 1:
+        if PROGRAM_TYPES[path.setting.type].returns and not callee.start:
+            path.rely(0)
         return END
     path.live.update(state)
     caller = state.frames[-2]

@@ -8,9 +8,9 @@ an arena pointer; 32-bit moves, sign extensions, negation and byte swaps give sc
 from collections.abc import Callable
 
 from workbench.bpf import isa
-from workbench.bpf.contexts import field_of
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.paths import stack
 from workbench.verifier.paths.branching import branch
 from workbench.verifier.paths.path import Path
@@ -235,7 +235,8 @@ def _loaded(i: Instruction, path: Path, base: Value) -> Value:
     if base.kind == STACK:
         return stack.load(path, base, base.off + i.off, size)
     if base.kind == CTX:
-        field = field_of(path.setting.type, i.off, size, False)
+        context = PROGRAM_TYPES[path.setting.type].context
+        field = context.field_at(i.off, size, False) if context else None
         return _PACKET_FIELDS.get(field.loads if field else "", ANY_SCALAR)
     if base.kind == MAP_VALUE and base.number.known:
         return _constant_in_map(base.about, base.off + i.off + base.number.value, size, i.op)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from workbench.bpf.declarations import MAP_TYPES, MapDefinition
 from workbench.bpf.functions import Function
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import memory
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
 from workbench.verifier.rules.memory import Reason
@@ -46,7 +47,7 @@ def may_call_refusal(fact: MayCall, path: Situation) -> Reason:
     if row.kind == "kfunc":
         return _may_call_kfunc(row, path)
     named = f"{row.name}#{row.number}"
-    if setting.type not in row.types:
+    if row.group not in PROGRAM_TYPES[setting.type].functions:
         return f"program of this type cannot use helper {named}"
     if row.gpl and not setting.gpl:
         return "cannot call GPL-restricted function from non-GPL compatible program"
@@ -62,7 +63,7 @@ def may_call_refusal(fact: MayCall, path: Situation) -> Reason:
 
 
 def _may_call_kfunc(row: Function, path: Situation) -> Reason:
-    if path.setting.type not in row.types:
+    if row.group not in PROGRAM_TYPES[path.setting.type].functions:
         return f"calling kernel function {row.name} is not allowed"
     if _sleeps(row, path) and not path.setting.sleepable:
         return f"program must be sleepable to call sleepable kfunc {row.name}"
@@ -71,7 +72,7 @@ def _may_call_kfunc(row: Function, path: Situation) -> Reason:
 
 def _sleeps(row: Function, path: Situation) -> bool:
     """Later kernels let any context call the arena's functions."""
-    return row.sleepable and path.setting.profile == "6.18"
+    return row.sleepable and path.setting.release.arena_kfuncs_sleep
 
 
 def section_refusal(fact: Section, path: Situation) -> Reason:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import Subprogram
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import facts, memory
 from workbench.verifier.rules.arguments import (
     argument_refusal,
@@ -84,7 +85,7 @@ def _arithmetic(fact: Arithmetic, path: Situation) -> Reason:
 
 def _mixed(fact: Arithmetic, path: Situation, arena: bool) -> Reason:
     """Later kernels refuse 64-bit arithmetic that sees arena pointers on some paths only."""
-    if path.setting.profile == "6.18" or fact.op > facts.LAST_64:
+    if path.setting.release.mixed_arithmetic or fact.op > facts.LAST_64:
         return None
     if path.pc in (path.plain if arena else path.arithmetic):
         return "same insn cannot be used with and without arena pointer"
@@ -210,19 +211,26 @@ def _returnable(fact: Returnable, path: Situation) -> Reason:
     if frame.start and value.kind != SCALAR:
         name = NAMES[value.kind]
         return f"At subprogram exit the register R0 is not a scalar value ({name})"
-    return None
+    wanted = None if frame.start else PROGRAM_TYPES[path.setting.type].returns
+    if wanted and value.kind != SCALAR:
+        return f"At program exit the register R0 is not a known value ({NAMES[value.kind]})"
+    return _range_refusal("program exit", value, wanted) if wanted else None
 
 
 def _callback_refusal(value: Value, wanted: tuple[int, int]) -> Reason:
     if value.kind != SCALAR:
         return "R0 not a scalar value"
+    return _range_refusal("callback return", value, wanted)
+
+
+def _range_refusal(where: str, value: Value, wanted: tuple[int, int]) -> Reason:
     n, (low, high) = value.number, wanted
     if low <= n.smin and n.smax <= high:
         return None
     known = f" smin={n.smin}" if n.smin > S64_MIN else ""
     known += f" smax={n.smax}" if n.smax < S64_MAX else ""
     has = known or " unknown scalar value"
-    return f"At callback return the register R0 has{has} should have been in [{low}, {high}]"
+    return f"At {where} the register R0 has{has} should have been in [{low}, {high}]"
 
 
 CHECKS: dict[type, Callable[..., Reason]] = {

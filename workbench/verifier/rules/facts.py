@@ -11,6 +11,8 @@ from workbench.bpf import isa
 from workbench.bpf.declarations import MapDefinition, Subprogram
 from workbench.bpf.functions import HELPERS, KFUNCS, Function, missing
 from workbench.bpf.isa import FRAME_POINTER, Op
+from workbench.bpf.program_types import PROGRAM_TYPES
+from workbench.bpf.releases import DEFAULT, Release
 
 
 class Instruction(NamedTuple):
@@ -155,7 +157,7 @@ class Setting(NamedTuple):
     """What holds for the whole program.
 
     `names` has for slots the kind and name of what they refer to, `maps` the maps by name,
-    `functions` by first slot what is known of them, `profile` the version that is followed.
+    `functions` by first slot what is known of them, `release` the Linux that is followed.
     """
 
     type: str
@@ -165,12 +167,12 @@ class Setting(NamedTuple):
     maps: Mapping[str, MapDefinition] = {}
     functions: Mapping[int, Subprogram] = {}
     gpl: bool = True
-    profile: str = "6.18"
+    release: Release = DEFAULT
 
     @property
     def sleepable(self) -> bool:
-        """Whether the program may sleep; of the types, syscall programs always may."""
-        return self.type == "syscall"
+        """Whether the program may sleep."""
+        return PROGRAM_TYPES[self.type].sleepable
 
 
 ALU_BINARY = {op for op in Op if op <= Op.ARSH64 or Op.ADD32 <= op <= Op.ARSH32}
@@ -193,8 +195,6 @@ BYTES = {op: int("".join(filter(str.isdigit, op.name))) // 8 for op in LOADS | S
 NO_ASSOCIATION = "addr_space_cast insn can only be used in a program that has an associated arena"
 EXIT = "BPF_EXIT instruction in main prog"
 LAST_64 = int(Op.ARSH64)
-PACKET_TYPES = ("socket_filter", "tc")
-"""Where LD_ABS and LD_IND exist."""
 
 
 def facts_of(instruction: Instruction, pc: int, setting: Setting) -> tuple[Fact, ...]:
@@ -373,7 +373,7 @@ def _bad_map_value(i: Instruction, kind: str, name: str, setting: Setting) -> st
 
 
 def _packet(i: Instruction, pc: int, setting: Setting) -> list[Fact]:
-    if setting.type not in PACKET_TYPES:
+    if not PROGRAM_TYPES[setting.type].classic:
         return [Never("BPF_LD_[ABS|IND] instructions not allowed for this program type")]
     indirect = i.op >= Op.LD_IND8
     facts: list[Fact] = [Readable(6), Released("BPF_LD_[ABS|IND]"), Packet()]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import WIDE, Op
 from workbench.bpf.program import Program
+from workbench.bpf.program_types import PROGRAM_TYPES
+from workbench.bpf.releases import Release
 from workbench.errors import VerificationError
 from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
@@ -34,7 +36,7 @@ NOT_SLEEPABLE = ("prog_array", "perf_event_array", "stack_trace", "lpm_trie", "b
 """Map types that a sleepable program may not use."""
 
 
-def check_program(program: Program, arena_pages: int | None) -> None:
+def check_program(program: Program, arena_pages: int | None, release: Release) -> None:
     """Raise VerificationError for a licence or arena references that Linux refuses."""
     arenas = {reference.name for reference in program.references if reference.kind == "arena"}
     if len(arenas) > 1:
@@ -44,7 +46,7 @@ def check_program(program: Program, arena_pages: int | None) -> None:
             reason = "cannot call kernel function from non-GPL compatible program"
             raise VerificationError(pc, reason)
         if kind == "arena" and arena_pages is not None:
-            _check_address(program, pc, arena_pages * PAGE_BYTES)
+            _check_address(program, pc, arena_pages * PAGE_BYTES, release)
 
 
 def check_references(program: Sequence[Instruction], setting: Setting) -> None:
@@ -60,10 +62,9 @@ def check_references(program: Sequence[Instruction], setting: Setting) -> None:
 def _unsuitable(name: str, setting: Setting) -> str:
     """Why a program of this type may not use a map. Source: check_map_prog_compatibility."""
     row = setting.maps[name]
-    if row.lock >= 0 and setting.type == "socket_filter":
-        return "socket filter progs cannot use bpf_spin_lock yet"
-    if row.lock >= 0 and setting.type == "raw_tp":
-        return "tracing progs cannot use bpf_spin_lock yet"
+    lockless = PROGRAM_TYPES[setting.type].lockless
+    if row.lock >= 0 and lockless:
+        return f"{lockless} cannot use bpf_spin_lock yet"
     if setting.sleepable and row.type in NOT_SLEEPABLE:
         return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
     return ""
@@ -107,11 +108,12 @@ def check_named(program: Sequence[Instruction], seen: Sequence[int], throws: boo
             raise VerificationError(pc, reason)
 
 
-def _check_address(program: Program, pc: int, size: int) -> None:
-    """An address in the arena lies inside it; one past the end is allowed by Linux 6.18."""
+def _check_address(program: Program, pc: int, size: int, release: Release) -> None:
+    """An address in the arena lies inside it, or, where the release allows it, at its end."""
     record = program.instructions[pc]
     offset = int(record["imm"]) >> 32 & 0xFFFFFFFF
-    if record["op"] in (Op.LD_MAP_VALUE, Op.LD_MAP_IDX_VALUE) and size < offset < 1 << 29:
+    last = size if release.address_at_end else size - 1
+    if record["op"] in (Op.LD_MAP_VALUE, Op.LD_MAP_IDX_VALUE) and last < offset < 1 << 29:
         reason = f"invalid access to map value pointer, value_size={size} off={offset}"
         raise VerificationError(pc, reason)
 

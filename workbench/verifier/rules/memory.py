@@ -5,7 +5,7 @@ Reasons are worded as Linux words them. Source: check_mem_access in kernel/bpf/v
 
 from collections.abc import Callable
 
-from workbench.bpf.contexts import CONTEXTS, field_of
+from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules.facts import Access
 from workbench.verifier.rules.situation import Situation
 from workbench.verifier.values import tnum
@@ -67,6 +67,8 @@ def _misaligned(fact: Access, value: Value) -> Reason:
 
 
 def _in_packet(fact: Access, value: Value, path: Situation) -> Reason:
+    if fact.write and "w" not in PROGRAM_TYPES[path.setting.type].packet:
+        return "cannot write into packet"
     return packet_refusal(fact.base, value, value.off + fact.off, fact.size)
 
 
@@ -166,10 +168,10 @@ def unmodified_refusal(base: int, value: Value, fixed_allowed: bool = False) -> 
 def _in_context(fact: Access, value: Value, path: Situation) -> Reason:
     if reason := unmodified_refusal(fact.base, value):
         return reason
-    kind, off = path.setting.type, fact.off
-    if kind in CONTEXTS and field_of(kind, off, fact.size, fact.write) is not None:
+    context = PROGRAM_TYPES[path.setting.type].context
+    if context and context.field_at(fact.off, fact.size, fact.write):
         return None
-    return f"invalid bpf_context access off={off} size={fact.size}"
+    return f"invalid bpf_context access off={fact.off} size={fact.size}"
 
 
 def _in_map(fact: Access, value: Value, path: Situation) -> Reason:
@@ -303,11 +305,17 @@ def buffer_refusal(
         return region_refusal(base, value, off, size, value.about, zero)
     if kind == STACK:
         return _stack_buffer_refusal(base, value, size, write, zero, raw, path)
-    if kind == CTX and path.setting.type in ("syscall", "raw_tp"):
+    if kind == CTX and not _converted(path.setting.type):
         return _context_buffer_refusal(base, value, size, write, zero, path)
     if zero and size == 0 and kind == SCALAR and value.number.known and not value.number.value:
         return None
     return f"R{base} type={NAMES[kind]} expected=fp"
+
+
+def _converted(type: str) -> bool:
+    """Whether Linux rewrites accesses to the context to structures of its own."""
+    context = PROGRAM_TYPES[type].context
+    return context is None or bool(context.fields)
 
 
 def _stack_buffer_refusal(
