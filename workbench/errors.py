@@ -5,13 +5,18 @@ WorkbenchError
 ├── CompilationError     C that the compiler refuses         (line)
 ├── DecodeError          bytes that are not a program        (pc)
 ├── VerificationError    a program that was refused          (pc, reason, log)
-├── ArenaError           an arena call that Linux refuses    (errno name)
-├── MapError             a map call that Linux refuses       (errno name)
+├── Refused              a call that fails with an errno     (errno name)
+│   ├── ArenaError       an arena call that Linux refuses
+│   ├── MapError         a map call that Linux refuses
+│   └── KernelError      bpf(2) said no
 ├── SegmentationFault    a user touch that Linux kills for   (address, access)
 ├── TraceError           a trace file that cannot be read
-├── KernelError          bpf(2) said no                      (errno name)
 └── Unsupported          this engine cannot do that          (what can)
 """
+
+import errno
+
+_ENOTSUPP = 524  # only the kernel knows it: include/linux/errno.h
 
 
 class WorkbenchError(Exception):
@@ -57,20 +62,20 @@ class VerificationError(WorkbenchError):
         self.log = log
 
 
-class ArenaError(WorkbenchError):
+class Refused(WorkbenchError):
+    """A call failed with an errno; `errno_name` is its name, such as "EINVAL"."""
+
+    def __init__(self, errno_name: str, message: str) -> None:
+        super().__init__(f"{errno_name}: {message}")
+        self.errno_name = errno_name
+
+
+class ArenaError(Refused):
     """An arena was asked for something that Linux refuses, with the errno's name."""
 
-    def __init__(self, errno_name: str, message: str) -> None:
-        super().__init__(f"{errno_name}: {message}")
-        self.errno_name = errno_name
 
-
-class MapError(WorkbenchError):
+class MapError(Refused):
     """A map was asked for something that Linux refuses, with the errno's name."""
-
-    def __init__(self, errno_name: str, message: str) -> None:
-        super().__init__(f"{errno_name}: {message}")
-        self.errno_name = errno_name
 
 
 class SegmentationFault(WorkbenchError):
@@ -87,13 +92,16 @@ class TraceError(WorkbenchError):
     """A trace file is cut short, damaged, or of another version."""
 
 
-class KernelError(WorkbenchError):
+class KernelError(Refused):
     """bpf(2) or a related system call failed, with the errno's name and what to try."""
-
-    def __init__(self, errno_name: str, message: str) -> None:
-        super().__init__(f"{errno_name}: {message}")
-        self.errno_name = errno_name
 
 
 class Unsupported(WorkbenchError):
     """This engine or machine cannot do what was asked; the message names what can."""
+
+
+def errno_name(number: int) -> str:
+    """The name of an errno, ENOTSUPP among them, which Linux returns and Python does not know."""
+    if number == errno.EOPNOTSUPP:  # Python has the name of its twin, ENOTSUP
+        return "EOPNOTSUPP"
+    return errno.errorcode.get(number, "ENOTSUPP" if number == _ENOTSUPP else f"errno {number}")

@@ -6,7 +6,8 @@ Counted by perf, at the tracepoint exceptions:page_fault_kernel.
 import fcntl
 from typing import Self
 
-from workbench.engines.kernel.perf import DISABLED, PAGE, TYPE_TRACEPOINT, Attributes, Event
+from workbench.arena.rules import PAGE_SIZE
+from workbench.engines.kernel.perf import DISABLED, TYPE_TRACEPOINT, Attributes, Event
 
 IOC_SET_FILTER = 0x40082406
 TRACEPOINT = "exceptions/page_fault_kernel"
@@ -17,7 +18,7 @@ class PageFaultCount(Event):
 
     def __init__(self, number: int) -> None:
         wanted = Attributes(type=TYPE_TRACEPOINT, config=number, flags=DISABLED)
-        super().__init__(wanted, PAGE, "page faults of the kernel")
+        super().__init__(wanted, PAGE_SIZE, "page faults of the kernel")
         fcntl.ioctl(self._fd, IOC_SET_FILTER, b"address > 0xff00000000000000\0")
         self.last = 0
 

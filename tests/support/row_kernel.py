@@ -26,6 +26,7 @@ from support.row_machines import (
 from support.rows import PAGE, Line, Row, answers, rewritten
 from workbench.arena.mapping import Advice, MapFlags, RemapFlags, SyncFlags
 from workbench.arena.rules import ArenaFlags
+from workbench.bpf.map_types import MapType
 from workbench.bpf.program import Program
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.kernel import attributes, memory, syscall
@@ -33,7 +34,7 @@ from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import read_log
 from workbench.engines.kernel.service import SLEEPABLE, Service, bind
 from workbench.engines.kernel.xlated import listing, normalise
-from workbench.errors import KernelError, SegmentationFault, VerificationError
+from workbench.errors import KernelError, SegmentationFault, VerificationError, errno_name
 
 ANONYMOUS = 0x20
 SIGSEGV, SA_SIGINFO = 11, 4
@@ -136,7 +137,7 @@ class KernelMachine(Machine):
         if row.kind in ("create", "operation"):
             return
         self.map = syscall.create_map(
-            syscall.MAP_TYPE_ARENA, 0, 0, self.pages, int(self.flags), self.base, "arena"
+            MapType.ARENA, 0, 0, self.pages, int(self.flags), self.base, "arena"
         )
         self.service = Service(self.map)
         self.maps: dict[str, syscall.Descriptor] = {}
@@ -155,14 +156,14 @@ class KernelMachine(Machine):
             fields.get(name, name): value.encode() if isinstance(value, str) else value
             for name, value in asked.items()
         }
-        usual = {"map_type": syscall.MAP_TYPE_ARENA, "max_entries": 1}
+        usual = {"map_type": MapType.ARENA, "max_entries": 1}
         request = attributes.MapCreate(**{**usual, **values})
         os.close(syscall.checked(syscall.MAP_CREATE, request, "creating a map"))
 
     def operation(self, row: Row) -> None:
         table = row.table
         key = ctypes.addressof(ctypes.create_string_buffer(8)) if table.get("key") else 0
-        arena = syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, 1, int(self.flags))
+        arena = syscall.create_map(MapType.ARENA, 0, 0, 1, int(self.flags))
         if table.get("frozen"):
             syscall.freeze_map(arena.fileno())
         number = OPERATIONS[table["operation"]]
@@ -174,7 +175,7 @@ class KernelMachine(Machine):
     def verdict(self, row: Row) -> str:
         loaded = self.loaded_bytes(row) if "bytecode" in row.table else self.loaded(program_of(row))
         refusal = read_log(loaded.log)
-        pc, reason = refusal.pc, refusal.reason or syscall.errno_name(loaded.errno)
+        pc, reason = refusal.pc, refusal.reason or errno_name(loaded.errno)
         return shortened(loaded.descriptor is not None, pc, reason, row, "kernel")
 
     def xlated(self, row: Row) -> str:
@@ -210,8 +211,8 @@ class KernelMachine(Machine):
     def other_map(self, kind: str) -> syscall.Descriptor:
         if kind == "arena":
             elsewhere = self.base + (1 << 33)
-            return syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, 1, int(self.flags), elsewhere)
-        return syscall.create_map(syscall.MAP_TYPE_ARRAY, 4, 8, 1)
+            return syscall.create_map(MapType.ARENA, 0, 0, 1, int(self.flags), elsewhere)
+        return syscall.create_map(MapType.ARRAY, 4, 8, 1)
 
     # the user's mapping
 
@@ -350,7 +351,7 @@ class KernelMachine(Machine):
         loaded = self.loaded(program)
         if loaded.descriptor is None:
             refusal = read_log(loaded.log)
-            raise VerificationError(refusal.pc, refusal.reason or syscall.errno_name(loaded.errno))
+            raise VerificationError(refusal.pc, refusal.reason or errno_name(loaded.errno))
         ran = execute(loaded.descriptor.fileno(), program.type, context)
         return ran.r0, ran.output
 

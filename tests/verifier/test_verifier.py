@@ -18,6 +18,7 @@ from workbench.bpf import isa
 from workbench.bpf.assembler import assemble
 from workbench.bpf.files import read_programs
 from workbench.bpf.isa import Op
+from workbench.bpf.map_types import MapFlag, MapType
 from workbench.bpf.program import Program, Reference
 from workbench.errors import DecodeError, VerificationError
 from workbench.verifier import Report, remembering, verify
@@ -217,8 +218,8 @@ def linux():
     def load(program: Program, pages: int, base: int, flags: int) -> tuple[str, bytes, str]:
         row = program.type_row
         load_flags = service.SLEEPABLE if row.sleepable else 0
-        extra = syscall.F_MMAPABLE | flags
-        with syscall.create_map(syscall.MAP_TYPE_ARENA, 0, 0, pages, extra, base) as arena:
+        extra = MapFlag.MMAPABLE | flags
+        with syscall.create_map(MapType.ARENA, 0, 0, pages, extra, base) as arena:
             code = service.bind(program, {"arena": arena.fileno()})
             loaded = syscall.load_program(row.number, code, program.license, "row", load_flags, 2)
             if loaded.descriptor is None:

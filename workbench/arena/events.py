@@ -7,12 +7,13 @@ source ("emulated" or "kernel").
 """
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 
 from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
+from workbench.compiled.tables import Bytes, Integers, Words, array_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,25 +37,18 @@ class Actor(IntEnum):
 class Ring(NamedTuple):
     """A ring of events: columns of one power-of-two length; written[0] counts all ever written."""
 
-    time: np.ndarray
-    kind: np.ndarray
-    actor: np.ndarray
-    pc: np.ndarray
-    page: np.ndarray
-    address: np.ndarray
-    count: np.ndarray  # type: ignore[assignment]
-    written: np.ndarray
+    time: Words
+    kind: Bytes
+    actor: Bytes
+    pc: Annotated[np.ndarray, np.int32]
+    page: Annotated[np.ndarray, np.int32]
+    address: Words
+    count: Annotated[np.ndarray, np.uint32]  # type: ignore[assignment]
+    written: Integers
 
 
-COLUMNS = {
-    "time": np.uint64,
-    "kind": np.uint8,
-    "actor": np.uint8,
-    "pc": np.int32,
-    "page": np.int32,
-    "address": np.uint64,
-    "count": np.uint32,
-}
+COLUMNS = array_types(Ring)
+del COLUMNS["written"]
 
 
 def ring(capacity: int) -> Ring:

@@ -7,9 +7,11 @@ import string
 from enum import IntFlag
 from typing import NamedTuple
 
+from workbench.bpf.map_types import MapFlag
 from workbench.errors import ArenaError
 
-PAGE_SIZE = 4096
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT  # bytes: Linux on x86-64
 MAX_PAGES = 1 << 20  # pages of the largest arena, 4 GiB
 WINDOW = 1 << 32  # bytes that the low half of an address can name
 GUARD = 32768  # bytes before and after the window, the reach of a 16-bit offset
@@ -26,7 +28,7 @@ _DEFAULT_LOW = 0x1000_0000  # not 0, so that page 0 does not share NULL's low ha
 class ArenaFlags(IntFlag):
     """Flags of an arena, with the values of BPF_F_* in linux/bpf.h."""
 
-    MMAPABLE = 1 << 10  # every arena must say it
+    MMAPABLE = MapFlag.MMAPABLE.value  # every arena must say it
     SEGV_ON_FAULT = 1 << 17  # a user touch of an absent page is SIGSEGV instead of a new page
     NO_USER_CONV = 1 << 18  # cast_user only truncates to 32 bits
 

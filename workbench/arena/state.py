@@ -3,22 +3,24 @@
 A page is known by its place in the 4 GiB window (the low half of its user address), with
 eight guard pages on either side, the reach of an instruction's 16-bit offset:
 
-    pages[0..7] guard | pages[8 + (low >> 12)] window | pages[8 + 2**20 ..] guard
+    pages[0..7] guard | pages[8 + (low >> PAGE_SHIFT)] window | pages[8 + 2**20 ..] guard
 
 The program sees byte `low` of the window at host address meta[HOST] + low, and user space sees
 the same byte at high half of the arena's start : low (kernel/bpf/arena.c).
 """
 
+from errno import EBUSY, EINVAL
 from typing import NamedTuple
 
 import numpy as np
 
 from workbench.arena.events import Actor, Kind, Ring, push, ring
 from workbench.arena.ranges import find, free_ranges, give, is_free, take
-from workbench.arena.rules import GUARD, MAX_PAGES, PAGE_SIZE, WINDOW, ArenaFlags
+from workbench.arena.rules import GUARD, MAX_PAGES, PAGE_SHIFT, PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.compiled.lazy import lazy_bytes, lazy_zeros
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import clear_bytes, give_way, swap64
+from workbench.compiled.raw import LOW_32, clear_bytes, give_way, swap64
+from workbench.compiled.tables import Bytes, Integers, Words
 
 GUARD_PAGES = GUARD // PAGE_SIZE
 PAGE_SLOTS = MAX_PAGES + 2 * GUARD_PAGES + 1
@@ -29,10 +31,9 @@ LOCK = 9  # 1 while a thread changes pages or writes events
 META = 10
 
 EVENT_CAPACITY = 1 << 20
-_LOW = np.uint64(WINDOW - 1)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _PAGE_MASK = np.uint64(PAGE_SIZE - 1)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
-EINVAL, EBUSY = 22, 16
 
 
 class ArenaState(NamedTuple):
@@ -42,10 +43,10 @@ class ArenaState(NamedTuple):
     (arena.ranges). meta: uint64, see HOST..LIVE. log: page events.
     """
 
-    window: np.ndarray
-    pages: np.ndarray
-    ranges: np.ndarray
-    meta: np.ndarray
+    window: Bytes
+    pages: Bytes
+    ranges: Integers
+    meta: Words
     log: Ring
 
 
@@ -63,19 +64,19 @@ def arena_state(pages: int, flags: int, start: int, end: int) -> ArenaState:
 @njit(inline=True)
 def page_of(state, address):
     """The page of a user address relative to the arena's start; only its low half counts."""
-    return np.int64(((address - state.meta[START]) & _LOW) >> np.uint64(12))
+    return np.int64(((address - state.meta[START]) & LOW_32) >> _PAGE_SHIFT)
 
 
 @njit(inline=True)
 def address_of(state, page):
     """The user address of a page relative to the arena's start."""
-    low = (state.meta[START] + (np.uint64(page) << np.uint64(12))) & _LOW
-    return (state.meta[START] & ~_LOW) | low
+    low = (state.meta[START] + (np.uint64(page) << _PAGE_SHIFT)) & LOW_32
+    return (state.meta[START] & ~LOW_32) | low
 
 
 @njit(inline=True)
 def _slot(address):
-    return np.int64((address & _LOW) >> np.uint64(12)) + GUARD_PAGES
+    return np.int64((address & LOW_32) >> _PAGE_SHIFT) + GUARD_PAGES
 
 
 @njit(inline=True)
@@ -106,7 +107,7 @@ def record(state, kind, actor, pc, address, count):
     """Log one page event at the arena's clock."""
     meta = state.meta
     page = page_of(state, address)
-    if page >= np.int64((meta[END] - meta[START]) >> np.uint64(12)):
+    if page >= np.int64((meta[END] - meta[START]) >> _PAGE_SHIFT):
         page = np.int64(-1)
     push(state.log, meta[CLOCK], kind, actor, pc, page, address, count)
 
@@ -118,14 +119,14 @@ def _populate(state, page, count):
         address = address_of(state, at)
         slot = _slot(address)
         if state.pages[slot] & DIRTY:
-            clear_bytes(state.meta[HOST] + (address & _LOW), np.uint64(PAGE_SIZE))
+            clear_bytes(state.meta[HOST] + (address & LOW_32), np.uint64(PAGE_SIZE))
         state.pages[slot] = PRESENT | DIRTY
     state.meta[LIVE] += np.uint64(count)
 
 
 @njit(inline=True)
 def _arena_pages(state):
-    return np.int64((state.meta[END] - state.meta[START]) >> np.uint64(12))
+    return np.int64((state.meta[END] - state.meta[START]) >> _PAGE_SHIFT)
 
 
 @njit
@@ -173,11 +174,11 @@ def _free_pages(state, address, count, pc):
     """Free, with the arena locked."""
     meta = state.meta
     count = np.uint64(np.uint32(count))
-    first = (meta[START] & ~_LOW) | (address & _LOW & ~_PAGE_MASK)
-    end = min(meta[END], first + (count << np.uint64(12)))
+    first = (meta[START] & ~LOW_32) | (address & LOW_32 & ~_PAGE_MASK)
+    end = min(meta[END], first + (count << _PAGE_SHIFT))
     if address == np.uint64(0) or count == np.uint64(0) or first < meta[START] or first >= end:
         return
-    number = np.int64((end - first) >> np.uint64(12))
+    number = np.int64((end - first) >> _PAGE_SHIFT)
     page = page_of(state, first)
     give(state.ranges, page, number)
     for at in range(page, page + number):

@@ -7,5 +7,5 @@ contexts        structures, read by fields         declarations  maps, subprogra
 addresses       where a program's memory lies      program       instructions as a value
 text            instructions as text               disassembler  a program to text
 assembler       text to a program                  files         programs from files
-reference       the table of instructions as a page
+reference       instructions as a page             map_types    map types, a row each
 """

@@ -25,7 +25,7 @@ from workbench.bpf import isa
 from workbench.bpf.declarations import MapDefinition, read_map
 from workbench.bpf.functions import BY_NAME, KFUNCS
 from workbench.bpf.helper_names import HELPER_NUMBERS
-from workbench.bpf.isa import Op
+from workbench.bpf.isa import REGISTERS, Op
 from workbench.bpf.program import Program, Reference, SourceLine
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.errors import AssemblyError
@@ -292,7 +292,7 @@ def _suggest(shape: Shape) -> str:
 def _operand(value: str, register: str | None, place: str) -> str:
     """An operand for a suggestion: the line's own where it fits, else register 1."""
     if register:
-        return register + (value if value in map(str, range(11)) else "1")
+        return register + (value if value in map(str, range(REGISTERS)) else "1")
     if place == "{off}":
         return value.replace("-", "- ") if value[0] == "-" else "+ " + value.removeprefix("+")
     return value

@@ -3,12 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MAP_TYPES = {
-    "hash": 1, "array": 2, "prog_array": 3, "perf_event_array": 4, "percpu_hash": 5,
-    "percpu_array": 6, "stack_trace": 7, "lru_hash": 9, "lpm_trie": 11, "array_of_maps": 12,
-    "hash_of_maps": 13, "queue": 22, "stack": 23, "ringbuf": 27, "bloom_filter": 30, "arena": 33,
-}  # fmt: skip
-"""The map types by name, with their numbers in bpf(2) (enum bpf_map_type)."""
+from workbench.bpf.map_types import MAP_TYPES
 
 
 class MapDefinition(NamedTuple):

@@ -33,21 +33,36 @@ what from a load into Linux 6.18.
 """
 
 import difflib
+from enum import IntEnum
 from typing import NamedTuple
 
-from workbench.bpf.helper_names import HELPER_NAMES
+from workbench.bpf.helper_names import HELPER_NAMES, Helper
 from workbench.bpf.program_types import PROGRAM_TYPES
+
+Kfunc = IntEnum(
+    "Kfunc",
+    """
+    ARENA_ALLOC_PAGES ARENA_FREE_PAGES ARENA_RESERVE_PAGES ITER_NUM_NEW ITER_NUM_NEXT
+    ITER_NUM_DESTROY PREEMPT_DISABLE PREEMPT_ENABLE RCU_READ_LOCK RCU_READ_UNLOCK LOCAL_IRQ_SAVE
+    LOCAL_IRQ_RESTORE THROW STREAM_VPRINTK_IMPL STREAM_VPRINTK
+    """,
+)
+"""The kfuncs that can be called; the numbers are our own, Linux knows kfuncs by their BTF.
+
+Those up to ARENA_RESERVE_PAGES, LAST_ARENA_KFUNC, are the arena's.
+"""
+LAST_ARENA_KFUNC = Kfunc.ARENA_RESERVE_PAGES.value
 
 BASE = "base"
 """The group of functions that every type of program may call."""
 
 
 class Function(NamedTuple):
-    """A callable row: `number` is the helper id, or for kfuncs our own dispatch number.
+    """A callable row: `number` is a Helper or a Kfunc.
 
     A program may call it whose type names its `group` (`raw` may call all); `sleepable` functions
-    need a sleepable program, `gpl` ones a GPL-compatible licence. `acquires` and `releases` tell
-    of a reference that must be given back. `moves_packet` functions make packet pointers invalid,
+    need a sleepable program, `gpl` ones a GPL-compatible licence. `releases` functions take back
+    what another gave: a "record_or_null". `moves_packet` functions make packet pointers invalid,
     `packets` ones take memory that lies in the packet.
     """
 
@@ -59,7 +74,6 @@ class Function(NamedTuple):
     group: str = BASE
     sleepable: bool = False
     gpl: bool = False
-    acquires: bool = False
     releases: bool = False
     moves_packet: bool = False
     packets: bool = False
@@ -70,72 +84,72 @@ class Function(NamedTuple):
         return tuple(row.name for row in PROGRAM_TYPES.values() if self.group in row.functions)
 
 
-def _helper(number: int, name: str, arguments: str = "", returns: str = "scalar",
+def _helper(name: str, arguments: str = "", returns: str = "scalar",
             group: str = BASE, **flags: bool) -> Function:  # fmt: skip
-    return Function("bpf_" + name, "helper", number, tuple(arguments.split()), returns, group,
-                    **flags)  # fmt: skip
+    return Function("bpf_" + name, "helper", Helper[name.upper()], tuple(arguments.split()),
+                    returns, group, **flags)  # fmt: skip
 
 
-def _kfunc(number: int, name: str, arguments: str = "", returns: str = "scalar",
+def _kfunc(name: str, arguments: str = "", returns: str = "scalar",
            group: str = BASE, **flags: bool) -> Function:  # fmt: skip
-    return Function("bpf_" + name, "kfunc", number, tuple(arguments.split()), returns, group,
-                    gpl=True, **flags)  # fmt: skip
+    return Function("bpf_" + name, "kfunc", Kfunc[name.upper()], tuple(arguments.split()),
+                    returns, group, gpl=True, **flags)  # fmt: skip
 
 
 _PRINT = "scalar text mem size_or_zero ignored"
 
 FUNCTIONS: tuple[Function, ...] = (
-    _helper(1, "map_lookup_elem", "map map_key", "map_value_or_null", packets=True),
-    _helper(2, "map_update_elem", "map map_key map_value anything", packets=True),
-    _helper(3, "map_delete_elem", "map map_key", packets=True),
-    _helper(5, "ktime_get_ns"),
-    _helper(6, "trace_printk", "mem size", gpl=True),
-    _helper(7, "get_prandom_u32"),
-    _helper(8, "get_smp_processor_id"),
-    _helper(9, "skb_store_bytes", "ctx anything mem size anything", group="skb_store",
+    _helper("map_lookup_elem", "map map_key", "map_value_or_null", packets=True),
+    _helper("map_update_elem", "map map_key map_value anything", packets=True),
+    _helper("map_delete_elem", "map map_key", packets=True),
+    _helper("ktime_get_ns"),
+    _helper("trace_printk", "mem size", gpl=True),
+    _helper("get_prandom_u32"),
+    _helper("get_smp_processor_id"),
+    _helper("skb_store_bytes", "ctx anything mem size anything", group="skb_store",
             moves_packet=True),
-    _helper(12, "tail_call", "ctx map anything", "void", moves_packet=True),
-    _helper(14, "get_current_pid_tgid"),
-    _helper(25, "perf_event_output", "ctx map anything mem size_or_zero", gpl=True),
-    _helper(26, "skb_load_bytes", "ctx anything mem_uninit size", group="skb"),
-    _helper(28, "csum_diff", "mem_or_null size_or_zero mem_or_null size_or_zero anything",
+    _helper("tail_call", "ctx map anything", "void", moves_packet=True),
+    _helper("get_current_pid_tgid"),
+    _helper("perf_event_output", "ctx map anything mem size_or_zero", gpl=True),
+    _helper("skb_load_bytes", "ctx anything mem_uninit size", group="skb"),
+    _helper("csum_diff", "mem_or_null size_or_zero mem_or_null size_or_zero anything",
             group="checksum", packets=True),
-    _helper(44, "xdp_adjust_head", "ctx anything", group="packet_ends", moves_packet=True),
-    _helper(65, "xdp_adjust_tail", "ctx anything", group="packet_ends", moves_packet=True),
-    _helper(87, "map_push_elem", "map map_value anything", packets=True),
-    _helper(88, "map_pop_elem", "map map_value_uninit"),
-    _helper(89, "map_peek_elem", "map map_value_uninit"),
-    _helper(93, "spin_lock", "spin_lock", "void"),
-    _helper(94, "spin_unlock", "spin_lock", "void"),
-    _helper(112, "probe_read_user", "mem_uninit size_or_zero anything", gpl=True),
-    _helper(113, "probe_read_kernel", "mem_uninit size_or_zero anything", gpl=True),
-    _helper(114, "probe_read_user_str", "mem_uninit size_or_zero anything", gpl=True),
-    _helper(115, "probe_read_kernel_str", "mem_uninit size_or_zero anything", gpl=True),
-    _helper(130, "ringbuf_output", "map mem size_or_zero anything"),
-    _helper(131, "ringbuf_reserve", "map record_size anything", "record_or_null", acquires=True),
-    _helper(132, "ringbuf_submit", "record anything", "void", releases=True),
-    _helper(133, "ringbuf_discard", "record anything", "void", releases=True),
-    _helper(134, "ringbuf_query", "map anything"),
-    _helper(148, "copy_from_user", "mem_uninit size_or_zero anything", sleepable=True),
-    _helper(164, "for_each_map_elem", "map callback stack_or_null anything"),
-    _helper(181, "loop", "anything callback stack_or_null anything"),
-    _helper(195, "map_lookup_percpu_elem", "map map_key anything", "map_value_or_null",
+    _helper("xdp_adjust_head", "ctx anything", group="packet_ends", moves_packet=True),
+    _helper("xdp_adjust_tail", "ctx anything", group="packet_ends", moves_packet=True),
+    _helper("map_push_elem", "map map_value anything", packets=True),
+    _helper("map_pop_elem", "map map_value_uninit"),
+    _helper("map_peek_elem", "map map_value_uninit"),
+    _helper("spin_lock", "spin_lock", "void"),
+    _helper("spin_unlock", "spin_lock", "void"),
+    _helper("probe_read_user", "mem_uninit size_or_zero anything", gpl=True),
+    _helper("probe_read_kernel", "mem_uninit size_or_zero anything", gpl=True),
+    _helper("probe_read_user_str", "mem_uninit size_or_zero anything", gpl=True),
+    _helper("probe_read_kernel_str", "mem_uninit size_or_zero anything", gpl=True),
+    _helper("ringbuf_output", "map mem size_or_zero anything"),
+    _helper("ringbuf_reserve", "map record_size anything", "record_or_null"),
+    _helper("ringbuf_submit", "record anything", "void", releases=True),
+    _helper("ringbuf_discard", "record anything", "void", releases=True),
+    _helper("ringbuf_query", "map anything"),
+    _helper("copy_from_user", "mem_uninit size_or_zero anything", sleepable=True),
+    _helper("for_each_map_elem", "map callback stack_or_null anything"),
+    _helper("loop", "anything callback stack_or_null anything"),
+    _helper("map_lookup_percpu_elem", "map map_key anything", "map_value_or_null",
             packets=True),
-    _kfunc(1, "arena_alloc_pages", "map ignored scalar scalar scalar", sleepable=True),
-    _kfunc(2, "arena_free_pages", "map ignored scalar", "void", sleepable=True),
-    _kfunc(3, "arena_reserve_pages", "map ignored scalar", sleepable=True),
-    _kfunc(4, "iter_num_new", "iterator_new scalar scalar"),
-    _kfunc(5, "iter_num_next", "iterator", "int_or_null"),
-    _kfunc(6, "iter_num_destroy", "iterator_end", "void"),
-    _kfunc(7, "preempt_disable", returns="void"),
-    _kfunc(8, "preempt_enable", returns="void"),
-    _kfunc(9, "rcu_read_lock", returns="void"),
-    _kfunc(10, "rcu_read_unlock", returns="void"),
-    _kfunc(11, "local_irq_save", "irq_flag_new", "void"),
-    _kfunc(12, "local_irq_restore", "irq_flag", "void"),
-    _kfunc(13, "throw", "scalar", "never", group="exceptions"),
-    _kfunc(14, "stream_vprintk_impl", _PRINT),
-    _kfunc(15, "stream_vprintk", _PRINT),
+    _kfunc("arena_alloc_pages", "map ignored scalar scalar scalar", sleepable=True),
+    _kfunc("arena_free_pages", "map ignored scalar", "void", sleepable=True),
+    _kfunc("arena_reserve_pages", "map ignored scalar", sleepable=True),
+    _kfunc("iter_num_new", "iterator_new scalar scalar"),
+    _kfunc("iter_num_next", "iterator", "int_or_null"),
+    _kfunc("iter_num_destroy", "iterator_end", "void"),
+    _kfunc("preempt_disable", returns="void"),
+    _kfunc("preempt_enable", returns="void"),
+    _kfunc("rcu_read_lock", returns="void"),
+    _kfunc("rcu_read_unlock", returns="void"),
+    _kfunc("local_irq_save", "irq_flag_new", "void"),
+    _kfunc("local_irq_restore", "irq_flag", "void"),
+    _kfunc("throw", "scalar", "never", group="exceptions"),
+    _kfunc("stream_vprintk_impl", _PRINT),
+    _kfunc("stream_vprintk", _PRINT),
 )  # fmt: skip
 """Every function, once; which release lacks which is in workbench.bpf.releases."""
 
@@ -143,8 +157,6 @@ BY_NAME: dict[str, Function] = {row.name: row for row in FUNCTIONS}
 HELPERS: dict[int, Function] = {row.number: row for row in FUNCTIONS if row.kind == "helper"}
 KFUNCS: dict[str, Function] = {row.name: row for row in FUNCTIONS if row.kind == "kfunc"}
 
-LAST_ARENA_KFUNC = KFUNCS["bpf_arena_reserve_pages"].number
-"""The kfuncs with numbers up to this one are those of arenas."""
 PRINTING_HELPERS, PRINTING_KFUNCS = (
     tuple(row.number for row in FUNCTIONS if row.kind == kind and "print" in row.name)
     for kind in ("helper", "kfunc")

@@ -24,8 +24,9 @@ import numpy as np
 
 from workbench.errors import DecodeError
 
-ZERO = 11
+REGISTERS = 11  # r0 to r10
 FRAME_POINTER = 10
+ZERO = REGISTERS  # where an instruction reads its immediate instead
 
 INSTRUCTION = np.dtype(
     [("op", "u1"), ("dst", "u1"), ("src", "u1"), ("mark", "u1"), ("off", "<i4"), ("imm", "<i8")]

@@ -4,8 +4,8 @@ Everything is derived from `workbench.bpf.functions`, so that what C programs, r
 engines take a function to be is the same. include/helpers.h is `header()`.
 """
 
-from workbench.bpf.declarations import MAP_TYPES
 from workbench.bpf.functions import BASE, FUNCTIONS, Function
+from workbench.bpf.map_types import MAP_TYPES
 from workbench.bpf.releases import RELEASES
 
 _PARAMETERS = {

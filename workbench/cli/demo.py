@@ -17,6 +17,7 @@ import pandas as pd
 
 from workbench.arena import Arena
 from workbench.arena.either import AnyArena
+from workbench.arena.rules import PAGE_SIZE
 from workbench.cli.demo_rows import HEADER, Row, c_rows, cells, user_faults, verdict
 from workbench.engines.compare import compare
 from workbench.engines.interpreter.engine import Interpreter
@@ -187,7 +188,7 @@ def allocator_model(pages: int = PAGES) -> list[int]:
 def _runs_found(arena: AnyArena) -> list[int]:
     """The sizes that stand in the first word of each run in the table; [] if runs overlap."""
     runs = corpus.walk_runs(arena)
-    ends = [run.address + run.pages * 4096 for run in runs]
+    ends = [run.address + run.pages * PAGE_SIZE for run in runs]
     if any(end > run.address for end, run in zip(ends, runs[1:], strict=False)):
         return []
     return sorted(arena.user.load(run.address, "u64") for run in runs)
@@ -283,7 +284,9 @@ def _fault_scene() -> pd.DataFrame:
             engine.run(layout.pack(keys))
             corpus.walk_hash(arena)
             if keys == KEYS[2]:
-                arena.user.store(arena.user_start + 5 * 4096, "u64", keys)  # nobody allocated it
+                arena.user.store(
+                    arena.user_start + 5 * PAGE_SIZE, "u64", keys
+                )  # nobody allocated it
         with suppress(SegmentationFault):
             arena.user.load(0, "u64")
         return arena.events

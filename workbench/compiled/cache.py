@@ -16,6 +16,8 @@ _COMPILED_SOURCES = (
     "bpf/isa.py",
     "bpf/addresses.py",
     "bpf/functions.py",
+    "bpf/helper_names.py",
+    "bpf/map_types.py",
     "arena",
     "maps",
     "recording/columns.py",

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as _intrinsic
 
-from workbench.compiled.njit import njit
+LOW_32 = np.uint64(0xFFFFFFFF)
+"""Mask of a word's low half: of an arena's address, or what 32-bit operations look at."""
 
 
-def _builtin(function: Callable[..., Any]) -> Any:
+def builtin(function: Callable[..., Any]) -> Any:
     """A function that compiled code calls and that writes its own LLVM IR."""
     return _intrinsic(function)
 
@@ -19,7 +20,7 @@ def _builtin(function: Callable[..., Any]) -> Any:
 def _loader(bits: int) -> Any:
     result = getattr(types, f"uint{bits}")
 
-    @_builtin
+    @builtin
     def load(typingctx, address):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -33,7 +34,7 @@ def _loader(bits: int) -> Any:
 def _storer(bits: int) -> Any:
     kind = getattr(types, f"uint{bits}")
 
-    @_builtin
+    @builtin
     def store(typingctx, address, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -49,7 +50,7 @@ load8, load16, load32, load64 = (_loader(bits) for bits in (8, 16, 32, 64))
 store8, store16, store32, store64 = (_storer(bits) for bits in (8, 16, 32, 64))
 
 
-@_builtin
+@builtin
 def swap64(typingctx, address, value):  # type: ignore[no-untyped-def]
     """Exchange the aligned 64-bit word at a host address, atomically; returns what it was."""
 
@@ -60,7 +61,7 @@ def swap64(typingctx, address, value):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-@_builtin
+@builtin
 def give_way(typingctx):  # type: ignore[no-untyped-def]
     """Let another thread have the processor (sched_yield(2))."""
 
@@ -74,7 +75,7 @@ def give_way(typingctx):  # type: ignore[no-untyped-def]
     return types.void(), codegen
 
 
-@_builtin
+@builtin
 def clear_bytes(typingctx, address, count):  # type: ignore[no-untyped-def]
     """Set `count` bytes at a host address to 0."""
 
@@ -89,7 +90,7 @@ def clear_bytes(typingctx, address, count):  # type: ignore[no-untyped-def]
     return types.void(types.uint64, types.uint64), codegen
 
 
-@_builtin
+@builtin
 def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     """Index of the lowest set bit of a non-zero 64-bit word."""
 
@@ -99,7 +100,7 @@ def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), codegen
 
 
-@_builtin
+@builtin
 def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     """Number of zero bits above the highest set bit of a non-zero 64-bit word."""
 
@@ -109,7 +110,7 @@ def leading_zeros(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), codegen
 
 
-@_builtin
+@builtin
 def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
     """Reverse the bytes of a 64-bit word."""
 
@@ -119,7 +120,7 @@ def byte_swap(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), codegen
 
 
-@_builtin
+@builtin
 def call_address(typingctx, address, arguments):  # type: ignore[no-untyped-def]
     """Call the `callback` at a host address with a tuple of 64-bit arguments; returns int64."""
 
@@ -130,19 +131,3 @@ def call_address(typingctx, address, arguments):  # type: ignore[no-untyped-def]
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
     return types.int64(types.uint64, arguments), codegen
-
-
-@_builtin
-def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
-    """A host address as a pointer without a type."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.uint64), codegen
-
-
-@njit(inline=True, allocates=True)
-def array_at(address, count, dtype):  # type: ignore[no-untyped-def]
-    """A one-dimensional array over memory at a host address, which must outlive it."""
-    return numba.carray(_pointer(address), (count,), dtype)  # type: ignore[attr-defined]

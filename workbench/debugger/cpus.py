@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from workbench.arena import Arena
 from workbench.arena.events import Actor, columns
 from workbench.bpf.addresses import MAX_FRAMES
+from workbench.bpf.isa import REGISTERS
 from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.machine.joined import joined
@@ -233,7 +234,7 @@ def _changes(traces: list[Trace], order: NDArray[np.uint8]) -> dict[str, np.ndar
     for number, trace in enumerate(traces):
         own = trace.changes
         assert own is not None
-        registers = np.uint64(number * MAX_FRAMES * 11) * (own["size"] == 0)
+        registers = np.uint64(number * MAX_FRAMES * REGISTERS) * (own["size"] == 0)
         moved = {
             "step": np.flatnonzero(order == number)[own["step"]].astype(np.uint32),
             "address": own["address"] + registers,
@@ -249,7 +250,7 @@ def _keyframes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All registers of all CPUs before steps 0, 256, ..."""
     at = np.arange(0, len(order), KEYFRAME)
-    key_regs = np.zeros((len(at), len(traces), MAX_FRAMES * 11), np.uint64)
+    key_regs = np.zeros((len(at), len(traces), MAX_FRAMES * REGISTERS), np.uint64)
     for number, trace in enumerate(traces):
         done = np.concatenate([[0], np.cumsum(order == number)])[at]
         for row, step in enumerate(done):
@@ -260,7 +261,7 @@ def _keyframes(
 
 def _frames(cpu: _Cpu) -> np.ndarray:
     """The registers of a CPU that never had its turn."""
-    return cpu.prepared.machine.regs.reshape(MAX_FRAMES, -1)[:, :11]
+    return cpu.prepared.machine.regs.reshape(MAX_FRAMES, -1)[:, :REGISTERS]
 
 
 def _page_events(

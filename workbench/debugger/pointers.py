@@ -3,9 +3,11 @@
 import numpy as np
 
 from workbench.arena.events import Kind
-from workbench.arena.rules import MAX_PAGES
+from workbench.arena.rules import MAX_PAGES, PAGE_SHIFT
 from workbench.bpf.addresses import MAX_FRAMES, STACK_BYTES
-from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, ZERO, Op
+from workbench.bpf.functions import Kfunc
+from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, REGISTERS, ZERO, Op
+from workbench.compiled.raw import LOW_32
 from workbench.debugger.shadow import (
     ALLOCATES,
     ARENA,
@@ -27,8 +29,7 @@ from workbench.debugger.shadow import (
 from workbench.recording.columns import ABSENT, IN_ARENA, WRITE
 from workbench.recording.trace import Trace
 
-_LOW = np.uint64(0xFFFFFFFF)
-_12 = np.uint64(12)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 
 
 def shadow(trace: Trace) -> Shadow:
@@ -43,7 +44,7 @@ def shadow(trace: Trace) -> Shadow:
         owner[trace.initial.pages] = ARENA
     first, end = trace.arena[:2] if trace.arena else (0, 0)
     facts = np.array([first, end], np.uint64)
-    registers = trace.keyframes[0][0].reshape(-1, 11).copy()
+    registers = trace.keyframes[0][0].reshape(-1, REGISTERS).copy()
     words = _words(columns, first, len(registers) // MAX_FRAMES)
     follow(columns, _classify(trace.code), pages, facts, owner, registers, words, found)
     return found
@@ -66,7 +67,7 @@ def _page_events(trace: Trace) -> Pages:
 def _words(steps: Steps, start: int, cpus: int) -> Words:
     """Room for the shadows of every arena page that a step stored to."""
     stores = (steps.access & (WRITE | IN_ARENA | ABSENT)) == WRITE | IN_ARENA
-    pages = np.unique(((steps.address[stores] - np.uint64(start)) & _LOW) >> _12)
+    pages = np.unique(((steps.address[stores] - np.uint64(start)) & LOW_32) >> _PAGE_SHIFT)
     row = np.full(MAX_PAGES, -1, np.int32)
     row[pages] = np.arange(len(pages))
     stack = np.zeros((cpus, STACK_BYTES // 8), np.int32)
@@ -102,6 +103,6 @@ def _flow(record: np.void) -> int:
         return CONSTANT
     if op in (Op.CALL_LOCAL, Op.CALLX):
         return CALLS
-    if op == Op.CALL_KFUNC and record["imm"] == 1:
+    if op == Op.CALL_KFUNC and record["imm"] == Kfunc.ARENA_ALLOC_PAGES:
         return ALLOCATES
     return EXITS if op == Op.EXIT else CLEARS

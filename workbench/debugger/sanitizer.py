@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
 from workbench.bpf.isa import Op
+from workbench.compiled.raw import LOW_32
 from workbench.debugger.pointers import shadow
 from workbench.debugger.shadow import ARENA, FIRST, NONE, Shadow
 from workbench.recording.columns import ABSENT, IN_ARENA, READ, WRITE
@@ -80,7 +81,7 @@ FINDINGS = {
     ),
     "never touched": Finding(
         "note",
-        "the program allocated pages and used none of some of them; each costs 4096 bytes",
+        f"the program allocated pages and used none of some of them; each costs {PAGE_SIZE} bytes",
         "allocate fewer pages, or let user space populate them when it needs them",
     ),
     "needless cast": Finding(
@@ -147,9 +148,7 @@ def _at_home(address: np.ndarray, trace: Trace, marks: Shadow) -> np.ndarray:
 
 def _page(address: np.ndarray, trace: Trace) -> np.ndarray:
     assert trace.arena is not None
-    return ((address - np.uint64(trace.arena.user_start)) & np.uint64(0xFFFFFFFF)).astype(
-        np.int64
-    ) // PAGE_SIZE
+    return ((address - np.uint64(trace.arena.user_start)) & LOW_32).astype(np.int64) // PAGE_SIZE
 
 
 def _converts(trace: Trace) -> bool:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.arena.events import Kind
-from workbench.arena.rules import MAX_PAGES, PAGE_SIZE
+from workbench.arena.rules import MAX_PAGES, PAGE_SHIFT, PAGE_SIZE
 from workbench.bpf.addresses import CPU_BYTES, MAX_FRAMES, STACK_BYTES, STACK_START
-from workbench.bpf.isa import ZERO
+from workbench.bpf.isa import REGISTERS, ZERO
 from workbench.compiled.njit import njit
+from workbench.compiled.raw import LOW_32
 from workbench.recording.columns import ABSENT, ATOMIC, IN_ARENA, READ, WRITE
 
 NONE, ARENA = 0, 1
@@ -25,8 +26,8 @@ FIRST = 2  # the number of the first allocation
 
 CLEARS, COPIES, KEEPS, CONSTANT, CALLS, EXITS, ALLOCATES, CAST = range(8)
 WORDS = PAGE_SIZE // 8
-_LOW = np.uint64(0xFFFFFFFF)
-_0, _3, _7, _12 = (np.uint64(n) for n in (0, 3, 7, 12))
+_0, _3, _7 = (np.uint64(n) for n in (0, 3, 7))
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _STACK_START, _STACK_BYTES = np.uint64(STACK_START), np.uint64(STACK_BYTES)
 _CPU_BYTES = np.uint64(CPU_BYTES)
 
@@ -123,11 +124,11 @@ def follow(steps, code, pages, facts, owner, registers, words, found):
             base = code.base[pc]
             found.pointer[at] = mine[base]
             if steps.access[at] & IN_ARENA:
-                found.null[at] = mine[base] == NONE and registers[depth, base] & _LOW == _0
+                found.null[at] = mine[base] == NONE and registers[depth, base] & LOW_32 == _0
                 _visit(at, steps.address[at] - start, owner, former, touched, found)
             mark = _memory(steps, at, mine[code.src[pc]], start, words, found, kept)
         reg = np.int64(steps.reg[at])
-        if reg < 11:
+        if reg < REGISTERS:
             if mark == NONE:
                 mark = _result(steps, at, flow, code.src[pc], reg, born, mine, start, end, owner)
             if flow == CAST and steps.value[at] >> np.uint64(32):
@@ -154,7 +155,7 @@ def _born(event, number, at, pc, pages, place, found):
 @njit
 def _visit(at, distance, owner, former, touched, found):
     """Note whose page an access met, and that the page was used."""
-    page = np.int64((distance & _LOW) >> _12)
+    page = np.int64((distance & LOW_32) >> _PAGE_SHIFT)
     if page >= MAX_PAGES:
         return
     found.owner[at], found.former[at] = owner[page], former[page]
@@ -207,7 +208,7 @@ def _recognised(value, start, end, owner, constant):
     """The allocation that a whole user address lies in, for pointers from before the run."""
     if start == _0 or value < start or value >= end:
         return np.int64(NONE)
-    page = np.int64((value - start) >> _12)
+    page = np.int64((value - start) >> _PAGE_SHIFT)
     return np.int64(ARENA) if constant or not owner[page] else np.int64(owner[page])
 
 
@@ -221,8 +222,8 @@ def _memory(steps, at, source, start, words, found, kept):
     row, cell = np.int64(-1), np.int64(0)
     on_stack = _on_stack(address, words.stack.shape[0])
     if access & IN_ARENA:
-        offset = (address - start) & _LOW
-        row = np.int64(words.row[np.int64(offset >> _12)])
+        offset = (address - start) & LOW_32
+        row = np.int64(words.row[np.int64(offset >> _PAGE_SHIFT)])
         cell = np.int64((offset & np.uint64(PAGE_SIZE - 1)) >> _3)
     elif on_stack:
         cell = np.int64((address - _STACK_START) % _CPU_BYTES >> _3)
@@ -253,7 +254,7 @@ def _change_frame(flow, depth, following, shadows, registers):
     """Hand registers to a function that is entered, and back to its caller."""
     count = 0
     if flow == CALLS and following > depth:
-        count = 11
+        count = REGISTERS
     elif flow == EXITS and following < depth:
         count = 6
     for register in range(count):

@@ -8,6 +8,7 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.isa import REGISTERS
 from workbench.bpf.releases import DEFAULT
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.machine import state as core
@@ -122,8 +123,10 @@ def _change(
     for number, value in registers.items():
         if not 0 <= number <= 9:
             raise TraceError(f"r{number} cannot be changed; choose r0 to r9")
-        at = prepared.depth * core.REGISTERS + number
-        row = _Row(prepared.depth * 11 + number, 0, int(prepared.machine.regs[at]), value & MASK)
+        at = prepared.depth * core.FRAME_REGISTERS + number
+        row = _Row(
+            prepared.depth * REGISTERS + number, 0, int(prepared.machine.regs[at]), value & MASK
+        )
         prepared.machine.regs[at] = np.uint64(row.new)
         rows.append(row)
     for address, content in memory.items():

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
+from workbench.bpf.isa import REGISTERS
 from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
 
@@ -82,9 +83,9 @@ def _other_offset(slot: _Slot, rng: random.Random) -> None:
 
 def _other_register(slot: _Slot, rng: random.Random) -> None:
     if rng.random() < 0.5:
-        slot.dst = rng.randrange(11)
+        slot.dst = rng.randrange(REGISTERS)
     elif not (slot.op == _WIDE or slot.op == 0x85):
-        slot.src = rng.randrange(11)
+        slot.src = rng.randrange(REGISTERS)
 
 
 def _other_operation(slot: _Slot, rng: random.Random) -> None:

@@ -4,22 +4,19 @@ The kernel's counterpart is workbench.engines.kernel.KernelMap; workbench.maps.M
 """
 
 import os
+from errno import EINVAL
 from pathlib import Path
 
 import numpy as np
 
-from workbench.bpf.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.map_types import ARRAYS, HASHES, HOLDERS, MAP_TYPES, PER_CPU, QUEUES, MapFlag
 from workbench.compiled.lazy import lazy_bytes
-from workbench.errors import MapError
+from workbench.errors import MapError, errno_name
 from workbench.maps import layout, operations, ringbuf
 from workbench.maps.layout import Field
-from workbench.maps.rules import ARRAYS, HASHES, HOLDERS, PER_CPU, creation_refusal
+from workbench.maps.rules import creation_refusal
 
-_ERRNO = {
-    layout.EPERM: "EPERM", layout.ENOENT: "ENOENT", layout.E2BIG: "E2BIG",
-    layout.EAGAIN: "EAGAIN", layout.EBUSY: "EBUSY", layout.EEXIST: "EEXIST",
-    layout.EINVAL: "EINVAL", layout.ENOSPC: "ENOSPC", layout.EOPNOTSUPP: "EOPNOTSUPP",
-}  # fmt: skip
 _LARGEST = 1 << 34  # bytes of values: what the addresses of one map span
 _MOST_HASHES = 5
 
@@ -166,7 +163,7 @@ class EmulatedMap:
         stored = 8 if kind in HOLDERS else d.value_size
         stride = -(-stored // 8) * 8 * self.cpus
         slots = d.max_entries + (0 if kind in ARRAYS else max(self.cpus, 2))
-        if kind in ("queue", "stack"):
+        if kind in QUEUES:
             slots, stride = d.max_entries + 1, d.value_size
         count = 2 * d.max_entries if kind == "ringbuf" else slots * stride
         self._set("TYPE", MAP_TYPES[kind], "KEY", d.key_size, "VALUE", stored, "SLOTS", slots)
@@ -215,18 +212,19 @@ class EmulatedMap:
             self.header[Field[str(name)]] = value
 
     def _check_writable(self) -> None:
-        if self.frozen or self.definition.map_flags & layout.RDONLY:
+        if self.frozen or self.definition.map_flags & MapFlag.RDONLY:
             raise MapError("EPERM", f"map '{self.definition.name}' is read-only for user space")
 
     def _check_lock(self, flags: int) -> None:
         """bpf(2) refuses BPF_F_LOCK for a value without a lock before it looks at the key."""
         if flags & layout.LOCKED and self.definition.lock < 0:
-            self._done(-layout.EINVAL)
+            self._done(-EINVAL)
 
     def _done(self, status: int) -> None:
         if status < 0:
-            name = _ERRNO[-int(status)]
-            raise MapError(name, f"map '{self.definition.name}' ({self.definition.type})")
+            raise MapError(
+                errno_name(-int(status)), f"map '{self.definition.name}' ({self.definition.type})"
+            )
 
     def _read(self, at: int, size: int) -> bytes:
         offset = at - int(self.values.ctypes.data)

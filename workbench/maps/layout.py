@@ -11,10 +11,12 @@ Everything that changes a value goes through `copy`, which leaves the old bytes 
 a run is being recorded.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 import numpy as np
 
+from workbench.bpf.map_types import MAP_TYPES
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, load32, load64, store8, store32, store64
 
@@ -36,13 +38,6 @@ class Field(IntEnum):
 ANY, NOEXIST, EXIST, LOCKED = 0, 1, 2, 4
 """Flags of an update."""
 
-NO_PREALLOC, RDONLY, RDONLY_PROG, WRONLY_PROG = 1 << 0, 1 << 3, 1 << 7, 1 << 8
-MMAPABLE, ZERO_SEED, INNER_MAP = 1 << 10, 1 << 6, 1 << 12
-"""Flags of a map."""
-
-ENOENT, E2BIG, EAGAIN, EBUSY, EEXIST, EINVAL, ENOSPC, EOPNOTSUPP = 2, 7, 11, 16, 17, 22, 28, 95
-EPERM, EFAULT = 1, 14
-
 JOURNAL_ROW = 3  # host address, bytes (at most 8), old content
 _0, _1, _8 = np.uint64(0), np.uint64(1), np.uint64(8)
 
@@ -57,6 +52,23 @@ def get(m, field):
 def put(m, field, value):
     """Set a word of the header at `m`."""
     store64(m + np.uint64(field * 8), value)
+
+
+def type_bits(names: Iterable[str]) -> np.uint64:
+    """Some map types as a bit each, for `is_of`."""
+    return np.uint64(sum(1 << MAP_TYPES[name] for name in names))
+
+
+@njit(inline=True)
+def is_of(m, bits):
+    """Whether the type of the map at `m` is one of `type_bits`."""
+    return bits >> get(m, Field.TYPE) & _1 != _0
+
+
+@njit(inline=True)
+def is_type(m, type):
+    """Whether the map at `m` is of a MapType."""
+    return get(m, Field.TYPE) == np.uint64(type)
 
 
 @njit

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy.typing as npt
 
 from workbench.bpf.declarations import MapDefinition
-from workbench.errors import MapError, Unsupported, WorkbenchError
+from workbench.bpf.map_types import HOLDERS, KEYLESS, LRU, PER_CPU, QUEUES, MapFlag
+from workbench.errors import MapError, Refused, Unsupported, WorkbenchError
 from workbench.maps.codec import Codec
 from workbench.maps.emulated import EmulatedMap
-from workbench.maps.rules import HOLDERS, KEYLESS, PER_CPU, QUEUES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +104,8 @@ class Map(MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         try:
             self._keyed().delete(self._key.encode(key))
-        except WorkbenchError as error:
-            if getattr(error, "errno_name", "") == "ENOENT":
+        except Refused as error:
+            if error.errno_name == "ENOENT":
                 raise KeyError(key) from None
             raise
 
@@ -270,7 +270,7 @@ def drained(map: Map) -> Content:
     maps or programs.
     """
     kind, store = map.definition.type, map.store
-    if kind in ("lru_hash", "bloom_filter", *HOLDERS):
+    if kind in ("bloom_filter", *LRU, *HOLDERS):
         return {}
     if kind == "ringbuf":
         return dict(enumerate(map.consume()))
@@ -290,7 +290,7 @@ def _unlike(pattern: MapDefinition | None, found: MapDefinition) -> str:
     """How a map differs from the pattern of inner maps; "" if it does not (bpf_map_meta_equal)."""
     assert pattern is not None
     names = ["type", "key_size", "value_size", "map_flags"]
-    if pattern.type == "array" and not pattern.map_flags & 1 << 12:
+    if pattern.type == "array" and not pattern.map_flags & MapFlag.INNER_MAP:
         names.append("max_entries")
     for name in names:
         wanted, got = getattr(pattern, name), getattr(found, name)

@@ -5,17 +5,15 @@ maps of maps are headers' addresses, those of program arrays are programs' numbe
 Source: kernel/bpf/arraymap.c for arrays; the others are named in their modules.
 """
 
+from errno import E2BIG, EEXIST, EINVAL, ENOENT, EOPNOTSUPP
+
 import numpy as np
 
+from workbench.bpf.map_types import ARRAYS, HASHES, QUEUES, MapType
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load64
 from workbench.maps import queues, table, trie
 from workbench.maps.layout import (
-    E2BIG,
-    EEXIST,
-    EINVAL,
-    ENOENT,
-    EOPNOTSUPP,
     EXIST,
     LOCKED,
     NOEXIST,
@@ -23,40 +21,28 @@ from workbench.maps.layout import (
     clear,
     copy,
     get,
+    is_of,
+    is_type,
     read32,
     set_everywhere,
+    type_bits,
     value_at,
 )
 
-HASH, ARRAY, PROG_ARRAY, PERF_EVENT_ARRAY, PERCPU_HASH, PERCPU_ARRAY = range(1, 7)
-LRU_HASH, LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS = 9, 11, 12, 13
-QUEUE, STACK, RINGBUF, BLOOM_FILTER = 22, 23, 27, 30
+_ARRAYS, _HASHES, _QUEUES = type_bits(ARRAYS), type_bits(HASHES), type_bits(QUEUES)
 _0, _1 = np.uint64(0), np.uint64(1)
 
 
 @njit
 def is_array(m):
     """Whether keys are the numbers below max_entries."""
-    type = get(m, Field.TYPE)
-    return (
-        type == np.uint64(ARRAY)
-        or type == np.uint64(PERCPU_ARRAY)
-        or type == np.uint64(ARRAY_OF_MAPS)
-        or type == np.uint64(PROG_ARRAY)
-        or type == np.uint64(PERF_EVENT_ARRAY)
-    )
+    return is_of(m, _ARRAYS)
 
 
 @njit
 def is_hash(m):
     """Whether the map is a table of chains with exact keys."""
-    type = get(m, Field.TYPE)
-    return (
-        type == np.uint64(HASH)
-        or type == np.uint64(PERCPU_HASH)
-        or type == np.uint64(LRU_HASH)
-        or type == np.uint64(HASH_OF_MAPS)
-    )
+    return is_of(m, _HASHES)
 
 
 @njit
@@ -68,7 +54,7 @@ def lookup(m, key, cpu, touch):
         return value_at(m, index, cpu) if index < get(m, Field.MAX) else _0
     if is_hash(m):
         return table.lookup(m, key, cpu, touch)
-    if get(m, Field.TYPE) == np.uint64(LPM_TRIE):
+    if is_type(m, MapType.LPM_TRIE):
         return trie.lookup(m, key)
     return _0
 
@@ -96,7 +82,7 @@ def update(m, key, value, flags, cpu, all_cpus):
         return _update_array(m, key, value, flags, cpu, all_cpus and many)
     if is_hash(m):
         return table.update(m, key, value, flags, cpu, all_cpus and many)
-    if get(m, Field.TYPE) == np.uint64(LPM_TRIE):
+    if is_type(m, MapType.LPM_TRIE):
         return trie.update(m, key, value, flags)
     return -EINVAL
 
@@ -106,7 +92,7 @@ def delete(m, key):
     """Remove an entry; arrays have all of theirs always."""
     if is_hash(m):
         return table.delete(m, key)
-    if get(m, Field.TYPE) == np.uint64(LPM_TRIE):
+    if is_type(m, MapType.LPM_TRIE):
         return trie.delete(m, key)
     if is_array(m) and get(m, Field.VALUE) == np.uint64(8) and _holds_references(m):
         return _empty(m, key)
@@ -115,8 +101,7 @@ def delete(m, key):
 
 @njit
 def _holds_references(m):
-    type = get(m, Field.TYPE)
-    return type == np.uint64(ARRAY_OF_MAPS) or type == np.uint64(PROG_ARRAY)
+    return is_type(m, MapType.ARRAY_OF_MAPS) or is_type(m, MapType.PROG_ARRAY)
 
 
 @njit
@@ -134,9 +119,9 @@ def _empty(m, key):
 @njit
 def push(m, value, flags):
     """Add a value to a queue, stack or bloom filter."""
-    if get(m, Field.TYPE) == np.uint64(BLOOM_FILTER):
+    if is_type(m, MapType.BLOOM_FILTER):
         return queues.add_to_bloom(m, value, flags)
-    if get(m, Field.TYPE) == np.uint64(QUEUE) or get(m, Field.TYPE) == np.uint64(STACK):
+    if is_of(m, _QUEUES):
         return queues.push(m, value, flags)
     return -EINVAL
 
@@ -144,7 +129,7 @@ def push(m, value, flags):
 @njit
 def peek(m, value, remove):
     """Copy the next value out of a queue or stack (zeros if empty), or ask a bloom filter."""
-    if get(m, Field.TYPE) == np.uint64(BLOOM_FILTER):
+    if is_type(m, MapType.BLOOM_FILTER):
         return -EOPNOTSUPP if remove else queues.in_bloom(m, value)
     found = queues.next_out(m)
     if found == _0:
@@ -169,7 +154,7 @@ def following(m, at):
     """The slot, plus 1, after another; 0 after the last."""
     if is_array(m):
         return at + _1 if at < get(m, Field.MAX) else _0
-    if get(m, Field.TYPE) == np.uint64(LPM_TRIE):
+    if is_type(m, MapType.LPM_TRIE):
         return trie.following(m, at)
     return table.after(m, at)
 

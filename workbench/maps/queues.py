@@ -3,26 +3,16 @@
 Of max_entries + 1 slots one is always empty, so that HEAD == TAIL means empty.
 """
 
+from errno import E2BIG, EINVAL, ENOENT
+
 import numpy as np
 
+from workbench.bpf.map_types import MapType
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load64, store64
 from workbench.maps.hashing import jhash
-from workbench.maps.layout import (
-    E2BIG,
-    EINVAL,
-    ENOENT,
-    EXIST,
-    NOEXIST,
-    Field,
-    copy,
-    get,
-    note_all,
-    put,
-    value_at,
-)
+from workbench.maps.layout import EXIST, NOEXIST, Field, copy, get, is_type, note_all, put, value_at
 
-STACK = 23
 _0, _1, _3, _8, _63 = (np.uint64(n) for n in (0, 1, 3, 8, 63))
 
 
@@ -60,7 +50,7 @@ def next_out(m):
     head, tail = get(m, Field.HEAD), get(m, Field.TAIL)
     if head == tail:
         return _0
-    if get(m, Field.TYPE) != np.uint64(STACK):
+    if not is_type(m, MapType.STACK):
         return value_at(m, tail, _0)
     return value_at(m, (head if head != _0 else get(m, Field.SLOTS)) - _1, _0)
 
@@ -68,7 +58,7 @@ def next_out(m):
 @njit
 def drop_next(m):
     """Remove the value that `next_out` tells."""
-    if get(m, Field.TYPE) == np.uint64(STACK):
+    if is_type(m, MapType.STACK):
         head = get(m, Field.HEAD)
         put(m, Field.HEAD, (head if head != _0 else get(m, Field.SLOTS)) - _1)
     else:

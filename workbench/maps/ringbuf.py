@@ -9,10 +9,13 @@ copy behind the other, so that no record is cut; here the second half is memory 
 differs only in what a reserved record contains before it is written. Source: kernel/bpf/ringbuf.c.
 """
 
+from errno import EAGAIN, EINVAL
+
 import numpy as np
 
+from workbench.arena.rules import PAGE_SHIFT
 from workbench.compiled.njit import njit
-from workbench.maps.layout import EAGAIN, EINVAL, Field, copy, get, note_all, put, read32, write32
+from workbench.maps.layout import Field, copy, get, note_all, put, read32, write32
 
 BUSY, DISCARDED = 1 << 31, 1 << 30
 HEADER = 8
@@ -54,7 +57,7 @@ def reserve(m, size, flags):
     at = get(m, Field.VALUES) + (start & mask)
     note_all(get(m, Field.JOURNAL), at, _8)
     write32(at, size | np.uint64(BUSY))
-    write32(at + np.uint64(4), ((start & mask) >> np.uint64(12)) + np.uint64(3))
+    write32(at + np.uint64(4), ((start & mask) >> np.uint64(PAGE_SHIFT)) + np.uint64(3))
     put(m, Field.PRODUCER, end)
     return at + _8
 

@@ -11,32 +11,33 @@ hold fewer entries than max_entries; which ones are dropped differs. Source:
 kernel/bpf/hashtab.c, bpf_lru_list.c.
 """
 
+from errno import E2BIG, EEXIST, EINVAL, ENOENT
+
 import numpy as np
 
+from workbench.bpf.map_types import LRU, PER_CPU
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, store8
 from workbench.maps.hashing import jhash
 from workbench.maps.layout import (
-    E2BIG,
-    EEXIST,
-    EINVAL,
-    ENOENT,
     EXIST,
     LOCKED,
     NOEXIST,
     Field,
     clear,
     get,
+    is_of,
     link,
     move,
     per_cpu,
     put,
     set_everywhere,
     set_link,
+    type_bits,
     value_at,
 )
 
-PERCPU_HASH, LRU_HASH = 5, 9
+_PER_CPU, _LRU = type_bits(PER_CPU), type_bits(LRU)
 _0, _1 = np.uint64(0), np.uint64(1)
 
 
@@ -134,7 +135,7 @@ def lookup(m, key, cpu, touch):
     at = find(m, bucket_of(m, key), key)
     if at == _0:
         return _0
-    if touch and get(m, Field.TYPE) == np.uint64(LRU_HASH):
+    if touch and is_of(m, _LRU):
         store8(get(m, Field.USED) + at - _1, np.uint8(3))
     return value_at(m, at - _1, cpu)
 
@@ -149,7 +150,7 @@ def _insert(m, bucket, key, value, cpu, all_cpus):
             if np.uint64(other) != cpu:
                 clear(m, value_at(m, slot, np.uint64(other)), per_cpu(m))
     set_everywhere(m, slot, value, cpu, all_cpus)
-    if get(m, Field.TYPE) == np.uint64(LRU_HASH):
+    if is_of(m, _LRU):
         store8(get(m, Field.USED) + slot, np.uint8(2))
     hang(m, bucket, slot)
 
@@ -157,9 +158,9 @@ def _insert(m, bucket, key, value, cpu, all_cpus):
 @njit
 def update(m, key, value, flags, cpu, all_cpus):
     """Insert or replace; 0 or a negative errno."""
-    percpu = get(m, Field.TYPE) == np.uint64(PERCPU_HASH)
+    percpu = is_of(m, _PER_CPU)
     lock = flags & np.uint64(LOCKED) != _0
-    lockable = not percpu and get(m, Field.TYPE) != np.uint64(LRU_HASH)
+    lockable = not percpu and not is_of(m, _LRU)
     if (flags & ~np.uint64(LOCKED) if lockable else flags) > np.uint64(EXIST):
         return -EINVAL
     if lock and lockable and np.int64(get(m, Field.LOCK)) < 0:
@@ -175,7 +176,7 @@ def update(m, key, value, flags, cpu, all_cpus):
         set_everywhere(m, old - _1, value, cpu, all_cpus)
         return 0
     if old == _0 and get(m, Field.COUNT) >= get(m, Field.MAX):
-        if get(m, Field.TYPE) != np.uint64(LRU_HASH):
+        if not is_of(m, _LRU):
             return -E2BIG
         _evict(m)
     _insert(m, bucket, key, value, cpu, all_cpus)
@@ -187,7 +188,7 @@ def update(m, key, value, flags, cpu, all_cpus):
 @njit
 def drop(m, bucket, slot):
     """Take an entry out."""
-    if get(m, Field.TYPE) == np.uint64(LRU_HASH):
+    if is_of(m, _LRU):
         store8(get(m, Field.USED) + slot, np.uint8(0))
     unhang(m, bucket, slot)
 

@@ -5,16 +5,14 @@ all the bytes of the key it was last updated with, also those behind its prefix.
 Source: kernel/bpf/lpm_trie.c.
 """
 
+from errno import EEXIST, EINVAL, ENOENT, ENOSPC
+
 import numpy as np
 
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import load8, load64, store8, store64
 from workbench.maps.hashing import jhash
 from workbench.maps.layout import (
-    EEXIST,
-    EINVAL,
-    ENOENT,
-    ENOSPC,
     EXIST,
     NOEXIST,
     Field,

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arena.holes import extent_lengths
+from workbench.arena.rules import PAGE_SIZE
 
 
 def external_fragmentation(extents: ArrayLike) -> float:
@@ -127,7 +128,7 @@ def internal_fragmentation(requested: float, granted: float) -> float:
     return 1.0 - requested / granted if granted else float("nan")
 
 
-def occupancy_histogram(live_bytes: ArrayLike, page_size: int = 4096) -> pd.DataFrame:
+def occupancy_histogram(live_bytes: ArrayLike, page_size: int = PAGE_SIZE) -> pd.DataFrame:
     """Count pages by the share of their bytes in use: ten bins, and one each for empty and full.
 
     `live_bytes` is the bytes in use of each committed page. Columns `least` and `most` (shares;

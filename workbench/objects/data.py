@@ -4,6 +4,7 @@ Source: libbpf's bpf_object__init_internal_map and bpf_object__collect_externs.
 """
 
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.map_types import MapFlag
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import Kind, Types
 from workbench.objects.elf import Section
@@ -11,7 +12,6 @@ from workbench.objects.unit import ARENA_SECTION, Unit
 from workbench.objects.values import Variable
 
 KCONFIG = ".kconfig"
-RDONLY_PROG, MMAPABLE = 1 << 7, 1 << 10  # map flags
 _PREFIXES = (".data", ".rodata", ".bss")
 
 
@@ -41,7 +41,7 @@ def definition(section: str, content: bytes) -> MapDefinition:
         key_size=4,
         value_size=len(content),
         max_entries=1,
-        map_flags=MMAPABLE | (RDONLY_PROG if frozen else 0),
+        map_flags=int(MapFlag.MMAPABLE) | (MapFlag.RDONLY_PROG if frozen else 0),
         initial=bytes(content),
         frozen=frozen,
     )

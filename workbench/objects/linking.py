@@ -7,6 +7,7 @@ strong one, and of several weak ones the first stays. Source: libbpf's linker.c.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import EXTERN, Kind, Member, Type, Types, read_btf
 from workbench.objects.data import is_data
@@ -64,7 +65,7 @@ def _place(units: Mapping[str, Unit]) -> _Placed:
                 continue
             head, content = found.joined[name]
             alignment = max(section.alignment, SLOT_ALIGNMENT if section.executable else 1)
-            content += bytes(-len(content) % min(alignment, 4096))
+            content += bytes(-len(content) % min(alignment, PAGE_SIZE))
             found.places[file, section.number] = _Place(head.number, len(content))
             found.starts[file, name] = len(content)
             content += section.content or bytes(section.size)

@@ -7,7 +7,8 @@ values is said by relocations. Source: libbpf's parse_btf_map_def, and bpf_helpe
 
 import mmap
 
-from workbench.bpf.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.map_types import MAP_TYPES
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import COMPOSITE, ENUMERATIONS, Kind, Member, Type, Types
 from workbench.objects.elf import Elf

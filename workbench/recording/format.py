@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES
-from workbench.bpf.isa import Op
+from workbench.bpf.isa import REGISTERS, Op
 from workbench.errors import TraceError
 from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
 from workbench.recording.version_1 import upgraded
@@ -30,7 +30,6 @@ from workbench.recording.version_1 import upgraded
 MAGIC = b"ARENATRC"
 VERSION = 2
 READABLE = (1, VERSION)
-REGISTERS = 11
 
 COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "key_regs": "<u8",

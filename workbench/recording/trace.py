@@ -18,8 +18,9 @@ from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
 from workbench.bpf.disassembler import listing
-from workbench.bpf.isa import Op
+from workbench.bpf.isa import REGISTERS, Op
 from workbench.bpf.program import Program
+from workbench.compiled.raw import LOW_32
 from workbench.errors import TraceError, Unsupported
 from workbench.recording.columns import (
     ABSENT,
@@ -169,7 +170,7 @@ class Trace(Notebook):
         if not 0 <= t <= len(self):
             raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
         key = min(t, len(self) - 1) // KEYFRAME
-        frames = self.keyframes[0][key].reshape(-1, 11).copy()
+        frames = self.keyframes[0][key].reshape(-1, REGISTERS).copy()
         for at in range(key * KEYFRAME, t):
             self._replay(frames, at)
         return frames
@@ -293,7 +294,7 @@ class Trace(Notebook):
     def _pages_of(self, address: np.ndarray, in_arena: np.ndarray) -> np.ndarray:
         if self.arena is None:
             return np.full(len(address), -1, np.int32)
-        offset = (address - np.uint64(self.arena.user_start)) & np.uint64(0xFFFFFFFF)
+        offset = (address - np.uint64(self.arena.user_start)) & LOW_32
         page = (offset // np.uint64(PAGE_SIZE)).astype(np.int32)
         limit = (self.arena.user_end - self.arena.user_start) // PAGE_SIZE
         return np.where(in_arena & (page < limit), page, -1).astype(np.int32)

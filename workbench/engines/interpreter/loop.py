@@ -11,7 +11,7 @@ from workbench.arena import state as arena_core
 from workbench.arena.rules import GUARD
 from workbench.bpf.isa import Op
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import byte_swap
+from workbench.compiled.raw import LOW_32, byte_swap
 from workbench.engines.machine.memory import UNCOMMON, extend, load_arena, store_arena
 from workbench.engines.machine.observe import (
     count_access,
@@ -26,6 +26,7 @@ from workbench.engines.machine.state import (
     BUDGET,
     DEPTH,
     EXIT,
+    FRAME_REGISTERS,
     FUEL,
     O_ACCESS,
     O_ADDRESS,
@@ -36,7 +37,6 @@ from workbench.engines.machine.state import (
     O_VALUE,
     O_WROTE,
     PC,
-    REGISTERS,
     RUNNING,
     STEP,
     STEPS,
@@ -45,7 +45,6 @@ from workbench.engines.machine.state import (
 )
 from workbench.recording.columns import IN_ARENA, KEYFRAME, NO_REGISTER
 
-_LOW = np.uint64(0xFFFFFFFF)
 _GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)
 _0, _1, _31, _63 = (np.uint64(n) for n in (0, 1, 31, 63))
 
@@ -93,11 +92,11 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     """
     code, regs, control, out = machine.code, machine.regs, machine.control, machine.out
     window = arena.meta[arena_core.HOST] - _GUARD
-    high = arena.meta[arena_core.START] & ~_LOW
+    high = arena.meta[arena_core.START] & ~LOW_32
     start_clock = arena.meta[arena_core.CLOCK]
     pc = np.uint64(control[PC])
     depth = control[DEPTH]
-    frame = np.uint64(depth * REGISTERS)
+    frame = np.uint64(depth * FRAME_REGISTERS)
     left = limit
     done, rows = _0, _0
     if recording is not None:
@@ -157,40 +156,40 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         elif op == Op.MOV64:
             value = b
         elif op == Op.ADD32:
-            value = (a + b) & _LOW
+            value = (a + b) & LOW_32
         elif op == Op.SUB32:
-            value = (a - b) & _LOW
+            value = (a - b) & LOW_32
         elif op == Op.MUL32:
-            value = (a * b) & _LOW
+            value = (a * b) & LOW_32
         elif op == Op.DIV32:
-            value = (a & _LOW) // (b & _LOW) if b & _LOW else _0
+            value = (a & LOW_32) // (b & LOW_32) if b & LOW_32 else _0
         elif op == Op.MOD32:
-            value = (a & _LOW) % (b & _LOW) if b & _LOW else a & _LOW
+            value = (a & LOW_32) % (b & LOW_32) if b & LOW_32 else a & LOW_32
         elif op == Op.SDIV32:
-            value = sdiv(np.int64(signed32(a)), np.int64(signed32(b))) & _LOW
+            value = sdiv(np.int64(signed32(a)), np.int64(signed32(b))) & LOW_32
         elif op == Op.SMOD32:
-            value = smod(np.int64(signed32(a)), np.int64(signed32(b))) & _LOW
+            value = smod(np.int64(signed32(a)), np.int64(signed32(b))) & LOW_32
         elif op == Op.OR32:
-            value = (a | b) & _LOW
+            value = (a | b) & LOW_32
         elif op == Op.AND32:
-            value = a & b & _LOW
+            value = a & b & LOW_32
         elif op == Op.XOR32:
-            value = (a ^ b) & _LOW
+            value = (a ^ b) & LOW_32
         elif op == Op.LSH32:
-            value = (a << (b & _31)) & _LOW
+            value = (a << (b & _31)) & LOW_32
         elif op == Op.RSH32:
-            value = (a & _LOW) >> (b & _31)
+            value = (a & LOW_32) >> (b & _31)
         elif op == Op.ARSH32:
-            value = np.uint64(np.int64(signed32(a)) >> np.int64(b & _31)) & _LOW
+            value = np.uint64(np.int64(signed32(a)) >> np.int64(b & _31)) & LOW_32
         elif op == Op.MOV32 or op == Op.CAST_KERN:
-            value = b & _LOW
+            value = b & LOW_32
         elif op == Op.CAST_USER:
-            value = b & _LOW
+            value = b & LOW_32
             value = high | value if value != _0 else _0
         elif op == Op.NEG64:
             value = _0 - a
         elif op == Op.NEG32:
-            value = (_0 - a) & _LOW
+            value = (_0 - a) & LOW_32
         elif op == Op.MOVSX8_64:
             value = extend(b, 1)
         elif op == Op.MOVSX16_64:
@@ -198,13 +197,13 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         elif op == Op.MOVSX32_64:
             value = extend(b, 4)
         elif op == Op.MOVSX8_32:
-            value = extend(b, 1) & _LOW
+            value = extend(b, 1) & LOW_32
         elif op == Op.MOVSX16_32:
-            value = extend(b, 2) & _LOW
+            value = extend(b, 2) & LOW_32
         elif op == Op.LE16:
             value = a & np.uint64(0xFFFF)
         elif op == Op.LE32:
-            value = a & _LOW
+            value = a & LOW_32
         elif op == Op.LE64:
             value = a
 
@@ -231,19 +230,19 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
         elif op == Op.JSLE64:
             wrote, taken = False, signed(a) <= signed(b)
         elif op == Op.JEQ32:
-            wrote, taken = False, a & _LOW == b & _LOW
+            wrote, taken = False, a & LOW_32 == b & LOW_32
         elif op == Op.JNE32:
-            wrote, taken = False, a & _LOW != b & _LOW
+            wrote, taken = False, a & LOW_32 != b & LOW_32
         elif op == Op.JGT32:
-            wrote, taken = False, a & _LOW > b & _LOW
+            wrote, taken = False, a & LOW_32 > b & LOW_32
         elif op == Op.JGE32:
-            wrote, taken = False, a & _LOW >= b & _LOW
+            wrote, taken = False, a & LOW_32 >= b & LOW_32
         elif op == Op.JLT32:
-            wrote, taken = False, a & _LOW < b & _LOW
+            wrote, taken = False, a & LOW_32 < b & LOW_32
         elif op == Op.JLE32:
-            wrote, taken = False, a & _LOW <= b & _LOW
+            wrote, taken = False, a & LOW_32 <= b & LOW_32
         elif op == Op.JSET32:
-            wrote, taken = False, a & b & _LOW != _0
+            wrote, taken = False, a & b & LOW_32 != _0
         elif op == Op.JSGT32:
             wrote, taken = False, signed32(a) > signed32(b)
         elif op == Op.JSGE32:
@@ -282,7 +281,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             wrote, size, new = False, 2, b & np.uint64(0xFFFF)
             old, address, access = store_arena(arena, window, a, ins.off, 2, b)
         elif op == Op.ARENA_STX32:
-            wrote, size, new = False, 4, b & _LOW
+            wrote, size, new = False, 4, b & LOW_32
             old, address, access = store_arena(arena, window, a, ins.off, 4, b)
         elif op == Op.ARENA_STX64:
             wrote, size, new = False, 8, b
@@ -333,7 +332,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             regs[dst] = value
         if moved:
             depth = control[DEPTH]
-            frame = np.uint64(depth * REGISTERS)
+            frame = np.uint64(depth * FRAME_REGISTERS)
             if control[STOP] != RUNNING:
                 break
 

@@ -9,7 +9,7 @@ interpreter's code.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workbench.arena.rules import PAGE_SIZE
+from workbench.arena.rules import PAGE_SHIFT, PAGE_SIZE
 from workbench.arena.state import GUARD_PAGES
 from workbench.bpf.addresses import FRAME_BYTES, STACK_BYTES, STACK_START
 from workbench.bpf.isa import FRAME_POINTER, Op
@@ -61,7 +61,7 @@ def _test_page(body: Body, at: str, size: int, hot: str, slow: str) -> None:
         rest = writer.value(f"and i64 {at}, {size - 1}")
         writer.branch(writer.value(f"icmp eq i64 {rest}, 0"), aligned, slow, LIKELY)
         writer.label(aligned)
-    page = writer.value(f"ashr i64 {at}, 12")
+    page = writer.value(f"ashr i64 {at}, {PAGE_SHIFT}")
     address = writer.value(f"getelementptr i8, ptr %pages, i64 {page}")
     bits = writer.value(f"load i8, ptr {address}")
     writer.branch(writer.value(f"trunc i8 {bits} to i1"), hot, slow, LIKELY)
@@ -103,7 +103,7 @@ def _count(body: Body, at: str, reads: bool, writes: bool) -> None:
     """Count an access of the arena's page, if that is wanted."""
     if "pages" not in body.counts:
         return
-    page = body.writer.value(f"ashr i64 {at}, 12")
+    page = body.writer.value(f"ashr i64 {at}, {PAGE_SHIFT}")
     slot = body.writer.value(f"add i64 {page}, {GUARD_PAGES}")
     for word, wanted in ((Word.READS, reads), (Word.WRITES, writes)):
         if wanted:

@@ -1,12 +1,12 @@
 """The function being written: registers, fuel, ways out."""
 
 from workbench.bpf.addresses import FRAME_BYTES, MAX_FRAMES, STACK_BYTES, frame_pointer
-from workbench.bpf.isa import FRAME_POINTER, ZERO, Op
+from workbench.bpf.isa import FRAME_POINTER, REGISTERS, ZERO, Op
 from workbench.engines.jit.graph import ALWAYS_JUMPS, JUMPS, Function, Graph, Ins, following
 from workbench.engines.jit.layout import GONE, LEFT, STUCK, Word
 from workbench.engines.jit.streams import streams
 from workbench.engines.jit.text import ALWAYS, LIKELY, UNLIKELY, Writer, literal
-from workbench.engines.machine.state import BUDGET, MAY_GOTO_LIMIT, PC, REGISTERS
+from workbench.engines.machine.state import BUDGET, FRAME_REGISTERS, MAY_GOTO_LIMIT, PC
 
 NOWHERE = 1 << 40  # no place in the window is near it
 ARGUMENTS = range(1, 6)
@@ -101,7 +101,7 @@ class Body:
         """Declare registers, fetch what does not change, and go to the first block."""
         writer = self.writer
         writer.pc = self.function.entry
-        names = [*(f"r{n}" for n in range(11)), "budget", "left", "back", "host"]
+        names = [*(f"r{n}" for n in range(REGISTERS)), "budget", "left", "back", "host"]
         names += self.nears
         for name in names:
             writer.do(f"%{name} = alloca i64")
@@ -179,7 +179,7 @@ class Body:
         """Where machine.regs has the registers of a function."""
         writer, base = self.writer, "0"
         if depth != "0":
-            base = writer.value(f"mul i64 {depth}, {REGISTERS}")
+            base = writer.value(f"mul i64 {depth}, {FRAME_REGISTERS}")
         regs = self.fixed(Word.REGS, "ptr")
         return writer.value(f"getelementptr i64, ptr {regs}, i64 {base}")
 
@@ -298,7 +298,7 @@ class Body:
         writer = self.writer
         writer.pc = self.function.entry
         writer.label("leave")
-        self.save((*range(11), BUDGET))
+        self.save((*range(REGISTERS), BUDGET))
         returns = self.fixed(Word.RETURNS, "ptr")
         address = writer.value(f"getelementptr i64, ptr {returns}, i64 {self.depth}")
         above = writer.value(f"getelementptr i64, ptr {address}, i64 1")

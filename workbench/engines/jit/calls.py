@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 
 from workbench.bpf.addresses import CODE_START, MAX_FRAMES
+from workbench.bpf.functions import HELPERS
+from workbench.bpf.helper_names import Helper
 from workbench.bpf.isa import Op
 from workbench.engines.jit.arithmetic import Emitter
 from workbench.engines.jit.body import Body, Signature
-from workbench.engines.jit.graph import FOR_EACH, LOOP, TAIL_CALL, Ins
+from workbench.engines.jit.graph import Ins
 from workbench.engines.jit.layout import GONE, Word
 from workbench.engines.jit.text import LIKELY, UNLIKELY, literal
-
-_SPIN_LOCK = 93
-_MOVE_PACKET = frozenset({44, 65})  # bpf_xdp_adjust_head and _tail
 
 
 def _enter(body: Body, ins: Ins, target: int) -> None:
@@ -77,15 +76,15 @@ def _call(body: Body, ins: Ins) -> None:
     body.checked_cold(ins.pc, "0", "0")
     body.forget_pages()
     helper = ins.imm if ins.op == Op.CALL_HELPER else 0
-    if helper in (FOR_EACH, LOOP):
+    if helper in (Helper.FOR_EACH_MAP_ELEM, Helper.LOOP):
         _call_back(body, ins)
         return
-    if helper == TAIL_CALL:
+    if helper == Helper.TAIL_CALL:
         _go_on_elsewhere(body, ins)
         return
-    if helper == _SPIN_LOCK:
+    if helper == Helper.SPIN_LOCK:
         _leave_if_taken(body, ins)
-    if helper in _MOVE_PACKET:
+    if helper and HELPERS[helper].moves_packet:
         body.put(Word.READ_ROOM, "0")
         body.put(Word.WRITE_ROOM, "0")
     _take_result(body)
@@ -155,7 +154,7 @@ def _one_round(body: Body, ins: Ins, target: int, depth: str, frame: str, then: 
     """Call a callback with the arguments in its frame; r0 goes on to `support`'s again."""
     writer = body.writer
     signature = Signature(body.graph.functions[target], body.verified)
-    arguments = range(1, 3 if ins.imm == LOOP else 5)
+    arguments = range(1, 3 if ins.imm == Helper.LOOP else 5)
     registers = []
     for register in signature.given:
         value = "0"

@@ -10,6 +10,7 @@ import numpy as np
 from workbench.arena import Arena
 from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
 from workbench.bpf.program import Program
+from workbench.compiled.raw import LOW_32
 from workbench.engines.base import Result
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.jit import tiers
@@ -213,7 +214,7 @@ class Jit:
         machine = self._prepared.machine
         if how == STOPPED and machine.control[core.STOP] == core.FAULT:
             return "fault"
-        frame = core.REGISTERS * self._prepared.depth
+        frame = core.FRAME_REGISTERS * self._prepared.depth
         if how == STOPPED and machine.out[core.O_WROTE]:  # a packet load beyond the packet
             machine.regs[frame] = 0
         elif how == STOPPED:  # bpf_throw, whose r1 is the result
@@ -239,7 +240,7 @@ def _parameters(prepared: Prepared) -> np.ndarray:
     words[Word.REGION_COUNT] = len(machine.regions)
     words[Word.WINDOW] = state.meta[HOST]
     words[Word.PAGES] = state.pages.ctypes.data + GUARD_PAGES
-    words[Word.HIGH] = state.meta[START] & ~np.uint64(0xFFFFFFFF)
+    words[Word.HIGH] = state.meta[START] & ~LOW_32
     words[Word.STEP], words[Word.TABLE] = step.address, prepared.table.ctypes.data
     words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
     if core.CALL in prepared.doors:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.bpf.helper_names import Helper
 from workbench.bpf.isa import TABLE, WIDE, Op
 from workbench.errors import Unsupported
 
@@ -37,8 +38,7 @@ class Ins(NamedTuple):
         return self.op in _CALLS or (self.op == Op.CALL_HELPER and self.imm in ENTERING)
 
 
-TAIL_CALL, FOR_EACH, LOOP = 12, 164, 181
-ENTERING = frozenset({TAIL_CALL, FOR_EACH, LOOP})  # helpers
+ENTERING = frozenset({Helper.TAIL_CALL, Helper.FOR_EACH_MAP_ELEM, Helper.LOOP})
 _TARGETED = frozenset(int(row.op) for row in TABLE if "{target}" in row.syntax)
 _CALLS = frozenset({int(Op.CALL_LOCAL), int(Op.CALLX)})
 _WIDE = frozenset(int(op) for op in WIDE)
@@ -138,7 +138,7 @@ def graph(code: np.ndarray, starts: Sequence[int] = (), entry: int = 0) -> Graph
     program = [Ins(pc, *field) for pc, field in enumerate(fields)]
     named = sorted({i.target for i in program if i.op == Op.LD_FUNC})
     named = [target for target in named if 0 <= target < len(program)]
-    tails = any(ins.op == Op.CALL_HELPER and ins.imm == TAIL_CALL for ins in program)
+    tails = any(ins.op == Op.CALL_HELPER and ins.imm == Helper.TAIL_CALL for ins in program)
     starts = tuple(starts) if tails else ()
     reached = _reached(program, [entry, *named, *starts])
     leaders = _leaders(program, reached, [entry, *named, *starts])

@@ -1,9 +1,10 @@
 """What compiled programs call when they must; the same for all, and compiled once."""
 
+from workbench.arena.rules import PAGE_SHIFT
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
 from workbench.engines.machine import callbacks
-from workbench.engines.machine.state import REGISTERS
+from workbench.engines.machine.state import FRAME_REGISTERS
 
 _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }
@@ -85,7 +86,7 @@ define preserve_mostcc i64 @again(ptr %p) #0 {{
 {load_words("i64", table=Word.TABLE, depth=Word.DEPTH, r0=Word.A, unused=Word.VALUE)}
   %words = mul i64 %depth, {callbacks.ROW}
   %row = getelementptr i64, ptr %loops, i64 %words
-  %first = mul i64 %depth, {REGISTERS}
+  %first = mul i64 %depth, {FRAME_REGISTERS}
   %frame = getelementptr i64, ptr %regs, i64 %first
   store i64 %r0, ptr %frame
   %kind_at = getelementptr i64, ptr %row, i64 {callbacks.KIND}
@@ -117,7 +118,7 @@ done:
   ret i64 0
 other:
   %again = call i64 %advance(i64 %table, i64 %depth)
-  %above = getelementptr i64, ptr %frame, i64 -{REGISTERS}
+  %above = getelementptr i64, ptr %frame, i64 -{FRAME_REGISTERS}
   %result = load i64, ptr %above
   store i64 %result, ptr %unused_at
   ret i64 %again
@@ -136,8 +137,8 @@ define internal ptr @place{size}(ptr %p) #0 {{
 {load_words("ptr", pages=Word.PAGES, window=Word.WINDOW)}
 {load_words("i64", at=Word.AT)}
   %end = add i64 %at, {size - 1}
-  %first = ashr i64 %at, 12
-  %last = ashr i64 %end, 12
+  %first = ashr i64 %at, {PAGE_SHIFT}
+  %last = ashr i64 %end, {PAGE_SHIFT}
   %first_at = getelementptr i8, ptr %pages, i64 %first
   %last_at = getelementptr i8, ptr %pages, i64 %last
   %first_bits = load i8, ptr %first_at

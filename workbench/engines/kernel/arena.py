@@ -19,12 +19,12 @@ from workbench.arena.rules import (
     default_user_base,
 )
 from workbench.arena.snapshot import Snapshot
+from workbench.bpf.map_types import MapType
 from workbench.engines.kernel import memory
 from workbench.engines.kernel.log import Log
 from workbench.engines.kernel.memory import Mapping
 from workbench.engines.kernel.service import Service
 from workbench.engines.kernel.syscall import (
-    MAP_TYPE_ARENA,
     Descriptor,
     create_map,
     freeze_map,
@@ -261,7 +261,7 @@ def _open_at(pages: int, flags: int, base: int) -> tuple[Descriptor, Mapping]:
         )
     check_user_range(base, pages * PAGE_SIZE)  # Linux 6.18 warns in its log where this raises
     try:
-        arena = create_map(MAP_TYPE_ARENA, 0, 0, pages, flags, base, "arena")
+        arena = create_map(MapType.ARENA, 0, 0, pages, flags, base, "arena")
     except KernelError as error:
         if error.errno_name in ("EINVAL", "E2BIG", "ERANGE"):
             raise _refusal(error, pages, flags, base) from None

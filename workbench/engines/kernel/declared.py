@@ -4,7 +4,8 @@ import re
 import struct
 from contextlib import ExitStack
 
-from workbench.bpf.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.map_types import MAP_TYPES
 from workbench.engines.kernel.attributes import MapCreate
 from workbench.engines.kernel.syscall import (
     MAP_CREATE,

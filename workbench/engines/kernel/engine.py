@@ -18,7 +18,7 @@ from workbench.engines.kernel.execution import execute
 from workbench.engines.kernel.loading import Verdict, admit, descriptors
 from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
-from workbench.engines.kernel.prints import HELPERS, Printed
+from workbench.engines.kernel.prints import PRINTING, Printed
 from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
 from workbench.errors import KernelError, Unsupported
 from workbench.maps import Map, create
@@ -185,7 +185,7 @@ def _prints(program: Program) -> bool:
     """Whether a program, or one that it may go on as, prints."""
     code = program.instructions
     calls = code["imm"][code["op"] == Op.CALL_HELPER]
-    return bool(np.isin(calls, list(HELPERS)).any()) or any(
+    return bool(np.isin(calls, PRINTING).any()) or any(
         definition.type == "prog_array" for definition in program.maps
     )
 

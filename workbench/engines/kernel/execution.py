@@ -12,10 +12,9 @@ from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.syscall import (
     PROG_TEST_RUN,
     bpf,
-    errno_name,
     explain,
 )
-from workbench.errors import KernelError
+from workbench.errors import KernelError, errno_name
 
 LONGEST_CONTEXT = 0xFFFF
 PACKET_GROWTH = 1024  # room for a program that makes its packet longer

@@ -17,7 +17,7 @@ from workbench.engines.kernel.debug import debug_info
 from workbench.engines.kernel.maps import KernelMap, kernel_map
 from workbench.engines.kernel.service import SLEEPABLE, bind
 from workbench.engines.kernel.xlated import listing, normalise
-from workbench.errors import KernelError, Unsupported, VerificationError
+from workbench.errors import KernelError, Unsupported, VerificationError, errno_name
 from workbench.maps import Map, create
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def admit(
         row.attach,
     )
     refused = read_log(loaded.log) if loaded.descriptor is None else Refusal(-1, "", "")
-    name = syscall.errno_name(loaded.errno) if loaded.errno else ""
+    name = errno_name(loaded.errno) if loaded.errno else ""
     if loaded.descriptor is None and not refused.reason:
         refused = _without_log(name, loaded.errno)
     return Admitted(

@@ -8,15 +8,15 @@ from ctypes import addressof, c_uint32, c_uint64
 import numpy.typing as npt
 
 from workbench.bpf.declarations import MapDefinition
+from workbench.bpf.map_types import PER_CPU
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.declared import made
 from workbench.engines.kernel.memory import map_memory, unmap_memory
-from workbench.engines.kernel.syscall import Descriptor, bpf, errno_name
-from workbench.errors import KernelError, Unsupported
+from workbench.engines.kernel.syscall import Descriptor, bpf
+from workbench.errors import KernelError, Unsupported, errno_name
 from workbench.maps import Map
 from workbench.maps.emulated import possible_cpus
 from workbench.maps.ringbuf import BUSY, DISCARDED, HEADER
-from workbench.maps.rules import PER_CPU
 
 LOOKUP, UPDATE, DELETE, NEXT_KEY, LOOKUP_AND_DELETE = 1, 2, 3, 4, 21
 _ABSENT = (-errno.ENOENT,)

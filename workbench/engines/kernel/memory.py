@@ -14,8 +14,7 @@ from ctypes import c_char, c_size_t, c_ulong, c_void_p
 
 import numpy as np
 
-from workbench.engines.kernel.syscall import errno_name
-from workbench.errors import KernelError, SegmentationFault
+from workbench.errors import KernelError, SegmentationFault, errno_name
 
 MAP_FIXED_NOREPLACE = 0x100000
 ADDRESS_LIMIT = 1 << 63  # the kernel's half; no user touch can succeed there

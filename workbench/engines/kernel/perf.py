@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.engines.kernel.memory import Mapping
-from workbench.engines.kernel.syscall import errno_name
-from workbench.errors import KernelError, Unsupported
+from workbench.errors import KernelError, Unsupported, errno_name
 
 NUMBER = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
 TYPE_SOFTWARE, TYPE_TRACEPOINT, COUNT_PAGE_FAULTS = 1, 2, 2
@@ -29,7 +29,6 @@ IOC_ENABLE, IOC_DISABLE = 0x2400, 0x2401
 RECORD_SAMPLE, CLOSE_ON_EXEC = 9, 1 << 3
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 HEADER_BYTES, FAULT_BYTES = 8, 24  # of a record; of a sample: header, time, address
-PAGE = 4096
 HEAD, TAIL = 1024 // 8, 1032 // 8  # data_head and data_tail in struct perf_event_mmap_page
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -69,10 +68,10 @@ class Event:
     """
 
     def __init__(self, wanted: Attributes, room: int, what: str) -> None:
-        pages = 1 << max(0, (room - 1) // PAGE).bit_length()
+        pages = 1 << max(0, (room - 1) // PAGE_SIZE).bit_length()
         self._fd = _open(wanted, what)
         try:
-            self._ring = Mapping(self._fd, (1 + pages) * PAGE).bytes
+            self._ring = Mapping(self._fd, (1 + pages) * PAGE_SIZE).bytes
         except KernelError as error:
             self.close()
             raise KernelError(
@@ -80,7 +79,7 @@ class Event:
                 f"no room for {room:,} bytes of samples of {what}; take "
                 "fewer, or raise kernel.perf_event_mlock_kb",
             ) from None
-        self._size = pages * PAGE
+        self._size = pages * PAGE_SIZE
 
     def start(self) -> None:
         """Record from now on."""
@@ -92,9 +91,9 @@ class Event:
 
     def samples(self) -> Iterator[bytes]:
         """Remove the samples from the ring, oldest first; without their headers."""
-        words = self._ring[:PAGE].view("<u8")
+        words = self._ring[:PAGE_SIZE].view("<u8")
         head, tail = int(words[HEAD]), int(words[TAIL])
-        content = self._ring[PAGE:][np.arange(tail, head) % self._size].tobytes()
+        content = self._ring[PAGE_SIZE:][np.arange(tail, head) % self._size].tobytes()
         words[TAIL] = head
         at = 0
         while at < len(content):

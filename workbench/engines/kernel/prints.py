@@ -7,6 +7,7 @@ text in its low half, and the text, ending in a zero byte. Source: kernel/trace/
 import threading
 from typing import Self
 
+from workbench.bpf.helper_names import Helper
 from workbench.engines.kernel.perf import (
     DISABLED,
     SAMPLE_RAW,
@@ -17,7 +18,7 @@ from workbench.engines.kernel.perf import (
 )
 from workbench.errors import KernelError, Unsupported
 
-HELPERS = frozenset({6, 177})  # trace_printk, trace_vprintk
+PRINTING = (Helper.TRACE_PRINTK, Helper.TRACE_VPRINTK)
 _NAME, _ROOM = "bpf_trace/bpf_trace_printk", 1 << 19
 _LENGTH, _PLACE = 4, 12
 

@@ -13,29 +13,27 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.assembler import assemble_all
+from workbench.bpf.map_types import MapFlag, MapType
 from workbench.bpf.program import Program
 from workbench.engines.kernel import btf
 from workbench.engines.kernel.attributes import TestRun
 from workbench.engines.kernel.memory import Mapping as MemoryMapping
 from workbench.engines.kernel.syscall import (
-    F_MMAPABLE,
-    MAP_TYPE_ARRAY,
     PROG_TEST_RUN,
     Descriptor,
     Loaded,
     checked,
     create_map,
-    errno_name,
     explain,
     load_program,
 )
-from workbench.errors import KernelError, Unsupported
+from workbench.errors import KernelError, Unsupported, errno_name
 
 TEXT = Path(__file__).with_name("service.bpf")
 PROG_TYPE_SYSCALL = 31
 SLEEPABLE = 1 << 4
-PAGE = 4096
 PRESENCE_BATCH = 1 << 13
 COPY_BATCH = 16
 PEEK_BATCH = 1024
@@ -157,12 +155,12 @@ class Service:
 
     def copy(self, addresses: np.ndarray) -> np.ndarray:
         """Copy present pages without touching them as a user: u8[n, 4096]."""
-        pages = np.empty((len(addresses), PAGE), np.uint8)
+        pages = np.empty((len(addresses), PAGE_SIZE), np.uint8)
         done = 0
         while done < len(addresses):
             self._put_addresses(batch := addresses[done : done + COPY_BATCH])
             told = int(self._run("copy", len(batch)).words[0])
-            pages[done : done + told] = self._scratch[: told * PAGE].reshape(told, PAGE)
+            pages[done : done + told] = self._scratch[: told * PAGE_SIZE].reshape(told, PAGE_SIZE)
             done += told
         return pages
 
@@ -204,7 +202,7 @@ class Service:
         """The array that programs and Python share: uint8[SCRATCH_BYTES]."""
         if self._scratch_map is None:
             self._scratch_map = create_map(
-                MAP_TYPE_ARRAY, 4, SCRATCH_BYTES, 1, F_MMAPABLE, name="scratch"
+                MapType.ARRAY, 4, SCRATCH_BYTES, 1, MapFlag.MMAPABLE, name="scratch"
             )
             self._scratch = MemoryMapping(self._scratch_map.fileno(), SCRATCH_BYTES).bytes
         return self._scratch

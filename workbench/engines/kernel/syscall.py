@@ -22,7 +22,7 @@ from workbench.engines.kernel.attributes import (
     ProgInfo,
     ProgLoad,
 )
-from workbench.errors import KernelError
+from workbench.errors import KernelError, errno_name
 
 NUMBER = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
 
@@ -33,10 +33,6 @@ OBJ_GET_INFO_BY_FD = 15
 BTF_LOAD = 18
 MAP_FREEZE = 22
 ENABLE_STATS = 32
-
-MAP_TYPE_ARRAY = 2
-MAP_TYPE_ARENA = 33
-F_MMAPABLE = 1 << 10
 
 LOG_BYTES = 1 << 16
 LOG_LIMIT = 1 << 30
@@ -78,13 +74,6 @@ class Descriptor:
 
     def __del__(self) -> None:
         self.close()
-
-
-def errno_name(number: int) -> str:
-    """Return the errno's name; 524 is ENOTSUPP, which only the kernel knows."""
-    if number == errno.EOPNOTSUPP:  # for which Python has the name of its twin, ENOTSUP
-        return "EOPNOTSUPP"
-    return errno.errorcode.get(number, "ENOTSUPP" if number == 524 else f"errno {number}")
 
 
 def bpf(command: int, attributes: ctypes.Structure) -> int:

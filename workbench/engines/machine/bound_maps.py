@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from workbench.bpf import addresses
+from workbench.bpf.map_types import MapFlag
 from workbench.bpf.program import Program
 from workbench.engines.machine.state import MAP_REGIONS
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map, create
 from workbench.maps.emulated import EmulatedMap, number_of
-from workbench.maps.layout import RDONLY_PROG
 
 MOST = 4096
 
@@ -61,7 +61,7 @@ class BoundMaps:
                     f"this is CPU {cpu}"
                 )
             headers[number] = store.address
-            writable = not store.definition.map_flags & RDONLY_PROG
+            writable = not store.definition.map_flags & MapFlag.RDONLY_PROG
             row = MAP_REGIONS + 2 * (number - 1)
             regions[row] = _region(addresses.map_values(number), store.values, writable)
             regions[row + 1] = _region(addresses.map_keys(number), store.keys, False)

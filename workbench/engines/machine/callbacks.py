@@ -4,17 +4,21 @@ A callback runs in the next frame. `machine.loops` keeps, for that frame, what i
 another round, or back to the caller with the number of rounds in r0.
 """
 
+from errno import E2BIG, EINVAL
+
 import numpy as np
 
 from workbench.bpf.addresses import CODE_START, HANDLE_STEP, MAP_HANDLE, MAX_FRAMES, PART_BITS
 from workbench.bpf.isa import INLINED
 from workbench.compiled.njit import njit
+from workbench.compiled.raw import LOW_32
 from workbench.engines.machine.memory import fault, frame_pointer
 from workbench.engines.machine.state import (
     BUDGET,
     CPU,
     DEPTH,
     EXIT,
+    FRAME_REGISTERS,
     JOURNAL,
     MAP_REGIONS,
     MAY_GOTO_LIMIT,
@@ -22,19 +26,17 @@ from workbench.engines.machine.state import (
     O_VALUE,
     O_WROTE,
     PC,
-    REGISTERS,
     REGS_AT,
     STOP,
     TOO_DEEP,
     UNTYPED,
 )
 from workbench.maps import operations
-from workbench.maps.layout import E2BIG, EINVAL, Field, get, note, value_at, write32
+from workbench.maps.layout import Field, get, note, value_at, write32
 
 KIND, ROUND, ROUNDS, MAP, SLOT, NEXT, CONTEXT, TARGET = range(8)  # words of a frame's row
 NO_LOOP, LOOP, FOR_EACH = range(3)
 ROW = 8
-_LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7, _8 = (np.uint64(n) for n in (0, 1, 3, 7, 8))
 _CODE_START = np.uint64(CODE_START)
 _MOST_ROUNDS = np.uint64(8 << 20)  # BPF_MAX_LOOPS
@@ -63,7 +65,7 @@ def _enter(machine, kind, rounds, number, context, target, pc):
     row = machine.loops[depth * ROW : (depth + 1) * ROW]
     row[KIND], row[ROUND], row[ROUNDS], row[MAP] = kind, 0, rounds, number
     row[CONTEXT], row[TARGET] = context, slot
-    frame = depth * REGISTERS
+    frame = depth * FRAME_REGISTERS
     _set(machine, frame + 10, frame_pointer(machine, depth))
     machine.returns[depth] = pc + 1
     machine.control[DEPTH] = depth
@@ -74,7 +76,7 @@ def _enter(machine, kind, rounds, number, context, target, pc):
 def _begin_round(machine, depth):
     """Give the callback its arguments and go to its first instruction."""
     row = machine.loops[depth * ROW : (depth + 1) * ROW]
-    frame = depth * REGISTERS
+    frame = depth * FRAME_REGISTERS
     if machine.control[UNTYPED] != 0:  # such a program may read what no one has set
         for register in range(10):
             _set(machine, frame + register, _0)
@@ -114,9 +116,9 @@ def loop(machine, rounds, target, context, flags, pc):
     """
     out, inlined = machine.out, machine.code[pc].off == INLINED
     if inlined and rounds > _MOST_ROUNDS:
-        out[O_VALUE] = np.uint64(-E2BIG) & _LOW
+        out[O_VALUE] = np.uint64(-E2BIG) & LOW_32
         return
-    rounds &= _LOW
+    rounds &= LOW_32
     if flags != _0 or rounds > _MOST_ROUNDS or rounds == _0:
         out[O_VALUE] = np.uint64(-EINVAL if flags != _0 else -E2BIG if rounds != _0 else 0)
         return
@@ -143,7 +145,7 @@ def for_each(machine, number, target, context, flags, pc):
 def next_round(machine, depth):
     """A callback has returned: another round, or back to who called the helper."""
     row = machine.loops[depth * ROW : (depth + 1) * ROW]
-    frame = depth * REGISTERS
+    frame = depth * FRAME_REGISTERS
     row[ROUND] += _1
     if row[KIND] == np.uint64(LOOP):
         more = row[ROUND] < row[ROUNDS]
@@ -154,7 +156,7 @@ def next_round(machine, depth):
         _begin_round(machine, depth)
         return
     row[KIND] = NO_LOOP
-    _set(machine, frame - REGISTERS, row[ROUND])
+    _set(machine, frame - FRAME_REGISTERS, row[ROUND])
     machine.control[PC] = machine.returns[depth]
     machine.control[DEPTH] = depth - 1
 

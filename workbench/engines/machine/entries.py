@@ -4,17 +4,16 @@ They pass a table of where every array lies, and how long it is, from which the 
 and arena are rebuilt. So this code is compiled once, however many forms of the loop there are.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from workbench.arena.events import Ring
 from workbench.arena.state import ArenaState
 from workbench.bpf.functions import LAST_ARENA_KFUNC, PRINTING_HELPERS, PRINTING_KFUNCS
-from workbench.bpf.isa import FIRST_ARENA_OP, INSTRUCTION, Op
+from workbench.bpf.isa import FIRST_ARENA_OP, Op
 from workbench.compiled.njit import callback, njit
-from workbench.compiled.raw import array_at
+from workbench.compiled.raw import LOW_32, load64
+from workbench.compiled.tables import table_of, table_reader, table_words
 from workbench.engines.machine.callbacks import next_round
 from workbench.engines.machine.helpers import call_helper, call_kfunc
 from workbench.engines.machine.observe import count_access
@@ -22,11 +21,11 @@ from workbench.engines.machine.printing import print_array, print_text
 from workbench.engines.machine.state import (
     CALL,
     DEPTH,
+    FRAME_REGISTERS,
     O_ACCESS,
     O_ADDRESS,
     O_VALUE,
     PRINT,
-    REGISTERS,
     RUNNING,
     STEP,
     STOP,
@@ -36,10 +35,11 @@ from workbench.engines.machine.state import (
 from workbench.engines.machine.uncommon import rare
 from workbench.recording.columns import IN_ARENA
 
-_RECORD = INSTRUCTION
 _SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"
-_LOW = np.uint64(0xFFFFFFFF)
-_MACHINE, _ARENA, _LOG, _COUNTS, _END = 0, 22, 30, 46, 52  # where the arrays' entries begin
+_ARENA = table_words(Machine)  # where its words begin, after those of the machine
+_COUNTS = _ARENA + table_words(ArenaState)
+_machine, _arena = table_reader(Machine, 0), table_reader(ArenaState, _ARENA)
+_counts = table_reader(Counts, _COUNTS)
 
 
 def doors(code: np.ndarray) -> dict[int, int]:
@@ -58,99 +58,42 @@ def doors(code: np.ndarray) -> dict[int, int]:
 
 def address_table(machine: Machine, arena: ArenaState) -> np.ndarray:
     """Address and length of every array of a machine and an arena; of counters, none: uint64[n]."""
-    arrays = [*machine, *arena[:-1], *arena.log]
-    table = np.zeros(_END, np.uint64)
-    table[:_COUNTS] = list(_entries(arrays))
+    table = np.zeros(_COUNTS + table_words(Counts), np.uint64)
+    table[:_COUNTS] = list(table_of((machine, arena)))
     return table
 
 
 def set_counts(table: np.ndarray, counts: Counts | None) -> None:
     """Say which counters the next run has; None for no counters."""
-    table[_COUNTS:] = list(_entries(counts)) if counts else 0
-
-
-def _entries(arrays: Any) -> Iterator[int]:
-    for array in arrays:
-        yield from (array.ctypes.data, len(array))
+    table[_COUNTS:] = list(table_of(counts)) if counts else 0
 
 
 @njit(inline=True, allocates=True)
-def _column(table, at, dtype):  # type: ignore[no-untyped-def]
-    """The one-dimensional array of an entry."""
-    return array_at(table[at], np.int64(table[at + 1]), dtype)
-
-
-@njit(inline=True, allocates=True)
-def _machine(at):  # type: ignore[no-untyped-def]
-    rows = np.int64(at[9])
-    return Machine(
-        _column(at, 0, _RECORD),
-        _column(at, 2, np.uint64),
-        _column(at, 4, np.int64),
-        _column(at, 6, np.int64),
-        array_at(at[8], rows * 4, np.uint64).reshape((rows, 4)),
-        _column(at, 10, np.uint64),
-        _column(at, 12, np.uint64),
-        _column(at, 14, np.uint64),
-        _column(at, 16, np.uint64),
-        _column(at, 18, np.uint64),
-        _column(at, 20, np.uint64),
-    )
-
-
-@njit(inline=True, allocates=True)
-def _arena(at):  # type: ignore[no-untyped-def]
-    log = Ring(
-        _column(at, _LOG, np.uint64),
-        _column(at, _LOG + 2, np.uint8),
-        _column(at, _LOG + 4, np.uint8),
-        _column(at, _LOG + 6, np.int32),
-        _column(at, _LOG + 8, np.int32),
-        _column(at, _LOG + 10, np.uint64),
-        _column(at, _LOG + 12, np.uint32),
-        _column(at, _LOG + 14, np.int64),
-    )
-    return ArenaState(
-        _column(at, _ARENA, np.uint8),
-        _column(at, _ARENA + 2, np.uint8),
-        _column(at, _ARENA + 4, np.int64),
-        _column(at, _ARENA + 6, np.uint64),
-        log,
-    )
-
-
-@njit(inline=True, allocates=True)
-def _count(at, machine, arena, op):  # type: ignore[no-untyped-def]
+def _count(table, machine, arena, op):  # type: ignore[no-untyped-def]
     """Count an access that only turned out to be one of the arena; machine code counts the rest."""
     access = np.int64(machine.out[O_ACCESS])
-    if at[_COUNTS] != np.uint64(0) and op < FIRST_ARENA_OP and access & IN_ARENA:
-        counts = Counts(
-            _column(at, _COUNTS, np.uint64),
-            _column(at, _COUNTS + 2, np.uint64),
-            _column(at, _COUNTS + 4, np.uint64),
-        )
-        count_access(counts, arena, access, machine.out[O_ADDRESS])
+    counting = load64(table + np.uint64(8 * _COUNTS)) != np.uint64(0)
+    if counting and op < FIRST_ARENA_OP and access & IN_ARENA:
+        count_access(_counts(table), arena, access, machine.out[O_ADDRESS])
 
 
 @callback(_SIGNATURE)
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     """Execute one instruction as `rare` does; returns control[STOP]."""
-    at = array_at(table, _END, np.uint64)
-    machine, arena = _machine(at), _arena(at)
+    machine, arena = _machine(table), _arena(table)
     machine.control[STOP] = RUNNING
     machine.control[DEPTH] = depth
     ins = machine.code[pc]
-    rare(machine, arena, pc, ins.op, ins, a, b, depth * REGISTERS, clock)
-    _count(at, machine, arena, ins.op)
+    rare(machine, arena, pc, ins.op, ins, a, b, depth * FRAME_REGISTERS, clock)
+    _count(table, machine, arena, ins.op)
     return machine.control[STOP]
 
 
 @callback(_SIGNATURE)
 def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     """Execute a helper or a kfunc, or the EXIT of a callback."""
-    at = array_at(table, _END, np.uint64)
-    machine, arena = _machine(at), _arena(at)
-    ins, frame = machine.code[pc], depth * REGISTERS
+    machine, arena = _machine(table), _arena(table)
+    ins, frame = machine.code[pc], depth * FRAME_REGISTERS
     if ins.op == Op.EXIT:
         next_round(machine, depth)
     elif ins.op == Op.CALL_HELPER:
@@ -165,14 +108,13 @@ def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
 @callback(_SIGNATURE)
 def show(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
     """Execute a helper or a kfunc that prints; `a` and `b` are its first arguments."""
-    at = array_at(table, _END, np.uint64)
-    machine, arena = _machine(at), _arena(at)
-    third = depth * REGISTERS + 3
+    machine, arena = _machine(table), _arena(table)
+    third = depth * FRAME_REGISTERS + 3
     if machine.code[pc].op != Op.CALL_KFUNC:
         value = print_text(machine, arena, a, b, third, pc, clock)
     else:
         r3, r4 = machine.regs[third], machine.regs[third + 1]
-        value = print_array(machine, arena, a, b, r3, r4, pc, clock) & _LOW
+        value = print_array(machine, arena, a, b, r3, r4, pc, clock) & LOW_32
     machine.out[O_VALUE] = value
     return 0
 
@@ -180,7 +122,7 @@ def show(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
 @callback("int64(uint64, int64)")
 def advance(table: Any, depth: Any) -> Any:
     """After a callback's return in the frame `depth`: whether its next round has been prepared."""
-    machine = _machine(array_at(table, _END, np.uint64))
+    machine = _machine(table)
     machine.control[DEPTH] = depth
     next_round(machine, depth)
     return machine.control[DEPTH] == depth

@@ -4,11 +4,16 @@ Results are left in `machine.out`: O_VALUE for r0, and O_WROTE 0 where a functio
 Errors are negative errno, as in Linux; only memory that is not the program's is a fault.
 """
 
+from errno import E2BIG, EINVAL, ENOENT
+
 import numpy as np
 
 from workbench.bpf.addresses import HANDLE_STEP, MAP_HANDLE
+from workbench.bpf.functions import Kfunc
+from workbench.bpf.helper_names import Helper
+from workbench.bpf.map_types import MapType
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load32, load64, store32, store64
+from workbench.compiled.raw import LOW_32, load32, load64, store32, store64
 from workbench.engines.machine import packets, probes
 from workbench.engines.machine.callbacks import for_each, loop, throw
 from workbench.engines.machine.memory import fault, host_of
@@ -16,6 +21,7 @@ from workbench.engines.machine.state import (
     BUDGET,
     CPU,
     DEPTH,
+    FRAME_REGISTERS,
     JOURNAL,
     MAP_REGIONS,
     MAY_GOTO_LIMIT,
@@ -26,19 +32,33 @@ from workbench.engines.machine.state import (
     PC,
     PRINT,
     PROCESS,
-    REGISTERS,
     SEED,
     TAIL_CALLS,
     UNKNOWN_CALL,
     by_address,
 )
 from workbench.maps import operations, ringbuf
-from workbench.maps.layout import E2BIG, EINVAL, ENOENT, Field, get, note_all, put
+from workbench.maps.layout import Field, get, is_of, is_type, note_all, put, type_bits
 
-_LOW = np.uint64(0xFFFFFFFF)
-_0, _1, _2, _8, _12 = (np.uint64(n) for n in (0, 1, 2, 8, 12))
+_0, _1, _2, _8 = (np.uint64(n) for n in (0, 1, 2, 8))
 _HANDLE, _STEP = np.uint64(MAP_HANDLE), np.uint64(HANDLE_STEP)
 _MOST_TAIL_CALLS = 33
+_OF_MAPS = type_bits(("array_of_maps", "hash_of_maps"))
+_KEYED = (
+    Helper.MAP_LOOKUP_ELEM, Helper.MAP_UPDATE_ELEM, Helper.MAP_DELETE_ELEM,
+    Helper.MAP_LOOKUP_PERCPU_ELEM,
+)  # fmt: skip
+_UNKEYED = (Helper.MAP_PUSH_ELEM, Helper.MAP_POP_ELEM, Helper.MAP_PEEK_ELEM)
+_RINGS = (Helper.RINGBUF_OUTPUT, Helper.RINGBUF_RESERVE, Helper.RINGBUF_QUERY)
+_PROBES = (
+    Helper.PROBE_READ_USER, Helper.PROBE_READ_KERNEL, Helper.PROBE_READ_USER_STR,
+    Helper.PROBE_READ_KERNEL_STR, Helper.COPY_FROM_USER,
+)  # fmt: skip
+_ITERATIONS = (Kfunc.ITER_NUM_NEW, Kfunc.ITER_NUM_NEXT, Kfunc.ITER_NUM_DESTROY)
+_MARKS = (
+    Kfunc.PREEMPT_DISABLE, Kfunc.PREEMPT_ENABLE, Kfunc.RCU_READ_LOCK,
+    Kfunc.RCU_READ_UNLOCK, Kfunc.LOCAL_IRQ_RESTORE,
+)  # fmt: skip
 _MOST_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
 
 
@@ -75,8 +95,7 @@ def _found(machine, number, host):
     """What a lookup returns: a value's address, an inner map, or NULL."""
     if host == _0:
         return _0
-    type = get(machine.maps[number], Field.TYPE)
-    if type == np.uint64(operations.ARRAY_OF_MAPS) or type == np.uint64(operations.HASH_OF_MAPS):
+    if is_of(machine.maps[number], _OF_MAPS):
         return handle_of(machine, load64(host))
     return address_of(machine, number, host)
 
@@ -85,36 +104,36 @@ def _found(machine, number, host):
 def _map_call(machine, which, number, r2, r3, r4):
     """The helpers that take a map and a key or value."""
     m, cpu = machine.maps[number], np.uint64(machine.control[CPU])
-    size = get(m, Field.KEY) if which <= 3 or which == 195 else get(m, Field.VALUE)
-    one = host_of(machine, r2, size, which == 88 or which == 89)
+    size = get(m, Field.KEY) if which in _KEYED else get(m, Field.VALUE)
+    one = host_of(machine, r2, size, which == Helper.MAP_POP_ELEM or which == Helper.MAP_PEEK_ELEM)
     if one == _0:
         return _0
-    if which == 1:
+    if which == Helper.MAP_LOOKUP_ELEM:
         return _found(machine, number, operations.lookup(m, one, cpu, True))
-    if which == 195:
-        known = r3 & _LOW < get(m, Field.CPUS)
-        host = operations.lookup(m, one, r3 & _LOW, True) if known else _0
+    if which == Helper.MAP_LOOKUP_PERCPU_ELEM:
+        known = r3 & LOW_32 < get(m, Field.CPUS)
+        host = operations.lookup(m, one, r3 & LOW_32, True) if known else _0
         return _found(machine, number, host)
-    if which == 2:
+    if which == Helper.MAP_UPDATE_ELEM:
         value = host_of(machine, r3, get(m, Field.VALUE), False)
         if value == _0:
             return _0
         return np.uint64(operations.update(m, one, value, r4, cpu, False))
-    if which == 3:
+    if which == Helper.MAP_DELETE_ELEM:
         return np.uint64(operations.delete(m, one))
-    if which == 87:
+    if which == Helper.MAP_PUSH_ELEM:
         return np.uint64(operations.push(m, one, r3))
-    return np.uint64(operations.peek(m, one, which == 88))
+    return np.uint64(operations.peek(m, one, which == Helper.MAP_POP_ELEM))
 
 
 @njit
 def _ring_call(machine, which, number, r2, r3, r4):
     """bpf_ringbuf_output, reserve and query."""
     m = machine.maps[number]
-    if which == 131:
+    if which == Helper.RINGBUF_RESERVE:
         host = ringbuf.reserve(m, r2, r3)
         return _0 if host == _0 else address_of(machine, number, host)
-    if which == 134:
+    if which == Helper.RINGBUF_QUERY:
         return ringbuf.query(m, r2)
     source = host_of(machine, r2, r3, False)
     if source == _0:
@@ -131,7 +150,7 @@ def _commit(machine, sample, discard):
     for number in range(1, machine.maps.shape[0]):
         row = MAP_REGIONS + 2 * (number - 1)
         inside = sample - machine.regions[row, 0] < machine.regions[row, 1]
-        if inside and get(machine.maps[number], Field.TYPE) == np.uint64(operations.RINGBUF):
+        if inside and is_type(machine.maps[number], MapType.RINGBUF):
             put(machine.maps[number], Field.JOURNAL, np.uint64(machine.control[JOURNAL]))
             ringbuf.commit(machine.maps[number], host + _8, discard)
             return
@@ -141,10 +160,10 @@ def _commit(machine, sample, discard):
 @njit
 def _perf_output(machine, number, flags):
     """bpf_perf_event_output, where no event is open: -ENOENT, or what comes before."""
-    index = flags & _LOW
+    index = flags & LOW_32
     if flags >> np.uint64(32):
         return np.uint64(-EINVAL)
-    if index == _LOW:
+    if index == LOW_32:
         index = np.uint64(machine.control[CPU])
     beyond = index >= get(machine.maps[number], Field.MAX)
     return np.uint64(-E2BIG if beyond else -ENOENT)
@@ -154,7 +173,7 @@ def _perf_output(machine, number, flags):
 def _tail_call(machine, number, index):
     """Go to another program's first slot in the same frame; nothing happens if that fails."""
     control, m = machine.control, machine.maps[number]
-    index &= _LOW
+    index &= LOW_32
     if index >= get(m, Field.MAX) or control[TAIL_CALLS] >= _MOST_TAIL_CALLS:
         return
     held = load64(get(m, Field.VALUES) + index * get(m, Field.STRIDE))
@@ -164,7 +183,7 @@ def _tail_call(machine, number, index):
         if machine.programs[row] == held:
             control[TAIL_CALLS] += 1
             control[PC] = np.int64(machine.programs[row + 1])
-            machine.regs[control[DEPTH] * REGISTERS + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
+            machine.regs[control[DEPTH] * FRAME_REGISTERS + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
             return
 
 
@@ -185,7 +204,7 @@ def _spin_lock(machine, address, lock, pc):
 def _random(machine):
     """xorshift64*: the next pseudo-random number of this run."""
     x = np.uint64(machine.control[SEED])
-    x ^= x >> _12
+    x ^= x >> np.uint64(12)
     x ^= x << np.uint64(25)
     x ^= x >> np.uint64(27)
     machine.control[SEED] = np.int64(x)
@@ -198,53 +217,54 @@ def call_helper(machine, arena, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     r1, r2, r3, r4 = regs[frame + 1], regs[frame + 2], regs[frame + 3], regs[frame + 4]
     out[O_REG] = _0
-    if which <= 3 or 87 <= which <= 89 or which == 195:
+    if which in _KEYED or which in _UNKEYED:
         number = number_of(machine, r1)
         if number > 0:
             out[O_VALUE] = _map_call(machine, which, number, r2, r3, r4)
-    elif which == 5:
+    elif which == Helper.KTIME_GET_NS:
         out[O_VALUE] = clock
-    elif which == 7:
+    elif which == Helper.GET_PRANDOM_U32:
         out[O_VALUE] = _random(machine)
-    elif which == 8:
+    elif which == Helper.GET_SMP_PROCESSOR_ID:
         out[O_VALUE] = np.uint64(machine.control[CPU])
-    elif which == 14:
+    elif which == Helper.GET_CURRENT_PID_TGID:
         out[O_VALUE] = np.uint64(machine.control[PROCESS])
-    elif which == 6:
+    elif which == Helper.TRACE_PRINTK:
         by_address(machine.control, PRINT, pc, r1, r2, clock)
-    elif which == 12:
+    elif which == Helper.TAIL_CALL:
         out[O_WROTE] = _0
         number = number_of(machine, r2)
         if number > 0:
             _tail_call(machine, number, r3)
-    elif which == 25:
+    elif which == Helper.PERF_EVENT_OUTPUT:
         number = number_of(machine, r2)
         if number > 0:
             out[O_VALUE] = _perf_output(machine, number, r3)
-    elif which == 93 or which == 94:
+    elif which == Helper.SPIN_LOCK or which == Helper.SPIN_UNLOCK:
         out[O_WROTE] = _0
-        _spin_lock(machine, r1, which == 93, pc)
-    elif 112 <= which <= 115 or which == 148:
+        _spin_lock(machine, r1, which == Helper.SPIN_LOCK, pc)
+    elif which in _PROBES:
         out[O_VALUE] = probes.read(machine, arena, which, r1, r2, r3)
-    elif which == 130 or which == 131 or which == 134:
+    elif which in _RINGS:
         number = number_of(machine, r1)
         if number > 0:
             out[O_VALUE] = _ring_call(machine, which, number, r2, r3, r4)
-    elif which == 132 or which == 133:
+    elif which == Helper.RINGBUF_SUBMIT or which == Helper.RINGBUF_DISCARD:
         out[O_WROTE] = _0
-        _commit(machine, r1, which == 133)
-    elif which == 164:
+        _commit(machine, r1, which == Helper.RINGBUF_DISCARD)
+    elif which == Helper.FOR_EACH_MAP_ELEM:
         number = number_of(machine, r1)
         if number > 0:
             for_each(machine, number, r2, r3, r4, pc)
-    elif which == 181:
+    elif which == Helper.LOOP:
         loop(machine, r1, r2, r3, r4, pc)
-    elif which == 9 or which == 26:
-        out[O_VALUE] = packets.copy_bytes(machine, which == 9, r2, r3, r4, regs[frame + 5])
-    elif which == 28:
+    elif which == Helper.SKB_STORE_BYTES or which == Helper.SKB_LOAD_BYTES:
+        store = which == Helper.SKB_STORE_BYTES
+        out[O_VALUE] = packets.copy_bytes(machine, store, r2, r3, r4, regs[frame + 5])
+    elif which == Helper.CSUM_DIFF:
         out[O_VALUE] = packets.checksum(machine, r1, r2, r3, r4, regs[frame + 5])
-    elif which == 44 or which == 65:
-        out[O_VALUE] = packets.adjust(machine, which == 44, r2)
+    elif which == Helper.XDP_ADJUST_HEAD or which == Helper.XDP_ADJUST_TAIL:
+        out[O_VALUE] = packets.adjust(machine, which == Helper.XDP_ADJUST_HEAD, r2)
     else:
         fault(machine, UNKNOWN_CALL, np.uint64(which))
 
@@ -260,15 +280,15 @@ def _iterate(machine, which, address, start, end):
         np.int64(np.int32(load32(host))),
         np.int64(np.int32(load32(host + np.uint64(4)))),
     )
-    if which == 4:
+    if which == Kfunc.ITER_NUM_NEW:
         first, beyond = np.int64(np.int32(np.uint32(start))), np.int64(np.int32(np.uint32(end)))
         status = -EINVAL if first > beyond else -E2BIG if beyond - first > _MOST_ROUNDS else 0
         store64(host, _0)
         if status == 0:
             store32(host, np.uint32(first - 1))
             store32(host + np.uint64(4), np.uint32(beyond))
-        return np.uint64(status) & _LOW
-    if which == 5 and current + 1 < last:
+        return np.uint64(status) & LOW_32
+    if which == Kfunc.ITER_NUM_NEXT and current + 1 < last:
         store32(host, np.uint32(current + 1))
         return address
     store64(host, _0)
@@ -281,21 +301,21 @@ def call_kfunc(machine, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0
-    if 4 <= which <= 6:
+    if which in _ITERATIONS:
         out[O_VALUE] = _iterate(machine, which, r1, r2, r3)
-        if which == 6:
+        if which == Kfunc.ITER_NUM_DESTROY:
             out[O_WROTE] = _0
-    elif 7 <= which <= 10 or which == 12:
+    elif which in _MARKS:
         out[O_WROTE] = _0
-    elif which == 11:
+    elif which == Kfunc.LOCAL_IRQ_SAVE:
         host = host_of(machine, r1, 8, True)
         out[O_WROTE] = _0
         if host != _0:
             note_all(np.uint64(machine.control[JOURNAL]), host, _8)
             store64(host, np.uint64(0x200))
-    elif which == 13:
+    elif which == Kfunc.THROW:
         throw(machine, r1, pc)
-    elif which == 14 or which == 15:
+    elif which == Kfunc.STREAM_VPRINTK_IMPL or which == Kfunc.STREAM_VPRINTK:
         by_address(machine.control, PRINT, pc, r1, r2, clock)
     else:
         fault(machine, UNKNOWN_CALL, np.uint64(which))

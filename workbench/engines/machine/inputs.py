@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import CPU_BYTES, CTX_START, ETHERNET, MEMORY_START, PACKET_START
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
@@ -76,7 +77,7 @@ def surroundings(type: str, ctx: bytes) -> Surroundings:
     if not framed:
         buffer = np.frombuffer(bytearray(ctx), np.uint8)
         return Surroundings(type, context, buffer, row.hidden, seen, row.hidden)
-    buffer = np.zeros(4096, np.uint8)
+    buffer = np.zeros(PAGE_SIZE, np.uint8)
     buffer[HEADROOM : HEADROOM + len(ctx)] = np.frombuffer(ctx, np.uint8)
     return Surroundings(type, context, buffer, HEADROOM, seen)
 

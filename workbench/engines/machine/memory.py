@@ -7,11 +7,21 @@ import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.arena.events import Kind
-from workbench.arena.rules import GUARD
+from workbench.arena.rules import GUARD, PAGE_SHIFT
 from workbench.bpf.addresses import FRAME_BYTES, MAPS_START, PART_BITS, STACK_BYTES
 from workbench.bpf.isa import Op
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load8, load16, load32, load64, store8, store16, store32, store64
+from workbench.compiled.raw import (
+    LOW_32,
+    load8,
+    load16,
+    load32,
+    load64,
+    store8,
+    store16,
+    store32,
+    store64,
+)
 from workbench.engines.machine.state import (
     FAULT,
     MAP_REGIONS,
@@ -33,11 +43,11 @@ from workbench.engines.machine.state import (
 )
 from workbench.recording.columns import ABSENT, ATOMIC, IN_ARENA, READ, WRITE
 
-_LOW = np.uint64(0xFFFFFFFF)
 _MAPS = np.uint64(MAPS_START)
 _GUARD = np.uint64(GUARD)
 _STACK, _FRAME = np.uint64(STACK_BYTES), np.uint64(FRAME_BYTES)
-_0, _1, _12 = np.uint64(0), np.uint64(1), np.uint64(12)
+_0, _1 = np.uint64(0), np.uint64(1)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _PRESENT = np.uint8(arena_core.PRESENT)
 
 
@@ -45,7 +55,7 @@ _PRESENT = np.uint8(arena_core.PRESENT)
 def present(pages, at, size):
     """Whether all bytes of an access are on present pages; `at` counts from the first guard."""
     last = at + np.uint64(size - 1)
-    return pages[at >> _12] & pages[last >> _12] & _PRESENT
+    return pages[at >> _PAGE_SHIFT] & pages[last >> _PAGE_SHIFT] & _PRESENT
 
 
 @njit
@@ -126,9 +136,9 @@ def _reach(machine, arena, base, off, size, access, in_arena, pc, clock):
     untyped = machine.control[UNTYPED] != 0 and arena.meta[arena_core.START] != _0
     room = machine.regions[PACKET_REGION, 1]
     packet = room != _0 and base - machine.regions[PACKET_REGION, 0] <= room
-    if in_arena or (untyped and base <= _LOW and not packet):
-        at = (base & _LOW) + np.uint64(off) + _GUARD
-        address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
+    if in_arena or (untyped and base <= LOW_32 and not packet):
+        at = (base & LOW_32) + np.uint64(off) + _GUARD
+        address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
         out[O_ADDRESS] = address
         if present(arena.pages, at, size):
             out[O_ACCESS] = np.uint64(access | IN_ARENA)
@@ -233,7 +243,7 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
     if family == 9:
         expected = machine.regs[frame]
         out[O_REG] = _0
-        if old != (expected if wide else expected & _LOW):
+        if old != (expected if wide else expected & LOW_32):
             new = old
         elif not wide and out[O_ACCESS] & np.uint64(IN_ARENA):
             out[O_WROTE] = _0  # Linux forgets its `w0 = w0` here, so r0 keeps its upper half
@@ -249,8 +259,8 @@ UNCOMMON = -1
 @njit(inline=True)
 def load_arena(arena, window, base, off, size):
     """Load through an arena pointer: (value, user address, access); UNCOMMON for absent pages."""
-    at = (base & _LOW) + np.uint64(off) + _GUARD
-    address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
+    at = (base & LOW_32) + np.uint64(off) + _GUARD
+    address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
     if present(arena.pages, at, size):
         return load_bytes(window + at, size), address, READ | IN_ARENA
     return _0, address, UNCOMMON
@@ -259,8 +269,8 @@ def load_arena(arena, window, base, off, size):
 @njit(inline=True)
 def store_arena(arena, window, base, off, size, value):
     """Store through an arena pointer: (bytes before, user address, access); as `load_arena`."""
-    at = (base & _LOW) + np.uint64(off) + _GUARD
-    address = (arena.meta[arena_core.START] & ~_LOW) + at - _GUARD
+    at = (base & LOW_32) + np.uint64(off) + _GUARD
+    address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
     if present(arena.pages, at, size):
         old = load_bytes(window + at, size)
         store_bytes(window + at, size, value)

@@ -4,18 +4,17 @@ import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.arena.events import Actor, Kind, push
-from workbench.arena.rules import GUARD
+from workbench.arena.rules import GUARD, PAGE_SHIFT
 from workbench.bpf.addresses import MAX_FRAMES
-from workbench.bpf.isa import Op
+from workbench.bpf.isa import REGISTERS, Op
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load8
-from workbench.engines.machine.state import REGISTERS
+from workbench.compiled.raw import LOW_32, load8
+from workbench.engines.machine.state import FRAME_REGISTERS
 from workbench.maps.layout import JOURNAL_ROW
 from workbench.recording.columns import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE
 
-_LOW = np.uint64(0xFFFFFFFF)
 _GUARD = np.uint64(GUARD)
-_12 = np.uint64(12)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 
 
 @njit(inline=True)
@@ -43,8 +42,9 @@ def keep_registers(recording, at, regs, depth):
     row = np.int64(at) // KEYFRAME
     recording.key_depth[row] = depth
     for frame in range(MAX_FRAMES):
-        for register in range(11):
-            recording.key_regs[row, frame * 11 + register] = regs[frame * REGISTERS + register]
+        to, source = frame * REGISTERS, frame * FRAME_REGISTERS
+        for register in range(REGISTERS):
+            recording.key_regs[row, to + register] = regs[source + register]
 
 
 @njit
@@ -79,7 +79,7 @@ def keep_access(accesses, arena, clock, pc, op, access, address, size, value):
     page = np.int64(-1)
     if access & IN_ARENA or not access:
         page = arena_core.page_of(arena, address)
-        pages = (arena.meta[arena_core.END] - arena.meta[arena_core.START]) >> _12
+        pages = (arena.meta[arena_core.END] - arena.meta[arena_core.START]) >> _PAGE_SHIFT
         if page >= np.int64(pages):
             page = np.int64(-1)
     if not access:
@@ -94,7 +94,7 @@ def keep_access(accesses, arena, clock, pc, op, access, address, size, value):
 @njit
 def count_access(counts, arena, access, address):
     """Count one arena access; guard pages count too."""
-    slot = np.int64(address - (arena.meta[arena_core.START] & ~_LOW) + _GUARD) >> 12
+    slot = np.int64(address - (arena.meta[arena_core.START] & ~LOW_32) + _GUARD) >> PAGE_SHIFT
     if access & READ:
         counts.reads[slot] += 1
     if access & WRITE:

@@ -6,19 +6,21 @@
 Source: net/bpf/test_run.c for the room, net/core/filter.c for the helpers.
 """
 
+from errno import EFAULT, EINVAL
+
 import numpy as np
 
+from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import ETHERNET
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load8, load32, store8, store32
+from workbench.compiled.raw import LOW_32, load8, load32, store8, store32
 from workbench.engines.machine.memory import host_of
 from workbench.engines.machine.state import CTX_REGION, JOURNAL, PACKET_REGION
-from workbench.maps.layout import EFAULT, EINVAL, move, note_all
+from workbench.maps.layout import move, note_all
 
 HEADROOM = 256
-PAGE_ROOM = 4096 - 320  # less struct skb_shared_info
+PAGE_ROOM = PAGE_SIZE - 320  # less struct skb_shared_info
 FRAME_HEADER = 40  # struct xdp_frame, at the start of the headroom
-_LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _4 = np.uint64(0), np.uint64(1), np.uint64(4)
 _FLAGS = np.uint64(3)  # BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH
 
@@ -26,7 +28,7 @@ _FLAGS = np.uint64(3)  # BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH
 @njit
 def copy_bytes(machine, store, offset, memory, size, flags):
     """bpf_skb_store_bytes and bpf_skb_load_bytes; 0 or a negative errno."""
-    offset, size = offset & _LOW, size & _LOW
+    offset, size = offset & LOW_32, size & LOW_32
     packet = machine.regions[PACKET_REGION]
     host = host_of(machine, memory, size, not store)
     if host == _0:
@@ -53,8 +55,8 @@ def copy_bytes(machine, store, offset, memory, size, flags):
 @njit
 def _folded(total):
     """A one's complement sum in 32 bits."""
-    while total > _LOW:
-        total = (total & _LOW) + (total >> np.uint64(32))
+    while total > LOW_32:
+        total = (total & LOW_32) + (total >> np.uint64(32))
     return total
 
 
@@ -75,13 +77,13 @@ def _sum(machine, memory, size):
 @njit
 def checksum(machine, old, old_size, new, new_size, seed):
     """bpf_csum_diff: seed + new - old as a 16-bit one's complement sum, of any sizes."""
-    total = seed & _LOW
+    total = seed & LOW_32
     if new_size or not old_size:
         total = _folded(total + _sum(machine, new, new_size))
         if old_size:
-            total += _LOW ^ _sum(machine, old, old_size)
+            total += LOW_32 ^ _sum(machine, old, old_size)
     else:
-        total = _LOW ^ _folded((_LOW ^ total) + _sum(machine, old, old_size))
+        total = LOW_32 ^ _folded((LOW_32 ^ total) + _sum(machine, old, old_size))
     while total > np.uint64(0xFFFF):
         total = (total & np.uint64(0xFFFF)) + (total >> np.uint64(16))
     return total
@@ -92,7 +94,7 @@ def adjust(machine, head, delta):
     """bpf_xdp_adjust_head and adjust_tail: move the packet's start or end; 0 or -EINVAL."""
     packet, ctx = machine.regions[PACKET_REGION], machine.regions[CTX_REGION, 2]
     change = np.int64(np.int32(np.uint32(delta)))
-    room = np.int64(load32(ctx) & np.uint32(0xFFF))  # where the packet starts in its page
+    room = np.int64(load32(ctx) & np.uint32(PAGE_SIZE - 1))  # where the packet starts in its page
     length = np.int64(packet[1])
     if head:
         if room + change < FRAME_HEADER or change > length - ETHERNET:

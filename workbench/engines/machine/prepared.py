@@ -15,7 +15,7 @@ from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf import addresses, isa
 from workbench.bpf.functions import HELPERS, KFUNCS, missing
-from workbench.bpf.isa import Op
+from workbench.bpf.isa import REGISTERS, Op
 from workbench.bpf.program import Program
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.text import instruction_text
@@ -158,8 +158,8 @@ class Prepared:
     @property
     def registers(self) -> np.ndarray:
         """r0 to r10 of the current function: a copy, uint64[11]."""
-        first = self.depth * core.REGISTERS
-        return self.machine.regs[first : first + 11].copy()
+        first = self.depth * core.FRAME_REGISTERS
+        return self.machine.regs[first : first + REGISTERS].copy()
 
     @property
     def steps(self) -> int:
@@ -291,7 +291,7 @@ def _contain_jumps(code: np.ndarray, end: int) -> None:
 def _machine(code: np.ndarray, maps: BoundMaps, first: list[int]) -> core.Machine:
     return core.Machine(
         code=code,
-        regs=np.zeros(addresses.MAX_FRAMES * core.REGISTERS, np.uint64),
+        regs=np.zeros(addresses.MAX_FRAMES * core.FRAME_REGISTERS, np.uint64),
         control=np.zeros(core.CONTROLS, np.int64),
         returns=np.zeros(addresses.MAX_FRAMES + 1, np.int64),
         regions=np.zeros((core.MAP_REGIONS + 2 * maps.room, 4), np.uint64),

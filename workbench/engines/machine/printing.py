@@ -9,16 +9,16 @@ Linux hides the number of %p and %pK, and knows names for %ps, %pS and %pB; here
 """
 
 from collections.abc import Iterator
+from errno import EINVAL, ENOENT, ENOSPC
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load8, load64, store8
+from workbench.compiled.raw import LOW_32, load8, load64, store8
 from workbench.engines.machine.memory import host_of
 from workbench.engines.machine.probes import byte_host, user_top
 from workbench.engines.machine.state import REGS_AT
-from workbench.maps.layout import EINVAL, ENOENT, ENOSPC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def _put_integer(to, at, value, conversion, wide, flags, width):
     """%d %i %u %x %X of an int or, if wide, a long."""
     signed, sign = conversion in (_D, _I), 0
     if not wide:
-        value &= np.uint64(0xFFFFFFFF)
+        value &= LOW_32
         if signed:
             value = np.uint64(np.int64(np.int32(np.uint32(value))))
     if signed:
@@ -381,7 +381,7 @@ def print_text(machine, arena, format, size, first, pc, clock):
 @njit
 def print_array(machine, arena, stream, format, args, size, pc, clock):
     """bpf_stream_vprintk: arguments are words in memory; 0 or a negative errno."""
-    size &= np.uint64(0xFFFFFFFF)
+    size &= LOW_32
     if stream != _1 and stream != np.uint64(2):
         return np.uint64(-ENOENT)
     if size & _7 or size > np.uint64(96):

@@ -7,21 +7,25 @@ address that is no kernel address (copy_from_kernel_nofault_allowed on x86-64): 
 of the vsyscall page, or one whose upper bits are not alike.
 """
 
+from errno import EFAULT, ERANGE
+
 import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.arena.rules import PAGE_SIZE, ArenaFlags
+from workbench.bpf.helper_names import Helper
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load8, store8
+from workbench.compiled.raw import LOW_32, load8, store8
 from workbench.engines.machine.memory import host_of, owned
 from workbench.engines.machine.state import ADDRESS_BITS, JOURNAL
-from workbench.maps.layout import EFAULT, note_all
+from workbench.maps.layout import note_all
 
-ERANGE = 34
-_LOW = np.uint64(0xFFFFFFFF)
 _0, _1 = np.uint64(0), np.uint64(1)
 _PAGE = np.uint64(PAGE_SIZE)
 _VSYSCALL = np.uint64(0xFFFFFFFFFF600000)
+_FAULTS = Helper.COPY_FROM_USER  # pages in
+_TEXTS = (Helper.PROBE_READ_USER_STR, Helper.PROBE_READ_KERNEL_STR)
+_OF_USERS = (Helper.PROBE_READ_USER, Helper.PROBE_READ_USER_STR, _FAULTS)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
 
 
@@ -31,13 +35,13 @@ def user_host(arena, address, may_fault):
     meta = arena.meta
     if address < meta[arena_core.VMA_START] or address >= meta[arena_core.VMA_END]:
         return _0
-    slot = np.int64((address & _LOW) // _PAGE) + arena_core.GUARD_PAGES
+    slot = np.int64((address & LOW_32) // _PAGE) + arena_core.GUARD_PAGES
     if not arena.pages[slot] & arena_core.USER:
         absent = not arena.pages[slot] & arena_core.PRESENT
         if not may_fault or (absent and meta[arena_core.FLAGS] & _SEGV_ON_FAULT):
             return _0
         arena_core.user_touch(arena, address, _1, False)
-    return meta[arena_core.HOST] + (address & _LOW)
+    return meta[arena_core.HOST] + (address & LOW_32)
 
 
 @njit
@@ -73,16 +77,16 @@ def _in_kernel(machine, address):
 @njit
 def _of_nothing(machine, which, address):
     """Read no bytes: two of the helpers look at the address all the same."""
-    if which == 113 and not _in_kernel(machine, address):
+    if which == Helper.PROBE_READ_KERNEL and not _in_kernel(machine, address):
         return -ERANGE
-    return -EFAULT if which == 112 and address > user_top(machine) - _PAGE else 0
+    beyond = address > user_top(machine) - _PAGE
+    return -EFAULT if which == Helper.PROBE_READ_USER and beyond else 0
 
 
 @njit
 def read(machine, arena, which, r1, r2, r3):
-    """112 and 113 copy r2 bytes from r3 to r1, 114 and 115 a string; 148 faults pages in."""
-    size, text = r2 & _LOW, which == 114 or which == 115
-    user, may_fault = which == 112 or which == 114 or which == 148, which == 148
+    """Copy r2 bytes, or a string of at most as many, from r3 to r1; 0, the length, or an errno."""
+    size, text, user, may_fault = r2 & LOW_32, which in _TEXTS, which in _OF_USERS, which == _FAULTS
     if size == _0:
         return np.uint64(_of_nothing(machine, which, r3))
     to = host_of(machine, r1, size, True)

@@ -9,6 +9,7 @@ from workbench.arena import Arena
 from workbench.arena.events import COLUMNS, Ring, columns, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
+from workbench.bpf.isa import REGISTERS
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
 from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
@@ -105,8 +106,8 @@ def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarra
         address[inside] = host[inside] - at + start
     register = host - np.uint64(machine.regs.ctypes.data)
     inside = register < machine.regs.nbytes
-    frame, number = np.divmod(register[inside] // np.uint64(8), np.uint64(core.REGISTERS))
-    address[inside], size[inside] = frame * np.uint64(11) + number, 0
+    frame, number = np.divmod(register[inside] // np.uint64(8), np.uint64(core.FRAME_REGISTERS))
+    address[inside], size[inside] = frame * np.uint64(REGISTERS) + number, 0
     found = {"step": steps.change_step, "old": steps.change_old, "new": steps.change_new}
     return {name: column[:rows] for name, column in found.items()} | {
         "address": address,

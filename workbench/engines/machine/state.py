@@ -3,21 +3,23 @@
 Numba kernels take these apart; Python makes them and looks at them.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.arena.events import ring
 from workbench.bpf.addresses import MAX_FRAMES
+from workbench.bpf.isa import INSTRUCTION, REGISTERS
 from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import call_address
+from workbench.compiled.tables import Integers, Words
 from workbench.maps.layout import JOURNAL_ROW
 from workbench.recording.columns import KEYFRAME
 
-REGISTERS = 13  # for each frame: r0..r10, the ZERO register, and the budget of may_goto
-BUDGET = 12
+FRAME_REGISTERS = REGISTERS + 2  # r0..r10, the ZERO register, and the budget of may_goto
+BUDGET = REGISTERS + 1
 MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as many rounds
 
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
@@ -43,25 +45,25 @@ class Machine(NamedTuple):
     workbench.maps.layout. printed: uint64, see `engines.printing`.
     """
 
-    code: np.ndarray
-    regs: np.ndarray
-    control: np.ndarray
-    returns: np.ndarray
-    regions: np.ndarray
-    out: np.ndarray
-    maps: np.ndarray
-    programs: np.ndarray
-    loops: np.ndarray
-    journal: np.ndarray
-    printed: np.ndarray
+    code: Annotated[np.ndarray, INSTRUCTION]
+    regs: Words
+    control: Integers
+    returns: Integers
+    regions: Annotated[np.ndarray, "(4,)u8"]
+    out: Words
+    maps: Words
+    programs: Words
+    loops: Words
+    journal: Words
+    printed: Words
 
 
 class Counts(NamedTuple):
     """Cheap counters: executions of each slot; arena reads and writes of each page slot."""
 
-    executed: np.ndarray
-    reads: np.ndarray
-    writes: np.ndarray
+    executed: Words
+    reads: Words
+    writes: Words
 
 
 class Recording(NamedTuple):
@@ -136,7 +138,7 @@ def new_recording(capacity: int) -> Recording:
     changes = 2 * capacity + JOURNAL_ROOM
     return Recording(
         pc=np.empty(capacity, np.uint32),
-        key_regs=np.empty((keys, MAX_FRAMES * 11), np.uint64),
+        key_regs=np.empty((keys, MAX_FRAMES * REGISTERS), np.uint64),
         key_depth=np.empty(keys, np.uint8),
         change_step=np.empty(changes, np.uint32),
         change_host=np.empty(changes, np.uint64),

@@ -4,14 +4,16 @@ Of the functions that a program calls only those of arenas are here; the others 
 the first program needs them.
 """
 
+from errno import EINVAL
+
 import numpy as np
 
 from workbench.arena import state as arena_core
 from workbench.bpf.addresses import CODE_START, MAP_HANDLE, MAX_FRAMES
-from workbench.bpf.functions import HELPERS, LAST_ARENA_KFUNC
+from workbench.bpf.functions import HELPERS, LAST_ARENA_KFUNC, Kfunc
 from workbench.bpf.isa import ARENA_SHIFT, FIRST_ARENA_OP, Op
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import byte_swap
+from workbench.compiled.raw import LOW_32, byte_swap
 from workbench.engines.machine.callbacks import KIND, NO_LOOP, ROW
 from workbench.engines.machine.memory import (
     acquire,
@@ -29,6 +31,7 @@ from workbench.engines.machine.state import (
     DEPTH,
     EXIT,
     FAULT,
+    FRAME_REGISTERS,
     MAY_GOTO_LIMIT,
     NOT_CODE,
     O_ACCESS,
@@ -40,14 +43,12 @@ from workbench.engines.machine.state import (
     O_WROTE,
     PACKET_REGION,
     PC,
-    REGISTERS,
     STOP,
     TOO_DEEP,
     UNKNOWN_CALL,
     by_address,
 )
 
-_LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _7 = (np.uint64(n) for n in (0, 1, 3, 7))
 _CODE_START, _HANDLE = np.uint64(CODE_START), np.uint64(MAP_HANDLE)
 _LAST_HELPER = np.uint64(max(HELPERS))
@@ -61,9 +62,9 @@ def _push_frame(machine, pc, target):
     if depth >= MAX_FRAMES:
         fault(machine, TOO_DEEP, np.uint64(target))
         return
-    frame = depth * REGISTERS
+    frame = depth * FRAME_REGISTERS
     for register in range(10):
-        regs[frame + register] = regs[frame - REGISTERS + register]
+        regs[frame + register] = regs[frame - FRAME_REGISTERS + register]
     regs[frame + 10] = frame_pointer(machine, depth)
     machine.returns[depth] = pc + 1
     regs[frame + BUDGET] = np.uint64(MAY_GOTO_LIMIT)
@@ -79,9 +80,9 @@ def _pop_frame(machine, pc, clock):
     if machine.loops[depth * ROW + KIND] != NO_LOOP:
         by_address(control, CALL, pc, _0, _0, clock)
         return
-    frame = depth * REGISTERS
+    frame = depth * FRAME_REGISTERS
     for register in range(6):
-        regs[frame - REGISTERS + register] = regs[frame + register]
+        regs[frame - FRAME_REGISTERS + register] = regs[frame + register]
     control[PC] = machine.returns[depth]
     control[DEPTH] = depth - 1
 
@@ -99,15 +100,15 @@ def _call(machine, arena, op, which, frame, pc, clock):
             by_address(machine.control, CALL, pc, _0, _0, clock)
         return
     r2, r3, known = regs[frame + 2], regs[frame + 3], regs[frame + 1] == _HANDLE
-    status = np.uint64(-arena_core.EINVAL) & _LOW if which == 3 else _0
-    if which == 1 and known:
+    status = np.uint64(-EINVAL) & LOW_32 if which == Kfunc.ARENA_RESERVE_PAGES else _0
+    if which == Kfunc.ARENA_ALLOC_PAGES and known:
         node, flags = np.int64(np.int32(np.uint32(regs[frame + 4]))), regs[frame + 5]
         status = arena_core.alloc_pages(arena, r2, r3, node, flags, pc)
-    elif which == 2 and known:
+    elif which == Kfunc.ARENA_FREE_PAGES and known:
         arena_core.free_pages(arena, r2, r3, pc)
-    elif which == 3 and known:
-        status = np.uint64(arena_core.reserve_pages(arena, r2, r3, pc)) & _LOW
-    out[O_WROTE] = _0 if which == 2 else _1
+    elif which == Kfunc.ARENA_RESERVE_PAGES and known:
+        status = np.uint64(arena_core.reserve_pages(arena, r2, r3, pc)) & LOW_32
+    out[O_WROTE] = _0 if which == Kfunc.ARENA_FREE_PAGES else _1
     out[O_VALUE] = status
 
 
@@ -116,7 +117,7 @@ def _packet(machine, op, ins, b):
     """LD_ABS and LD_IND: big-endian packet bytes; beyond the packet the program ends with 0."""
     indirect = op >= Op.LD_IND8
     size = 1 << (op - Op.LD_IND8 if indirect else op - Op.LD_ABS8)
-    offset = (b if indirect else np.uint64(ins.imm)) & _LOW
+    offset = (b if indirect else np.uint64(ins.imm)) & LOW_32
     row = PACKET_REGION if machine.regions[PACKET_REGION, 1] != _0 else CTX_REGION
     length = machine.regions[row, 1]
     machine.out[O_REG] = _0

@@ -7,9 +7,9 @@ announce the change and once to end it, so neither compiler nor processor moves 
 import numpy as np
 
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load64, store64, swap64
+from workbench.compiled.raw import LOW_32, load64, store64, swap64
 
-_LOW, _ONE = np.uint64(0xFFFFFFFF), np.uint64(1)
+_ONE = np.uint64(1)
 _SIZE, _ADDRESS_OF_KEY, _ADDRESS_OF_VALUE = np.uint64(112), np.uint64(16), np.uint64(48)
 _USED, _DELETED = np.uint64(2), np.uint64(1)
 _SHIFT, _STATE = np.uint64(32), np.uint64(0xFFFF)
@@ -59,15 +59,15 @@ def write_entry(place, key, value, length, flags):
     """Change an entry under its sequence number; whether it was unused, and whether empty."""
     head = load64(place)
     state = head >> _SHIFT & _STATE
-    swap64(place, head & ~_LOW | (head + _ONE & _LOW))
-    touched = load64(place + _WORD) & ~_LOW
+    swap64(place, head & ~LOW_32 | (head + _ONE & LOW_32))
+    touched = load64(place + _WORD) & ~LOW_32
     store64(place + _WORD, touched | flags)
     for n in range(4):
         store64(place + _ADDRESS_OF_KEY + _WORD * np.uint64(n), key[n])
     for n in range(8):
         store64(place + _ADDRESS_OF_VALUE + _WORD * np.uint64(n), value[n])
     after = np.uint64(length) << np.uint64(48) | _USED << _SHIFT
-    swap64(place, after | (head + np.uint64(2) & _LOW))
+    swap64(place, after | (head + np.uint64(2) & LOW_32))
     return state != _USED, state == 0
 
 
@@ -75,9 +75,9 @@ def write_entry(place, key, value, length, flags):
 def delete_entry(place):
     """Mark an entry as deleted, under its sequence number."""
     head = load64(place)
-    swap64(place, head & ~_LOW | (head + _ONE & _LOW))
-    gone = head & ~(_STATE << _SHIFT | _LOW) | _DELETED << _SHIFT
-    swap64(place, gone | (head + np.uint64(2) & _LOW))
+    swap64(place, head & ~LOW_32 | (head + _ONE & LOW_32))
+    gone = head & ~(_STATE << _SHIFT | LOW_32) | _DELETED << _SHIFT
+    swap64(place, gone | (head + np.uint64(2) & LOW_32))
 
 
 @njit
@@ -105,9 +105,9 @@ def rewrite(array, size, key, rounds):
         return 0
     head = load64(place)
     for turn in range(rounds):
-        swap64(place, head & ~_LOW | (head + _ONE & _LOW))
+        swap64(place, head & ~LOW_32 | (head + _ONE & LOW_32))
         for n in range(8):
             store64(place + _ADDRESS_OF_VALUE + _WORD * np.uint64(n), np.uint64(turn))
-        head = head & ~_LOW | (head + np.uint64(2) & _LOW)
+        head = head & ~LOW_32 | (head + np.uint64(2) & LOW_32)
         swap64(place, head)
     return rounds

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from workbench.arena.either import AnyArena
+from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
 from workbench.examples import programs as corpus
 from workbench.examples.studies import walks
@@ -33,7 +34,7 @@ MAPS = {
 """The structures that map keys to values, all under the same random operations."""
 BASE = 0x7E0_0000_0000
 """A user address whose low half is 0, as an arena of 4 GiB wants it."""
-RING_BYTES = 16 * 4096
+RING_BYTES = 16 * PAGE_SIZE
 _LEVELS = 12
 _FIRST_PAGE, _PER_PAGE, _CELLS, _SCATTER = 64, 255, 267_370_559, 2_654_435_761
 _OPERATIONS = struct.Struct("<7Q")

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.arena.rules import GUARD, PAGE_SIZE, WINDOW, ArenaFlags
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import load64, store64
+from workbench.compiled.raw import LOW_32, load64, store64
 
 WHOLE, WILD, UNSORTED, ENDLESS, BACK_LINK, BUCKET, COLORS, PARENT, LEVEL, HEAD, TORN = range(11)
 BROKEN = {
@@ -25,7 +25,6 @@ BROKEN = {
     HEAD: "a page's head does not count its cells",
     TORN: "a record is torn",
 }
-_LOW = np.uint64(WINDOW - 1)
 _ZERO, _ONE, _WORD = np.uint64(0), np.uint64(1), np.uint64(8)
 _PAGE = np.uint64(PAGE_SIZE)
 _DEPTH = 128
@@ -58,7 +57,7 @@ def view_of(arena: Any) -> View:
 @njit(inline=True)
 def host_of(view, pointer):
     """The host address that a stored pointer means; 0 for NULL and where it leads out."""
-    low = pointer & _LOW
+    low = pointer & LOW_32
     if not view.narrow and pointer - low != view.block:
         return _ZERO
     if low < view.first or low + np.uint64(64) > view.end or low == _ZERO:
@@ -105,7 +104,7 @@ def walk_hash(view, table, bits, keys, values):
             item = host_of(view, pointer)
             if item == _ZERO:
                 return WILD, count
-            if (load64(item + _WORD) ^ place) & _LOW:
+            if (load64(item + _WORD) ^ place) & LOW_32:
                 return BACK_LINK, count
             key = load64(item + np.uint64(16))
             if key * np.uint64(0x9E3779B97F4A7C15) >> shift != np.uint64(number):
@@ -127,7 +126,7 @@ def walk_tree(view, root, keys, values):
             node = host_of(view, pointer)
             if node == _ZERO or depth == _DEPTH:
                 return WILD, count
-            if (load64(node + np.uint64(16)) ^ parent) & _LOW:
+            if (load64(node + np.uint64(16)) ^ parent) & LOW_32:
                 return PARENT, count
             red = load64(node + np.uint64(40)) == _ONE
             if red and parent_red:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from workbench.arena import events
 from workbench.arena.events import Kind
-from workbench.arena.rules import MAX_PAGES
+from workbench.arena.rules import MAX_PAGES, PAGE_SHIFT
 from workbench.errors import WorkbenchError
 from workbench.evidence import provenance
 from workbench.models.requests.columns import ANY, TIME, check_names, codes, whole, why_not_whole
@@ -202,7 +202,7 @@ def as_events(log: pd.DataFrame, page: np.ndarray, status: np.ndarray) -> pd.Dat
         "actor": (kind == Kind.USER_FAULT).astype(np.uint8),
         "pc": np.full(len(log), -1, np.int32),
         "page": page.astype(np.int32),
-        "address": np.maximum(page, 0).astype(np.uint64) << np.uint64(12),
+        "address": np.maximum(page, 0).astype(np.uint64) << np.uint64(PAGE_SHIFT),
         "count": log["count"].to_numpy(np.uint32),
     }
     return events.frame({name: column[kept] for name, column in rows.items()})

@@ -9,10 +9,10 @@ short, indented, and with other programs' output between.
 import re
 from typing import TypeVar
 
+from workbench.bpf.isa import REGISTERS
 from workbench.verifier.log.known import parse_value
 from workbench.verifier.log.messages import classify
 from workbench.verifier.log.steps import (
-    REGISTERS,
     LogReport,
     LogSource,
     LogState,

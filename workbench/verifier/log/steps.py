@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from workbench.bpf.isa import REGISTERS
 from workbench.verifier.log.known import LogValue
-
-REGISTERS = 11
 
 
 class LogState(NamedTuple):

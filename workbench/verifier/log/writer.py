@@ -5,6 +5,7 @@ that a refusal's log shows the path that led to it; level 2 keeps all and tells 
 traced. Sources: do_check in kernel/bpf/verifier.c, print_insn_state in kernel/bpf/log.c.
 """
 
+from workbench.bpf.isa import REGISTERS
 from workbench.bpf.program import Program
 from workbench.verifier.log.wording import frame_text, instruction_wording, slots_text
 from workbench.verifier.values.domain import State
@@ -142,4 +143,4 @@ class Log:
 
 
 def _registers(mask: int) -> str:
-    return ",".join(f"r{n}" for n in range(11) if mask >> n & 1)
+    return ",".join(f"r{n}" for n in range(REGISTERS) if mask >> n & 1)

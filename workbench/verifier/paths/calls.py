@@ -7,6 +7,7 @@ kernel/bpf/verifier.c.
 import os
 from collections.abc import Callable
 
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.functions import Function
 from workbench.bpf.isa import Op
@@ -17,7 +18,6 @@ from workbench.verifier.paths.branching import not_null
 from workbench.verifier.paths.equality import widen
 from workbench.verifier.paths.path import Path
 from workbench.verifier.rules import facts
-from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import Instruction
 from workbench.verifier.values import numbers
 from workbench.verifier.values.domain import (

@@ -5,6 +5,7 @@ Sources: states_equal, regsafe, stacksafe and widen_imprecise_scalars in kernel/
 
 from functools import lru_cache
 
+from workbench.bpf.isa import REGISTERS
 from workbench.verifier.paths.flow import Flow
 from workbench.verifier.values import numbers
 from workbench.verifier.values.domain import (
@@ -113,7 +114,7 @@ def _registers_equal(
 
 @lru_cache(maxsize=1 << 11)
 def _members(mask: int) -> tuple[int, ...]:
-    return tuple(n for n in range(11) if mask >> n & 1)
+    return tuple(n for n in range(REGISTERS) if mask >> n & 1)
 
 
 def value_equal(old: Value, new: Value, precise: int, how: int, names: Names) -> bool:

@@ -6,8 +6,9 @@ check_func_arg and check_kfunc_args in kernel/bpf/verifier.c.
 
 from collections.abc import Callable
 
-from workbench.bpf.declarations import MAP_TYPES, MapDefinition
+from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.functions import Function
+from workbench.bpf.map_types import ITERABLE, MAP_TYPES, MAPS, PER_CPU, MapFlag
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import memory
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
@@ -376,32 +377,13 @@ _KFUNC_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
     "size_or_zero": _k_ignored,
 }
 
-_ONLY = {
-    "prog_array": {"tail_call"},
-    "perf_event_array": {"perf_event_output"},
-    "ringbuf": {"ringbuf_output", "ringbuf_reserve", "ringbuf_query"},
-    "array_of_maps": {"map_lookup_elem"},
-    "hash_of_maps": {"map_lookup_elem"},
-    "queue": {"map_peek_elem", "map_pop_elem", "map_push_elem"},
-    "stack": {"map_peek_elem", "map_pop_elem", "map_push_elem"},
-    "bloom_filter": {"map_peek_elem", "map_push_elem"},
-    "stack_trace": set(),
-}
-"""Map types that only some functions work on."""
+_ANY_TYPE = "map_lookup_elem"  # works on others than those that allow it alone, too
 _NEEDS = {
-    "tail_call": {"prog_array"},
-    "perf_event_output": {"perf_event_array"},
-    "ringbuf_output": {"ringbuf"},
-    "ringbuf_reserve": {"ringbuf"},
-    "ringbuf_query": {"ringbuf"},
-    "map_pop_elem": {"queue", "stack"},
-    "map_peek_elem": {"queue", "stack", "bloom_filter"},
-    "map_push_elem": {"queue", "stack", "bloom_filter"},
-    "map_lookup_percpu_elem": {"percpu_array", "percpu_hash"},
-}
+    name: {row.name for row in MAPS.values() if name in (row.only or ())}
+    for name in {name for row in MAPS.values() for name in row.only or ()} - {_ANY_TYPE}
+} | {"map_lookup_percpu_elem": set(PER_CPU)}
 """Functions that only work on some map types."""
 _CHANGING = ("map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem")
-_ITERABLE = ("array", "hash", "percpu_array", "percpu_hash", "lru_hash")
 
 
 def fitting_refusal(fact: Fitting, path: Situation) -> Reason:
@@ -410,11 +392,13 @@ def fitting_refusal(fact: Fitting, path: Situation) -> Reason:
     map: MapDefinition = path.registers[fact.register].about
     if name == "tail_call" and map.type != "prog_array":
         return "expected prog array map for tail call"
-    if name in _CHANGING and (map.frozen or map.map_flags & memory.RDONLY_PROG):
+    if name in _CHANGING and (map.frozen or map.map_flags & MapFlag.RDONLY_PROG):
         return "write into map forbidden"
-    if name == "for_each_map_elem" and map.type not in _ITERABLE:
+    if name == "for_each_map_elem" and map.type not in ITERABLE:
         return "callback function not allowed for map"
-    if name not in _ONLY.get(map.type, {name}) or map.type not in _NEEDS.get(name, {map.type}):
-        number = MAP_TYPES.get(map.type, 0)
-        return f"cannot pass map_type {number} into func {row.name}#{row.number}"
+    only = MAPS[map.type].only if map.type in MAPS else None
+    if (only is not None and name not in only) or map.type not in _NEEDS.get(name, {map.type}):
+        return (
+            f"cannot pass map_type {MAP_TYPES.get(map.type, 0)} into func {row.name}#{row.number}"
+        )
     return None

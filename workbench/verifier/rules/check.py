@@ -6,6 +6,7 @@ Reasons are worded as Linux words them (kernel/bpf/verifier.c), so that they can
 from collections.abc import Callable
 
 from workbench.bpf import isa
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.declarations import Subprogram
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import facts, memory
@@ -52,7 +53,6 @@ from workbench.verifier.values.domain import (
 from workbench.verifier.values.numbers import S64_MAX, S64_MIN
 from workbench.verifier.values.pointers import arithmetic_refusal
 
-MAX_FRAMES = 8
 _OWN_CODE = 1 << CTX | 1 << ARENA
 """Kinds of pointers whose accesses become other code than those of the rest."""
 

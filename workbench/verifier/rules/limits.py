@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from workbench.arena.rules import PAGE_SIZE
+from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import WIDE, Op
 from workbench.bpf.program import Program
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.bpf.releases import Release
 from workbench.errors import VerificationError
-from workbench.verifier.rules.check import MAX_FRAMES
 from workbench.verifier.rules.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
 from workbench.verifier.rules.structure import function_starts
 from workbench.verifier.values.domain import FRAME_BYTES
@@ -18,7 +19,6 @@ from workbench.verifier.values.domain import FRAME_BYTES
 if TYPE_CHECKING:
     pass
 
-PAGE_BYTES = 4096
 REFERRING = frozenset(int(op) for op in (*WIDE, Op.CALL_KFUNC)) - {int(Op.LD_IMM64)}
 STACK_UNIT = 16  # the JIT rounds each frame up to this
 
@@ -46,7 +46,7 @@ def check_program(program: Program, arena_pages: int | None, release: Release) -
             reason = "cannot call kernel function from non-GPL compatible program"
             raise VerificationError(pc, reason)
         if kind == "arena" and arena_pages is not None:
-            _check_address(program, pc, arena_pages * PAGE_BYTES, release)
+            _check_address(program, pc, arena_pages * PAGE_SIZE, release)
 
 
 def check_references(program: Sequence[Instruction], setting: Setting) -> None:

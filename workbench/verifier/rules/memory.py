@@ -5,6 +5,7 @@ Reasons are worded as Linux words them. Source: check_mem_access in kernel/bpf/v
 
 from collections.abc import Callable
 
+from workbench.bpf.map_types import MapFlag
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules.facts import Access
 from workbench.verifier.rules.situation import Situation
@@ -32,7 +33,6 @@ from workbench.verifier.values.domain import (
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MIN
 from workbench.verifier.values.tnum import text_of
 
-RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
 LOCK_BYTES = 4
 
 Reason = str | None
@@ -135,8 +135,8 @@ def map_value_refusal(
 ) -> Reason:
     """Whether bytes of a map value may be touched: inside, permitted, and not its lock."""
     row = value.about
-    closed = (row.frozen or row.map_flags & RDONLY_PROG) if write else row.map_flags & WRONLY_PROG
-    if closed:
+    closed = MapFlag.RDONLY_PROG if write else MapFlag.WRONLY_PROG
+    if row.map_flags & closed or (write and row.frozen):
         what = "write into" if write else "read from"
         return f"{what} map forbidden, value_size={row.value_size} off={off} size={size}"
     if reason := region_refusal(base, value, off, size, row.value_size, zero):
