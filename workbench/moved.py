@@ -61,6 +61,7 @@ _PARTS = {  # where else to look for what a module held
     "workbench.recording.trace": "engines.record recording.file recording.columns recording.window",
     "workbench.verifier.log": "verifier.log.writer",
     "workbench.verifier.log.steps": "verifier.log.view",
+    "workbench.verifier.paths.path": "verifier.values.trail",
 }
 
 
