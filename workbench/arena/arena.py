@@ -36,6 +36,12 @@ class Arena:
     `release` is the Linux that is followed, in the arena and by engines on it: a name such as
     "6.18", or a row of workbench.bpf.releases. Raises Unsupported for one with another allocator.
     Freeing pages below the arena's start is ignored whatever the release.
+
+    >>> arena = wb.Arena(pages=16)
+    >>> address = arena.alloc(2)  # as a program would
+    >>> arena.user.store(address + 4096, "u64", 42)  # as user space would
+    >>> arena
+    <Arena 16 pages at 0x100010000000: 2 present, 14 free in 1 ranges>
     """
 
     def __init__(

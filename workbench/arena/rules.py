@@ -26,7 +26,13 @@ _DEFAULT_LOW = 0x1000_0000  # not 0, so that page 0 does not share NULL's low ha
 
 
 class ArenaFlags(IntFlag):
-    """Flags of an arena, with the values of BPF_F_* in linux/bpf.h."""
+    """Flags of an arena, with the values of BPF_F_* in linux/bpf.h.
+
+    >>> arena = wb.Arena(pages=1, flags=wb.ArenaFlags.SEGV_ON_FAULT)
+    >>> arena.user.load(arena.user_start)
+    Traceback (most recent call last):
+    workbench.errors.SegmentationFault: SIGSEGV: user load at 0x100010000000 (SEGV_ON_FAULT: ...)
+    """
 
     MMAPABLE = MapFlag.MMAPABLE.value  # every arena must say it
     SEGV_ON_FAULT = 1 << 17  # a user touch of an absent page is SIGSEGV instead of a new page

@@ -141,7 +141,14 @@ class _Section:
 
 
 def assemble(text: str, type: str = "syscall", name: str = "main") -> Program:
-    """Assemble one program; raises AssemblyError with the line and what to write instead."""
+    r"""Assemble one program; raises AssemblyError with the line and what to write instead.
+
+    >>> wb.assemble("r0 = 6\nr0 *= 7\nexit").bytecode.hex(" ", 8)
+    'b700000006000000 2700000007000000 9500000000000000'
+    >>> wb.assemble("r0 == 42")
+    Traceback (most recent call last):
+    workbench.errors.AssemblyError: line 1: unknown instruction 'r0 == 42'; did you mean 'r0 = 42'?
+    """
     programs = assemble_all(text, type, name)
     if len(programs) > 1:
         raise AssemblyError(0, f"the text holds {len(programs)} programs; use assemble_all")

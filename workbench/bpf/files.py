@@ -32,6 +32,11 @@ def read_program(path: str | Path, name: str | None = None, type: str = "syscall
 
     The forms of files are those of `read_programs`. Raises WorkbenchError for a file that cannot
     be read, or without a program of that name.
+
+    >>> from workbench.examples import programs
+    >>> program = wb.read_program(programs.path("list"), "add")
+    >>> program.name, program.type, program.uses_arena
+    ('add', 'syscall', True)
     """
     programs = read_programs(path, type)
     if name is None:

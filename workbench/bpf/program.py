@@ -50,6 +50,11 @@ class Program:
     the maps, other than the arena, that the references name. `btf` is a .BTF section in which the
     subprograms have their types, b"" without. `structures` and `variables` (at offsets of the
     arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program.
+
+    >>> program = wb.Program("answer", "syscall", bytes.fromhex("b70000002a0000009500000000000000"))
+    >>> print(program)
+        r0 = 42
+        exit
     """
 
     name: str

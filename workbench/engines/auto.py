@@ -19,12 +19,17 @@ _JUMPS = [int(row.op) for row in TABLE if "{target}" in row.syntax]
 
 
 class Auto:
-    """Runs a program on the engine that will be done first; `Result.engine` says which that was.
+    r"""Runs a program on the engine that will be done first; `Result.engine` says which that was.
 
     Arguments as for `Interpreter`; both engines share the arena and the maps. The work ahead is
     what `fuel` allows, or what the program can do before it ends: without a jump or a call back
     that is less than its length for each of its calls, else it may be anything. `choice` and
     `reason` say how the last run was decided.
+
+    >>> with wb.Auto(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+    ...     result = engine.run()
+    >>> result.r0, result.engine, engine.reason
+    (42, 'interpreter', 'the program does not loop')
     """
 
     def __init__(

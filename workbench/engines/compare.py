@@ -122,7 +122,7 @@ def compare(
     obj: "Object | None" = None,
     prepare: "Prepare | None" = None,
 ) -> Comparison:
-    """Run a program everywhere and say where the engines first disagree.
+    r"""Run a program everywhere and say where the engines first disagree.
 
     Of a program from an object file, `obj`, the arena is the one that the object declares, with its
     variables' first values in it; without one `pages` is 64.
@@ -139,6 +139,11 @@ def compare(
     Between engines that count them also steps and accesses to absent pages. What Linux tells of
     texts and of such accesses must be among ours, in order. An engine that cannot run here is told
     in `missing`; a mistake in the arguments raises WorkbenchError.
+
+    >>> print(wb.compare(wb.assemble("r0 = 42\nexit"), engines=("interpreter", "jit")))
+    main: equal on interpreter and jit
+      interpreter  exit, r0 = 0x2a, 0 pages present
+      jit          exit, r0 = 0x2a, 0 pages present
     """
     for name in engines:
         if name not in _ENGINES:

@@ -14,11 +14,17 @@ def record(
     verify: bool = True,
     capacity: int = 1_000_000,
 ) -> Trace:
-    """Run a program on the interpreter and return the recording of its first `capacity` steps.
+    r"""Run a program on the interpreter and return the recording of its first `capacity` steps.
 
     `ctx` is its context, or the packet of a packet program; the run ends after `fuel` steps where
     that is given. Raises VerificationError for a program that may not run, unless `verify` is
     false; then every access is checked as it happens.
+
+    >>> trace = wb.record(wb.assemble("r0 = 6\nr0 *= 7\nexit"))
+    >>> trace
+    <Trace main: 3 steps, exit>
+    >>> [int(trace.state(t).registers[0]) for t in (1, 2)]  # r0 before these steps
+    [6, 42]
     """
     with Interpreter(program, arena, verify=verify) as engine:
         trace = engine.run(ctx, fuel=fuel, trace="steps", capacity=capacity).trace

@@ -66,6 +66,12 @@ class Sweep:
     number that depends on the sweep's `seed` and the point alone. It returns a number, a dict or
     a DataFrame. Values are text, numbers, booleans, None or tuples of those. Results are kept in
     `directory` (default: the user's cache). Raises WorkbenchError for a grid it cannot take.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sweep = wb.Sweep(lambda pages: pages * 4096, {"pages": [1, 2]}, directory=folder)
+    ...     sweep.run(jobs=1)[["pages", "value"]].values.tolist()
+    [[1, 4096], [2, 8192]]
     """
 
     function: Callable[..., Any]

@@ -70,6 +70,12 @@ class Map(MutableMapping[Any, Any]):
     value for each CPU, and takes one or a single value for all. Queues and stacks have `push`,
     `pop` and `peek`, bloom filters `push` and `may_contain`, ring buffers `consume`. Refusals are
     MapError, of the kernel's maps KernelError, with the errno's name.
+
+    >>> counts = wb.Map(wb.MapDefinition("counts", "hash", 4, 8, 16))
+    >>> counts[7] = 1
+    >>> counts[7] += 1
+    >>> counts, dict(counts)
+    (<Map counts: hash, 4-byte keys, 8-byte values, 16 entries>, {7: 2})
     """
 
     def __init__(

@@ -40,6 +40,10 @@ def load_object(
     fitted to: without one, those of the running kernel, else the object's own. `kconfig` gives
     values to settings such as CONFIG_HZ, before the running kernel's. A program that cannot be
     loaded is told in Object.errors. Raises WorkbenchError, one line.
+
+    >>> from workbench.examples import programs
+    >>> wb.load_object(programs.directory() / "c" / "list.o")
+    <Object list.o: programs add, walk, delete; an arena of 64 pages with seed, ..., pool>
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     if not paths:

@@ -79,11 +79,16 @@ class Translation(NamedTuple):
 
 
 def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> Object:
-    """Compile C to an Object: a string is the source itself, a Path a file that holds it.
+    r"""Compile C to an Object: a string is the source itself, a Path a file that holds it.
 
     `mcpu` is "v3" or "v4"; `name` stands in messages and source lines. Raises CompilationError
     with line, caret and hint, Unsupported where there is no compiler, WorkbenchError for an object
     that cannot be loaded.
+
+    >>> source = '#include "arena.h"\nSEC("syscall") int answer(void *ctx) { return 42; }'
+    >>> print(wb.compile_c(source).program("answer"))
+        w0 = 42
+        exit
     """
     path = source if isinstance(source, Path) else None
     text = read_source(path) if path else str(source)

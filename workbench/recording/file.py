@@ -36,7 +36,14 @@ def save(trace: Trace, path: str | Path) -> None:
 
 
 def load_trace(path: str | Path) -> Trace:
-    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+    r"""Read a recording that `Trace.save` wrote; raises TraceError for anything else.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wb.record(wb.assemble("r0 = 42\nexit")).save(f"{folder}/run.trace")
+    ...     wb.load_trace(f"{folder}/run.trace")
+    <Trace main: 2 steps, exit>
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:

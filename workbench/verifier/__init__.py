@@ -74,7 +74,7 @@ def verify(
     progress: Progress | None = None,
     profile: str | None = None,
 ) -> Report:
-    """Decide whether a program may run with an arena of these flags, and rewrite it.
+    r"""Decide whether a program may run with an arena of these flags, and rewrite it.
 
     `flags` is an ArenaFlags or its number; NO_USER_CONV changes the rewritten casts. With
     `arena_pages`, addresses in the arena that the program names must lie inside it. The report's
@@ -83,6 +83,11 @@ def verify(
     followed so far, of at most LIMIT. Never raises for a bad program: the report says what is
     wrong; WorkbenchError for an unknown release or level, Unsupported for a release that is not
     followed.
+
+    >>> print(wb.verify(wb.assemble("r0 = 42\nexit")))
+    accepted: 2 instructions, 0 arena accesses, 0 casts
+    >>> print(wb.verify(wb.assemble("exit")))
+    refused at instruction 0: R0 !read_ok
     """
     if profile is not None:
         warnings.warn("verify(profile=...) is now release=...", DeprecationWarning, stacklevel=2)

@@ -25,13 +25,18 @@ _STOPS = {core.EXIT: "exit", core.FUEL: "fuel", core.BREAKPOINT: "breakpoint", c
 
 
 class Interpreter:
-    """Runs one program in the emulated arena; every memory access is checked as it happens.
+    r"""Runs one program in the emulated arena; every memory access is checked as it happens.
 
     The program is verified first, and refused with VerificationError; with `verify=False` any
     program runs on the run-time checks alone. `arena` defaults to a fresh one of 1024 pages if
     the program names an arena. `seed` starts bpf_get_prandom_u32. `maps` are the program's maps
     by name; missing ones are made as it declares them, and all are in the attribute `maps`, which
     other engines can be given to share them. Use it as a context manager.
+
+    >>> with wb.Interpreter(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+    ...     result = engine.run()
+    >>> result.r0, result.stop, result.steps
+    (42, 'exit', 3)
     """
 
     def __init__(

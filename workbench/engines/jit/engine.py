@@ -50,7 +50,7 @@ class _End(NamedTuple):
 
 
 class Jit:
-    """Runs one program as machine code in the emulated arena, with all its fault semantics.
+    r"""Runs one program as machine code in the emulated arena, with all its fault semantics.
 
     Arguments as for `Interpreter`, whose results it gives: r0, context, arena, page events, steps.
     The program is compiled for this processor when the engine is made, or found on disk; how long
@@ -58,6 +58,10 @@ class Jit:
     while it runs (`jit.tiers`). Raises Unsupported for programs of more than 20,000 slots.
     Several threads may run engines of their own on one arena at the same time, but not with the
     same maps: helpers do not lock them, and bpf_spin_lock is no atomic operation here.
+
+    >>> with wb.Jit(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+    ...     engine.run().r0
+    42
     """
 
     def __init__(

@@ -48,6 +48,12 @@ class KernelArena:
     lets the kernel choose. Raises ArenaError with the errno's name for what Linux refuses,
     KernelError where bpf(2) is unusable.
     Use as a context manager, or `close`.
+
+    >>> with wb.KernelArena(pages=16) as arena:
+    ...     before = arena.live_pages
+    ...     arena.user.store(arena.user_start, "u64", 42)  # a page fault in Linux
+    ...     before, arena.live_pages
+    (0, 1)
     """
 
     def __init__(

@@ -31,7 +31,7 @@ _INTERPRETER = "the kernel engine cannot {what}; use workbench.Interpreter"
 
 
 class Kernel:
-    """A program loaded into the running kernel, never attached, run on request.
+    r"""A program loaded into the running kernel, never attached, run on request.
 
     `arena` is a KernelArena (left open by `close`), or an emulated arena that is taken as a
     description: same pages, flags and user base, and it must be empty. Without one, a program
@@ -39,6 +39,10 @@ class Kernel:
     `kernel_map`; missing ones are made as the program declares them, and closed with the engine.
     Raises VerificationError with the whole log when the verifier refuses, Unsupported for "raw"
     programs, KernelError where bpf(2) is unusable. Use as a context manager, or `close`.
+
+    >>> with wb.Kernel(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+    ...     engine.run().r0
+    42
     """
 
     def __init__(

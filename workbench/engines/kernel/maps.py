@@ -42,6 +42,11 @@ def kernel_map(
     """Make a map in the running kernel; arguments as for `workbench.Map`, and used as one.
 
     Close it, or use it as a context manager. Raises KernelError with the errno's name.
+
+    >>> with wb.kernel_map(wb.MapDefinition("counts", "hash", 4, 8, 16)) as counts:
+    ...     counts[7] = 1
+    ...     dict(counts)
+    {7: 1}
     """
     return Map(definition, key, value, KernelMap(definition))
 

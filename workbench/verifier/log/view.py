@@ -135,5 +135,10 @@ class VerifierLog(Reading):
 
 
 def read_verifier_log(text: str) -> VerifierLog:
-    """Read a verifier log from any machine; never raises for text, however damaged."""
+    r"""Read a verifier log from any machine; never raises for text, however damaged.
+
+    >>> log = wb.read_verifier_log(wb.verify(wb.assemble("r1 = 1\nexit")).log)
+    >>> print(log)
+    refused at instruction 1: R0 !read_ok; 2 steps shown, 2 instructions processed
+    """
     return read(text, VerifierLog)
