@@ -64,7 +64,10 @@ class Arena:
         self.user = UserView(self.state)
 
     def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
-        """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0."""
+        """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0.
+
+        `address` is the user address of the first page wanted, 0 for any.
+        """
         arguments = _u64(address), _u64(count), np.int64(_s32(node)), _u64(flags), -1
         return int(core.alloc_pages(self.state, *arguments))
 

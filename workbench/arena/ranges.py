@@ -203,7 +203,7 @@ def give(ranges, first, count):
 
 @njit(allocates=True)
 def extents(ranges):
-    """Every free range as rows (first page, page count), in address order."""
+    """Every free range as rows (first page, page count), in address order: int64[n, 2]."""
     out = np.empty((ranges[RANGE_COUNT], 2), np.int64)
     at = np.int64(0)
     for row in range(out.shape[0]):

@@ -51,7 +51,10 @@ class ArenaState(NamedTuple):
 
 
 def arena_state(pages: int, flags: int, start: int, end: int) -> ArenaState:
-    """A fresh arena of `pages` free pages at user addresses [start, end), not yet mapped."""
+    """A fresh arena of `pages` free pages at user addresses [start, end), not yet mapped.
+
+    Raises MemoryError where the process may not have the address space of a window.
+    """
     window = lazy_bytes(WINDOW + 2 * GUARD)
     meta = np.zeros(META, np.uint64)
     meta[HOST] = window.ctypes.data + GUARD

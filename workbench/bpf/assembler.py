@@ -159,7 +159,8 @@ def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[s
     """Assemble every `.program` of a text, by name; text before the first is called `name`.
 
     A `.function` is appended to each program that calls it, directly or not, as libbpf does with
-    functions in `.text`; its labels are its own.
+    functions in `.text`; its labels are its own. Raises AssemblyError with the line and what to
+    write instead.
     """
     constants: dict[str, int] = {}
     maps: dict[str, MapDefinition] = {}

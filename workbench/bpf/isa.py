@@ -292,7 +292,10 @@ def has_immediate_form(op: int) -> bool:
 
 
 def row_of(op: int, src: int = 0) -> Row:
-    """The table row of a decoded instruction; arena accesses map to the plain access they were."""
+    """The table row of a decoded instruction; arena accesses map to the plain access they were.
+
+    Raises DecodeError for an operation that has no encoding, such as INVALID.
+    """
     if op >= FIRST_ARENA_OP and op != Op.INVALID:
         op -= ARENA_SHIFT
     member = Op(op)
@@ -359,7 +362,7 @@ def _wire(bytecode: bytes) -> np.ndarray:
 
 
 def decode(bytecode: bytes) -> np.ndarray:
-    """Turn wire bytes into INSTRUCTION records, one per slot (second halves are INVALID).
+    """Turn wire bytes into INSTRUCTION[n] records, one per slot (second halves are INVALID).
 
     Raises DecodeError with the slot for an unknown opcode, a register above 10, a reserved
     field that is not 0, or an LD_IMM64 cut in half. Source: RFC 9669, section 3.
@@ -399,9 +402,10 @@ def _decode_wide(row: Row, fields: dict[str, int], wire: np.ndarray, pc: int) ->
 
 
 def encode(records: np.ndarray) -> bytes:
-    """Turn INSTRUCTION records into wire bytes; the inverse of `decode`.
+    """Turn INSTRUCTION[n] records into 8 n wire bytes; the inverse of `decode`.
 
     Arena accesses are written as the plain accesses they were, as the kernel's xlated dump does.
+    Raises DecodeError for an operation that has no encoding.
     """
     wire = np.zeros(len(records), WIRE)
     pc = 0

@@ -17,8 +17,8 @@ _FAILED = ctypes.c_void_p(-1).value
 def lazy_bytes(size: int) -> np.ndarray:
     """`size` zero bytes, committed by the operating system page by page as they are touched.
 
-    The mapping lives as long as any view of the array. Raises MemoryError, with what to try,
-    when the address space is limited.
+    Returns uint8[size]; the mapping lives as long as any view of it. Raises MemoryError, with what
+    to try, when the address space is limited.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     try:
@@ -33,7 +33,10 @@ def lazy_bytes(size: int) -> np.ndarray:
 
 
 def lazy_zeros(count: int, dtype: npt.DTypeLike) -> np.ndarray:
-    """A zeroed one-dimensional array of lazily committed memory."""
+    """A zeroed array dtype[count] of lazily committed memory.
+
+    Raises MemoryError, with what to try, when the address space is limited.
+    """
     return lazy_bytes(count * np.dtype(dtype).itemsize).view(dtype)
 
 

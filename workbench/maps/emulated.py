@@ -34,8 +34,8 @@ class EmulatedMap:
     """One map in the memory of this process.
 
     `header` is what compiled code gets the address of, `values` the bytes that programs may point
-    into. `held` are the maps or programs in a map that holds such, by key. Raises MapError with
-    the errno that Linux gives.
+    into. `held` are the maps or programs in a map that holds such, by key. Raises MapError, with
+    the errno that Linux gives, for a definition that Linux refuses.
     """
 
     def __init__(self, definition: MapDefinition, cpus: int | None = None) -> None:
@@ -67,7 +67,7 @@ class EmulatedMap:
         return None if at == 0 else self._read(int(at), self.value_bytes)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Insert or replace; `value` has all CPUs' values."""
+        """Insert or replace; `value` has all CPUs' values. Raises MapError."""
         self._check_writable()
         self._check_lock(flags)
         one, two = _buffer(key), _buffer(value)
@@ -78,12 +78,12 @@ class EmulatedMap:
         )
 
     def hold(self, key: bytes, value: object) -> None:
-        """Put a map, or a program, into a map that holds such; see `number_of`."""
+        """Put a map, or a program, into a map that holds such; raises MapError."""
         self.update(key, number_of(value).to_bytes(8, "little"))
         self.held[key] = value
 
     def delete(self, key: bytes) -> None:
-        """Remove a key."""
+        """Remove a key; raises MapError without it (ENOENT), and for arrays of values (EINVAL)."""
         self._check_writable()
         buffer = _buffer(key)
         self._done(operations.delete(self._at, _address(buffer)))
@@ -93,7 +93,8 @@ class EmulatedMap:
         """The key after another (the first after None); None after the last.
 
         Arrays go up; hashes go bucket by bucket, as Linux does when made with BPF_F_ZERO_SEED;
-        tries go from longer to shorter prefixes, in the order of a walk through the tree.
+        tries go from longer to shorter prefixes, in the order of a walk through the tree. Raises
+        MapError (EINVAL) for maps without keys.
         """
         if self.definition.type in ARRAYS:
             index = 0 if key is None else int.from_bytes(key, "little") + 1
@@ -112,7 +113,7 @@ class EmulatedMap:
         return None if at == 0 else self._key(int(at) - 1)
 
     def push(self, value: bytes, flags: int = 0) -> None:
-        """Add a value."""
+        """Add a value to a queue, stack or bloom filter; raises MapError (E2BIG if it is full)."""
         self._check_writable()
         self._check_lock(flags)
         buffer = _buffer(value)
@@ -140,7 +141,7 @@ class EmulatedMap:
         return self.values[offset : offset + length].tobytes()
 
     def query(self, what: int) -> int:
-        """A number of a ring buffer: see `ringbuf.query`."""
+        """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3)."""
         return int(ringbuf.query(self._at, np.uint64(what)))
 
     def freeze(self) -> None:

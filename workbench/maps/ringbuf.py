@@ -73,7 +73,7 @@ def commit(m, sample, discard):
 
 @njit
 def output(m, source, size, flags):
-    """Reserve, copy and commit; 0 or a negative errno."""
+    """Write a whole record (bpf_ringbuf_output); 0 or a negative errno."""
     if flags & ~np.uint64(NO_WAKEUP | FORCE_WAKEUP):
         return -EINVAL
     sample = reserve(m, size, _0)

@@ -100,14 +100,23 @@ def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> 
 def compile_bytes(
     text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
 ) -> bytes:
-    """Compile C to the bytes of an object file; `directory` is searched for its own headers."""
+    """Compile C to the bytes of an object file; `directory` is searched for its own headers.
+
+    Raises CompilationError with line, caret and hint, Unsupported without a compiler or for an
+    `mcpu` that has no arena.
+    """
     return translate(text, mcpu, name, directory).content
 
 
 def translate(
     text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
 ) -> Translation:
-    """The same, with what the compiler warns about."""
+    """Compile C to the bytes of an object file, with what the compiler warns about.
+
+    `mcpu` is "v3" or "v4"; `name` stands in messages and source lines; `directory` is searched for
+    headers. Raises CompilationError with line, caret and hint, Unsupported without a compiler or
+    for an `mcpu` that has no arena.
+    """
     if mcpu not in PROCESSORS:
         raise Unsupported(f"mcpu '{mcpu}' has no arena; choose from {', '.join(PROCESSORS)}")
     compiler = find_compiler()
@@ -262,7 +271,7 @@ _TEXT = re.compile(
 
 
 def diagnostics(output: str) -> list[Diagnostic]:
-    """Read what a compiler said, as SARIF or in its usual form."""
+    """Read what a compiler printed, as SARIF 2.1 or in its usual form, in the order printed."""
     for line in output.splitlines():
         start = line.find('{"$schema"')
         if start >= 0:

@@ -63,7 +63,7 @@ class Place(NamedTuple):
 class Answer(NamedTuple):
     """A number about a place; `size` and `type` are those of a field that is loaded or stored.
 
-    `exact` tells that the compiler must have written this number for its own layout.
+    `exact` says that the compiler must have written this number for its own layout.
     """
 
     value: int
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
 
 @cache
 def vmlinux() -> Types | None:
-    """The types of the running kernel, read once per process; None where it does not tell."""
+    """The types of the running kernel, read once per process; None where it has none to read."""
     try:
         return read_btf(VMLINUX.read_bytes())
     except OSError:
@@ -240,7 +240,8 @@ def _member(
 def answer(types: Types, place: Place | None, kind: int) -> Answer | None:
     """Answer a record's question about a place, None being one that is not there.
 
-    The answer is None where an instruction cannot do without the place.
+    The answer is None where an instruction cannot do without the place. Raises WorkbenchError for a
+    question that does not fit the place.
     """
     if kind in (Ask.EXISTS, Ask.TYPE_EXISTS, Ask.TYPE_MATCHES, Ask.ENUMERATOR_EXISTS):
         return Answer(int(place is not None))

@@ -79,7 +79,10 @@ class Linker:
         self._types = {(t.section, t.offset): t.type for t in unit.extension.functions}
 
     def programs(self, license: str) -> Linked:
-        """Every function outside .text, in file order, as a program of its section's type."""
+        """Every function outside .text, in file order, as a program of its section's type.
+
+        Errors of single programs are in the result; raises WorkbenchError for two of one name.
+        """
         found: dict[str, Program] = {}
         errors: dict[str, WorkbenchError] = {}
         for _, function in sorted(self.functions.items()):
