@@ -72,7 +72,7 @@ class Trait(Enum):
 
 READ_WRITE = Protection.READ | Protection.WRITE
 _NO_REMAP_FLAGS = RemapFlags(0)
-_TYPE = 3
+_TYPE = 3  # the bits of MapFlags that are the type
 _REFUSED_ADVICE = {
     Advice.FREE: "EINVAL",
     Advice.DODUMP: "EINVAL",

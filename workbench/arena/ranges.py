@@ -16,11 +16,12 @@ Every operation costs a few word reads however many ranges there are.
 
 import numpy as np
 
+from workbench.arena.rules import MAX_PAGES
 from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import leading_zeros, trailing_zeros
 
-CAPACITY = 1 << 20
+CAPACITY = MAX_PAGES
 _LEVEL1 = CAPACITY >> 6
 _LEVEL2 = _LEVEL1 + (CAPACITY >> 12)
 _LEVEL3 = _LEVEL2 + (CAPACITY >> 18)

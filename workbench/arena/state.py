@@ -30,7 +30,7 @@ HOST, START, END, VMA_START, VMA_END, WRITABLE, FLAGS, CLOCK, LIVE = range(9)  #
 LOCK = 9  # 1 while a thread changes pages or writes events
 META = 10
 
-EVENT_CAPACITY = 1 << 20
+EVENT_CAPACITY = 1 << 20  # one for each page of the largest arena; 30 MiB, committed as they fill
 _PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _PAGE_MASK = np.uint64(PAGE_SIZE - 1)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))

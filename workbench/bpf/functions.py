@@ -171,5 +171,5 @@ def missing(called: str | int) -> str:
 
 def near(name: str) -> str:
     """Say which functions have names like this one."""
-    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
+    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)  # not measured; the usual is 0.6
     return f"near: {', '.join(known)}" if known else "`workbench functions` lists those it has"

@@ -34,7 +34,9 @@ class SourceLine(NamedTuple):
     file: str = ""
 
 
-@lru_cache(maxsize=64)  # a program that is changed in its maps alone keeps its instructions
+# A program that is changed in its maps alone keeps its instructions. 64 bounds what stays in
+# memory; not measured.
+@lru_cache(maxsize=64)
 def _decoded(bytecode: bytes) -> np.ndarray:
     records = isa.decode(bytecode)
     records.setflags(write=False)

@@ -32,7 +32,7 @@ _COMPILED_SOURCES = (
     "models/faults",
     "models/conversion/walks.py",
 )
-_KEPT_CACHES = 6
+_KEPT_CACHES = 6  # bounds the space: a full one has 40 MB; their number is not measured
 
 
 def sources() -> list[Path]:

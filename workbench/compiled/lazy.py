@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-_MAP_NORESERVE = 0x4000
-_MAP_FIXED_NOREPLACE = 0x100000
+_MAP_NORESERVE = 0x4000  # of mmap(2), which Python does not name
+_MAP_FIXED_NOREPLACE = 0x100000  # this one too
 _FAILED = ctypes.c_void_p(-1).value
 
 

@@ -33,12 +33,12 @@ Opening = Callable[[], AbstractContextManager[Callable[[], float]]]
 LEVELS = ("process", "instance", "iteration")
 COLUMNS = ("subject", "instance", "iteration", "turn", "phase", "value")
 PHASES = ("open", "warmup", "timed")
-FEWEST_UNITS = 6  # fewer say too little of how they vary
-SAME = 0.05  # an effect that certainly is smaller counts as none
-NOISY = 0.10  # relative spread between iterations above which a machine is called noisy
+FEWEST_UNITS = 6  # the fewest that were simulated: 94.6 % of their intervals hold the truth
+SAME = 0.05  # an effect that certainly is smaller counts as none: a convention, not measured
+NOISY = 0.10  # spread between iterations above which a machine is called noisy: a convention
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2  # left out at either end of an interval
-RESAMPLES = 9999
+RESAMPLES = 9999  # the default of scipy.stats.bootstrap
 
 
 def collect(
@@ -245,7 +245,7 @@ def outliers(frame: "pd.DataFrame") -> "pd.Series":
     above = ["subject", *(name for name in LEVELS[:2] if name in timed)]
     groups = timed.groupby(above, observed=True)["value"]
     low, high = groups.transform("quantile", q=0.25), groups.transform("quantile", q=0.75)
-    reach = 3 * (high - low)
+    reach = 3 * (high - low)  # Tukey, Exploratory Data Analysis, 1977: "far out"
     beyond = (timed["value"] > high + reach) | (timed["value"] < low - reach)
     return beyond.reindex(frame.index, fill_value=False)
 

@@ -17,8 +17,8 @@ from workbench.maps import layout, operations, ringbuf
 from workbench.maps.layout import Field
 from workbench.maps.rules import creation_refusal
 
-_LARGEST = 1 << 34  # bytes of values: what the addresses of one map span
-_MOST_HASHES = 5
+_LARGEST = 1 << 34  # bytes of values: what the addresses of one map span, both parts
+_USUAL_HASHES = 5  # of a bloom filter made without a number (bloom_filter.c)
 
 
 def possible_cpus() -> int:
@@ -163,6 +163,7 @@ class EmulatedMap:
         d, kind = self.definition, self.definition.type
         stored = 8 if kind in HOLDERS else d.value_size
         stride = -(-stored // 8) * 8 * self.cpus
+        # An update fills a slot before the old one goes: Linux has one to spare for each CPU.
         slots = d.max_entries + (0 if kind in ARRAYS else max(self.cpus, 2))
         if kind in QUEUES:
             slots, stride = d.max_entries + 1, d.value_size
@@ -185,8 +186,8 @@ class EmulatedMap:
 
     def _lay_out_bloom(self) -> int:
         """Bits of a bloom filter as Linux counts them; returns bytes."""
-        hashes = self.definition.map_extra & 0xF or _MOST_HASHES
-        wanted = self.definition.max_entries * hashes // 5 * 7
+        hashes = self.definition.map_extra & 0xF or _USUAL_HASHES
+        wanted = self.definition.max_entries * hashes // 5 * 7  # 7/5 is nearly 1 / ln 2
         bits = 1 << 32 if wanted > 1 << 31 else 1 << (max(wanted, 64) - 1).bit_length()
         self._set("HASHES", hashes, "MASK", bits - 1)
         return bits // 8

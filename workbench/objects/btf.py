@@ -14,7 +14,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 
 MAGIC = 0xEB9F
-MAX_DEPTH = 64  # of types that refer to types
+MAX_DEPTH = 64  # of types that refer to types: bounds damaged ones; Linux and libbpf stop at 32
 
 
 class Kind(IntEnum):

@@ -24,7 +24,7 @@ from workbench.objects import Object, read_object
 INCLUDE = Path(__file__).parent / "include"
 OLDEST_CLANG = 19  # the first whose BPF back end knows address spaces
 PROCESSORS = ("v3", "v4")
-SECONDS = 120
+SECONDS = 120  # bounds a compiler that hangs; not measured
 
 _FLAGS = ("-O2", "-g", "-c", "-Wall", "-ffreestanding", "-fno-crash-diagnostics")
 # Linux 6.18 has no indirect jumps, which clang 22 makes of tables at v4.
@@ -139,6 +139,7 @@ def translate(
 @cache
 def _system_clang() -> str | None:
     """The newest clang of the PATH that is new enough and has the BPF target."""
+    # Up to 40, far beyond the newest there is: each name costs a look through the PATH.
     names = [f"clang-{version}" for version in range(40, OLDEST_CLANG - 1, -1)]
     for name in ["clang", *names]:
         path = shutil.which(name)

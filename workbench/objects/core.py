@@ -19,7 +19,8 @@ from workbench.objects.extension import Access
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 POISON = 195_896_080  # the helper that no kernel has: libbpf's mark of a field that is not there
-SLOT = 8
+SLOT = 8  # bytes
+_NESTED = 32  # members without a name in each other: bounds damaged types
 _LD, _LDX, _ST, _STX, _ALU32, _JUMP, _JUMP32, _ALU64 = range(8)
 _SIZES = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}  # bytes -> size bits of a load's opcode
 _BYTES = {bits: size for size, bits in _SIZES.items()}
@@ -225,7 +226,7 @@ def _member(
 ) -> tuple[Place, int] | None:
     """Look for a member by name, also inside members without a name; gives place and type."""
     number = types.strip(number)
-    if types[number].kind not in COMPOSITE or depth > 32:
+    if types[number].kind not in COMPOSITE or depth > _NESTED:
         return None
     for index, member in enumerate(types[number].members):
         if member.name == name:

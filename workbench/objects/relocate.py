@@ -20,8 +20,10 @@ from workbench.objects.subprograms import Described, describe
 from workbench.objects.unit import ARENA_SECTION, MAPS_SECTION, Unit
 
 R_BPF_64_64, R_BPF_64_32 = 1, 10
-SLOT = 8
-POISON = 2_002_000_000  # plus a number: the helper that no kernel has, for calls that are dead code
+SLOT = 8  # bytes
+# Plus a number: the helper that no kernel has, for calls that are dead code. libbpf's
+# POISON_CALL_KFUNC_BASE.
+POISON = 2_002_000_000
 _CALL, _LD_IMM64 = 0x85, 0x18
 _LOCAL, _KFUNC = 1, 2  # in the src field of a call
 _MAP_FD, _MAP_VALUE, _FUNCTION = 1, 2, 4  # in the src field of an LD_IMM64

@@ -10,7 +10,7 @@ from workbench.objects.btf import COMPOSITE, ENUMERATIONS, MAX_DEPTH, Kind, Memb
 Value = int | float | bytes | list | dict  # type: ignore[type-arg]
 _NUMBERS = (Kind.INT, Kind.PTR, *ENUMERATIONS)
 _FLOATS = {4: "<f", 8: "<d"}
-_LIMIT = 1 << 20  # parts of one value
+_LIMIT = 1 << 20  # parts of one value; bounds damaged types, not measured
 _QUALIFIERS = {Kind.CONST: "const ", Kind.VOLATILE: "volatile ", Kind.RESTRICT: ""}
 _KEYWORDS = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}
 
