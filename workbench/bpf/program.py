@@ -82,7 +82,7 @@ class Program:
 
     @cached_property
     def instructions(self) -> np.ndarray:
-        """The decoded program: a read-only array of isa.INSTRUCTION records, one per slot."""
+        """The decoded program: read-only isa.INSTRUCTION[n], a record per slot."""
         return _decoded(self.bytecode)
 
     def __len__(self) -> int:
