@@ -11,7 +11,8 @@ or by size, with 64-ary bitmaps to find the next entry, four levels for 2^20 pag
     level 1            256 words           word i of the level below is not 0
     level 0      16384 words               one bit for each page (or size - 1)
 
-Every operation costs a few word reads however many ranges there are.
+Every operation costs a few word reads however many ranges there are. The functions take all tables
+as one array, `ranges`, which `free_ranges` makes: int64[RANGE_COUNT + 1].
 """
 
 import numpy as np
@@ -43,7 +44,7 @@ RANGE_COUNT = FREE_PAGES + 1
 
 
 def free_ranges(pages: int) -> np.ndarray:
-    """A set that holds the one range [0, pages): an int64 array, lazily committed."""
+    """A set that holds the one range [0, pages): int64[RANGE_COUNT + 1], lazily committed."""
     ranges = lazy_zeros(RANGE_COUNT + 1, np.int64)
     insert(ranges, 0, pages)
     return ranges

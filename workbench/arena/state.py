@@ -7,6 +7,9 @@ eight guard pages on either side, the reach of an instruction's 16-bit offset:
 
 The program sees byte `low` of the window at host address meta[HOST] + low, and user space sees
 the same byte at high half of the arena's start : low (kernel/bpf/arena.c).
+
+In what follows `address` is a user address (uint64), `count` a number of pages, and `pc` the slot
+of the program that asks, -1 for none.
 """
 
 from errno import EBUSY, EINVAL

@@ -51,7 +51,8 @@ class Program:
     descriptor 0 and kfunc calls as number -1. `type` is a name of PROGRAM_TYPES. `maps` defines
     the maps, other than the arena, that the references name. `btf` is a .BTF section in which the
     subprograms have their types, b"" without. `structures` and `variables` (at offsets of the
-    arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program.
+    arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program,
+    WorkbenchError for an unknown type.
 
     >>> program = wb.Program("answer", "syscall", bytes.fromhex("b70000002a0000009500000000000000"))
     >>> print(program)

@@ -42,7 +42,7 @@ def lazy_zeros(count: int, dtype: npt.DTypeLike) -> np.ndarray:
 
 @contextmanager
 def bytes_at(address: int, size: int) -> Iterator[np.ndarray]:
-    """Zero bytes at this very address of the process, for the length of a `with` block.
+    """Zero bytes, uint8[size], at this very address of the process, for a `with` block.
 
     Raises MemoryError when the range is in use. The array must not be used afterwards.
     """
