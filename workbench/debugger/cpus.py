@@ -84,17 +84,17 @@ def record_cpus(
     ctx: Sequence[bytes] | None = None,
     fuel: int = CAPACITY,
 ) -> Trace:
-    r"""Run one program per CPU on a shared arena and return the one recording of all.
+    """Run one program per CPU on a shared arena and return the one recording of all.
 
     `schedule` is RoundRobin() unless given; a list of CPU numbers means Steps. `ctx` has a
     context for each CPU, padded with zeros to the longest. The run ends when all programs have
     ended, when one faults, or after `fuel` steps. Raises WorkbenchError for no programs or more
-    than 31.
+    than 31, for contexts of another number, and for a schedule that names a CPU there is not.
 
-    >>> program = wb.assemble("r0 = 42\nexit")
-    >>> trace = wb.record_cpus([program, program], wb.Arena(), schedule=[0, 1, 1, 0])
+    >>> count = wb.assemble("r0 = 0\\nr0 += 1\\nexit", name="count")
+    >>> trace = wb.record_cpus([count, count], wb.Arena(pages=1), [0, 1, 1, 0])
     >>> trace.cpus.tolist()
-    [0, 1, 1, 0]
+    [0, 1, 1, 0, 0, 1]
     """
     machines, order, stop, reason = _run(programs, arena, schedule, ctx, fuel, recorded=True)
     return _joined(machines, order, stop, reason)
@@ -110,21 +110,30 @@ def find_schedule(
     fuel: int = CAPACITY,
     progress: Callable[[int], object] | None = None,
 ) -> "Trace | None":
-    r"""Search random schedules for one after which `broken(arena)` is true, and record it.
+    """Search random schedules for one after which `broken(arena)` is true, and record it.
 
     Every seed gets a fresh arena from `arena()`. `progress` is called before each with the number
     of seeds tried so far. Returns None when no seed of `seeds` breaks it: that is no proof. Ctrl-C
-    ends the search.
+    ends the search. Raises WorkbenchError as `record_cpus` does.
 
-    >>> text = "r1 = arena + 0 ll\nr1 = cast_kern(r1)\n*(u64 *)(r1 + 0) = {}\nr0 = 0\nexit"
-    >>> programs = [wb.assemble(text.format(number)) for number in (1, 2)]
-    >>> def one_page():
+    Two CPUs that add 1 to a word lose an update where both read it before one writes:
+
+    >>> text = '''r1 = arena ll
+    ...     r1 = arena + 0 ll
+    ...     r1 = cast_kern(r1)
+    ...     r2 = *(u64 *)(r1 + 0)
+    ...     r2 += 1
+    ...     *(u64 *)(r1 + 0) = r2
+    ...     r0 = 0
+    ...     exit'''
+    >>> add = wb.assemble(text, name="add")
+    >>> def fresh():
     ...     arena = wb.Arena(pages=1)
-    ...     arena.alloc()
+    ...     arena.user.store(arena.user_start, "u64", 0)
     ...     return arena
-    >>> trace = wb.find_schedule(programs, one_page, lambda a: a.user.load(a.user_start) == 1)
-    >>> int(trace.cpus[-1])  # CPU 0, which writes 1, came last
-    0
+    >>> lost = lambda arena: arena.user.load(arena.user_start, "u64") < 2
+    >>> wb.find_schedule([add, add], fresh, lost, longest=2)
+    <Trace add | add: 16 steps, exit>
     """
     with remembering():
         for tries, seed in enumerate(seeds):

@@ -136,14 +136,13 @@ def compare(
     Compared are the verdict, stop, r0 (its low half when the kernel takes part), context or packet,
     what is printed, present pages, every byte of the arena, its free ranges, and what is in each
     map (of per-CPU maps the values in order of size; not LRU maps, which differ in what they drop).
-    Between engines that count them also steps and accesses to absent pages. What Linux tells of
-    texts and of such accesses must be among ours, in order. An engine that cannot run here is told
-    in `missing`; a mistake in the arguments raises WorkbenchError.
+    Between engines that count them also steps and accesses to absent pages. The texts and accesses
+    that Linux reports must be among ours, in order. An engine that cannot run here is named in
+    `missing`. Raises WorkbenchError for the name of an engine that there is not.
 
-    >>> print(wb.compare(wb.assemble("r0 = 42\nexit"), engines=("interpreter", "jit")))
-    main: equal on interpreter and jit
-      interpreter  exit, r0 = 0x2a, 0 pages present
-      jit          exit, r0 = 0x2a, 0 pages present
+        >>> found = wb.compare(wb.assemble("r0 = 42\nexit"), ("interpreter", "jit"))
+        >>> found.equal, found.results["jit"].r0
+        (True, 42)
     """
     for name in engines:
         if name not in _ENGINES:

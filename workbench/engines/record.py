@@ -20,11 +20,9 @@ def record(
     that is given. Raises VerificationError for a program that may not run, unless `verify` is
     false; then every access is checked as it happens.
 
-    >>> trace = wb.record(wb.assemble("r0 = 6\nr0 *= 7\nexit"))
-    >>> trace
-    <Trace main: 3 steps, exit>
-    >>> [int(trace.state(t).registers[0]) for t in (1, 2)]  # r0 before these steps
-    [6, 42]
+        >>> trace = wb.record(wb.assemble("r0 = 6\nr0 *= 7\nexit"))
+        >>> len(trace), [int(trace.state(step).registers[0]) for step in (1, 2)]
+        (3, [6, 42])
     """
     with Interpreter(program, arena, verify=verify) as engine:
         trace = engine.run(ctx, fuel=fuel, trace="steps", capacity=capacity).trace

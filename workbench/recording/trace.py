@@ -72,7 +72,7 @@ NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
 
 @dataclass(frozen=True, eq=False)
 class Trace(Notebook):
-    r"""The record of one run; see the module for the columns.
+    """The record of one run; see the module for the columns.
 
     recorded: step columns or None, where address, old and new may have rows only for the steps
     that touch memory; `steps` has a row for each. changes: what helpers changed, see
@@ -82,9 +82,11 @@ class Trace(Notebook):
     first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
     report: the verifier's, None where the program ran without it.
 
-    >>> trace = wb.record(wb.assemble("r0 = 6\nr0 *= 7\nexit"))
-    >>> len(trace), trace.stop, trace.counts.tolist()
-    (3, 'exit', [1, 1, 1])
+    >>> trace = wb.record(wb.assemble("r0 = 20\\nr0 += 22\\nexit", name="sum"))
+    >>> trace
+    <Trace sum: 3 steps, exit>
+    >>> [int(trace.state(step).registers[0]) for step in (1, 2)]
+    [20, 42]
     """
 
     program: Program

@@ -74,20 +74,20 @@ def verify(
     progress: Progress | None = None,
     profile: str | None = None,
 ) -> Report:
-    r"""Decide whether a program may run with an arena of these flags, and rewrite it.
+    """Decide whether a program may run with an arena of these flags, and rewrite it.
 
     `flags` is an ArenaFlags or its number; NO_USER_CONV changes the rewritten casts. With
     `arena_pages`, addresses in the arena that the program names must lie inside it. The report's
     log is of level 1 or 2, as in bpf(2). `release` is the Linux whose rules hold ("6.18");
     `profile` is its old name. `progress` is called now and then with the number of instructions
     followed so far, of at most LIMIT. Never raises for a bad program: the report says what is
-    wrong; WorkbenchError for an unknown release or level, Unsupported for a release that is not
-    followed.
+    wrong. Raises WorkbenchError for an unknown release or level, Unsupported for a release that is
+    not followed.
 
-    >>> print(wb.verify(wb.assemble("r0 = 42\nexit")))
+    >>> print(wb.verify(wb.assemble("r0 = 0\\nexit")))
     accepted: 2 instructions, 0 arena accesses, 0 casts
-    >>> print(wb.verify(wb.assemble("exit")))
-    refused at instruction 0: R0 !read_ok
+    >>> wb.verify(wb.assemble("exit")).reason
+    'R0 !read_ok'
     """
     if profile is not None:
         warnings.warn("verify(profile=...) is now release=...", DeprecationWarning, stacklevel=2)

@@ -31,12 +31,13 @@ class Interpreter:
     program runs on the run-time checks alone. `arena` defaults to a fresh one of 1024 pages if
     the program names an arena. `seed` starts bpf_get_prandom_u32. `maps` are the program's maps
     by name; missing ones are made as it declares them, and all are in the attribute `maps`, which
-    other engines can be given to share them. Use it as a context manager.
+    other engines can be given to share them. Raises Unsupported for what the machine lacks: a
+    function that is not emulated, a map or an arena of the kernel. Use it as a context manager.
 
-    >>> with wb.Interpreter(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
-    ...     result = engine.run()
-    >>> result.r0, result.stop, result.steps
-    (42, 'exit', 3)
+        >>> with wb.Interpreter(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+        ...     result = engine.run()
+        >>> result.stop, result.r0, result.steps
+        ('exit', 42, 3)
     """
 
     def __init__(

@@ -55,13 +55,14 @@ class Jit:
     Arguments as for `Interpreter`, whose results it gives: r0, context, arena, page events, steps.
     The program is compiled for this processor when the engine is made, or found on disk; how long
     that took is `compile_seconds`. A program that runs for long is compiled again, with more care,
-    while it runs (`jit.tiers`). Raises Unsupported for programs of more than 20,000 slots.
+    while it runs (`jit.tiers`). Raises what `Interpreter` does, and Unsupported for programs of
+    more than 20,000 slots.
     Several threads may run engines of their own on one arena at the same time, but not with the
     same maps: helpers do not lock them, and bpf_spin_lock is no atomic operation here.
 
-    >>> with wb.Jit(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
-    ...     engine.run().r0
-    42
+        >>> with wb.Jit(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+        ...     engine.run().r0
+        42
     """
 
     def __init__(

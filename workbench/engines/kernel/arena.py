@@ -46,14 +46,14 @@ class KernelArena:
     `pages` is max_entries; MMAPABLE is implied in `flags`; `user_base` becomes map_extra, None
     takes the usual base, or the next free one 8 GiB further when other arenas are open, and 0
     lets the kernel choose. Raises ArenaError with the errno's name for what Linux refuses,
-    KernelError where bpf(2) is unusable.
+    KernelError where bpf(2) is unusable; members raise KernelError EBADF after `close`.
     Use as a context manager, or `close`.
 
-    >>> with wb.KernelArena(pages=16) as arena:
-    ...     before = arena.live_pages
-    ...     arena.user.store(arena.user_start, "u64", 42)  # a page fault in Linux
-    ...     before, arena.live_pages
-    (0, 1)
+        >>> with wb.KernelArena(pages=4) as arena:
+        ...     address = arena.alloc()
+        ...     arena.user.store(address, "u64", 7)
+        ...     arena.live_pages, arena.user.load(address)
+        (1, 7)
     """
 
     def __init__(

@@ -40,9 +40,9 @@ class Kernel:
     Raises VerificationError with the whole log when the verifier refuses, Unsupported for "raw"
     programs, KernelError where bpf(2) is unusable. Use as a context manager, or `close`.
 
-    >>> with wb.Kernel(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
-    ...     engine.run().r0
-    42
+        >>> with wb.Kernel(wb.assemble("r0 = 42\nexit")) as engine:
+        ...     engine.run().r0
+        42
     """
 
     def __init__(

@@ -43,10 +43,11 @@ def kernel_map(
 
     Close it, or use it as a context manager. Raises KernelError with the errno's name.
 
-    >>> with wb.kernel_map(wb.MapDefinition("counts", "hash", 4, 8, 16)) as counts:
-    ...     counts[7] = 1
-    ...     dict(counts)
-    {7: 1}
+        >>> definition = wb.MapDefinition("counts", "hash", 4, 8, max_entries=16)
+        >>> with wb.kernel_map(definition, "u4", "u8") as counts:
+        ...     counts.update(3, 40)
+        ...     int(counts[3])
+        40
     """
     return Map(definition, key, value, KernelMap(definition))
 

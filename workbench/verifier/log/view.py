@@ -135,10 +135,10 @@ class VerifierLog(Reading):
 
 
 def read_verifier_log(text: str) -> VerifierLog:
-    r"""Read a verifier log from any machine; never raises for text, however damaged.
+    """Read a verifier log from any machine; never raises for text, however damaged.
 
-    >>> log = wb.read_verifier_log(wb.verify(wb.assemble("r1 = 1\nexit")).log)
-    >>> print(log)
-    refused at instruction 1: R0 !read_ok; 2 steps shown, 2 instructions processed
+    >>> log = wb.read_verifier_log("0: (95) exit\\nR0 !read_ok\\nprocessed 1 insns")
+    >>> log.ok, log.pc, log.reason
+    (False, 0, 'R0 !read_ok')
     """
     return read(text, VerifierLog)
