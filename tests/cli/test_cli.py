@@ -16,7 +16,7 @@ from support.bpf_probe import refusal
 from support.paths import PROGRAMS, ROOT, VERIFIER_LOGS
 
 from workbench.cli import main
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 LIST = str(PROGRAMS / "list.bpf")
 KERNEL = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal() or "bpf works")]
@@ -309,8 +309,8 @@ def test_ctrl_c_ends_an_endless_program(files: Path) -> None:
 
 
 def example_runs() -> list[pytest.param]:
-    names = [name for name in corpus.programs() if corpus.example(name).sizes is None]
-    return [pytest.param(str(corpus.path(name)), id=name, marks=KERNEL) for name in names]
+    names = [name for name in programs.names() if programs.example(name).sizes is None]
+    return [pytest.param(str(programs.path(name)), id=name, marks=KERNEL) for name in names]
 
 
 @pytest.mark.parametrize("path", example_runs())

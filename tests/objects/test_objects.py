@@ -21,7 +21,7 @@ import workbench as wb
 from workbench.bpf.disassembler import disassemble
 from workbench.bpf.program_types import of_section
 from workbench.errors import SegmentationFault, Unsupported, WorkbenchError
-from workbench.examples import c_programs as c_examples
+from workbench.examples import c_programs
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
 from workbench.objects.compiler import compile_bytes
@@ -40,7 +40,7 @@ def load(name: str) -> Object:
 
 def run_all(obj: Object, name: str, arena: object) -> None:
     """Run the steps of an example on the interpreter."""
-    c_examples.example(name).run(obj, arena, wb.Interpreter)  # type: ignore[arg-type]
+    c_programs.example(name).run(obj, arena, wb.Interpreter)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMES)

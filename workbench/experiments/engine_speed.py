@@ -8,7 +8,7 @@ import pandas as pd
 from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.evidence.measurement import collect, geometric_mean, typical
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
 from workbench.experiments.repetition import FULL, Effort, label, on_engines
@@ -19,7 +19,7 @@ from workbench.plots.figure import Figure, legend_below, page, plain_ticks, say_
 NAME = "engine_speed"
 COLUMNS = ("program", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("interpreter", "jit", "kernel")
-PROGRAMS = tuple(name for name in corpus.programs() if corpus.example(name).sizes)
+PROGRAMS = tuple(name for name in programs.names() if programs.example(name).sizes)
 PEERS = {
     "rbpf interpreter": 4.18,
     "ubpf interpreter": 3.98,
@@ -38,16 +38,16 @@ _PART = 20  # a run does one part in so many of the full size
 
 def workload(name: str) -> tuple[Workload, int]:
     """A micro program as a workload, and its instructions per run."""
-    example = corpus.example(name)
+    example = programs.example(name)
     assert example.sizes is not None
-    program = corpus.load(name)[name]
+    program = programs.load(name)[name]
     ctx = example.contexts[name].pack(max(example.sizes.full // _PART, 1))
     with Arena(example.pages) as arena, Interpreter(program, arena) as engine:
-        corpus.prepare(name, arena, Interpreter)
+        programs.prepare(name, arena, Interpreter)
         result = engine.run(ctx)
     load = Workload(
         name, "micro", program, example.pages, ctx, result.steps, "instruction", r0=result.r0,
-        setup=lambda arena, make: corpus.prepare(name, arena, make),
+        setup=lambda arena, make: programs.prepare(name, arena, make),
     )  # fmt: skip
     return load, result.steps
 

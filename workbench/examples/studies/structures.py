@@ -17,7 +17,7 @@ import numpy as np
 from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.examples.studies import walks
 from workbench.objects import Object, load_object
 
@@ -59,7 +59,7 @@ class Digest(NamedTuple):
 
 def load(name: str) -> Object:
     """The object of a study, by the name of its C file."""
-    return load_object(corpus.directory() / "studies" / f"{name}.o")
+    return load_object(programs.directory() / "studies" / f"{name}.o")
 
 
 def make_arena(code: Object, make: "Callable[..., Any] | None" = None, flags: int = 0) -> Any:
