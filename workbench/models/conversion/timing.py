@@ -1,14 +1,14 @@
 """A workload under both flags on one engine, timed; one process's share of the repetition."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.arena import Arena, ArenaFlags
 from workbench.errors import WorkbenchError
-from workbench.evidence.measurement import collect
+from workbench.evidence.measurement import Opening, collect
 from workbench.models.conversion.workloads import Workload, workload
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def time_workload(
     load = workload(what) if isinstance(what, str) else what
     subjects = {flag: partial(opened, load, engine, bits) for flag, bits in FLAGS.items()}
     return collect(subjects, instances, iterations, warmup, seed)
+
+
+def each_engine(load: Workload, engines: Sequence[str]) -> dict[str, Opening]:
+    """What opens an instance of a workload, with conversion, by engine: for `collect`."""
+    return {engine: partial(opened, load, engine, ArenaFlags(0)) for engine in engines}
 
 
 @contextmanager
