@@ -340,7 +340,7 @@ def _save_tables(
 
 
 def _save_pages(directory: Path, traces: dict[str, Trace], section: str) -> list[Path]:
-    """Write the stepper over each recording; the first page also tells the rest of the story."""
+    """Write the stepper over each recording; the first page has the rest of the report too."""
     names = ["demo", *EXAMPLES[1:]]
     paths = [directory / f"{name}.html" for name in names]
     for path, (name, trace) in zip(paths, traces.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What the demo tells of each program: a row for each engine, and the C examples' rows."""
+"""What the demo says of each program: a row for each engine, and the C examples' rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

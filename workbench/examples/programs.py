@@ -193,7 +193,8 @@ def directory() -> Path:
 def prepare(name: str, arena: AnyArena, engine: "Callable[..., Engine]") -> None:
     """Run a micro program's `setup`, if it has one, in an engine such as `wb.Interpreter`.
 
-    The arena must be fresh and have at least `example(name).pages` pages.
+    The arena must be fresh and have at least `example(name).pages` pages. Raises WorkbenchError
+    where it finds no room for them.
     """
     setup = load(name).get("setup")
     if setup is None:

@@ -27,7 +27,7 @@ from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 NAME = "batch_costs"
 COLUMNS = ("batch", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("kernel", "jit")
-BATCHES = (1, 4, 16, 64, 256)
+BATCHES = (1, 4, 16, 64, 256)  # equal steps on the figure's axis
 PAGES = 256  # allocated and freed in one run, whatever the batch
 
 _PAIRS = """

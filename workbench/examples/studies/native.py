@@ -14,7 +14,7 @@ _SIZE, _ADDRESS_OF_KEY, _ADDRESS_OF_VALUE = np.uint64(112), np.uint64(16), np.ui
 _USED, _DELETED = np.uint64(2), np.uint64(1)
 _SHIFT, _STATE = np.uint64(32), np.uint64(0xFFFF)
 _WORD = np.uint64(8)
-_PROBES = 32
+PROBES = 32  # of one key, as in kv.c: what its loop may look at
 
 
 @njit
@@ -24,7 +24,7 @@ def find_entry(array, size, key):
     0 where neither is within the probes.
     """
     start, hole = hash_words(key), np.uint64(0)
-    for n in range(min(_PROBES, size)):
+    for n in range(min(PROBES, size)):
         place = array + ((start + np.uint64(n)) & np.uint64(size - 1)) * _SIZE
         state = load64(place) >> _SHIFT & _STATE
         if state == _USED and _same(place + _ADDRESS_OF_KEY, key):

@@ -34,8 +34,9 @@ MAPS = {
 """The structures that map keys to values, all under the same random operations."""
 BASE = 0x7E0_0000_0000
 """A user address whose low half is 0, as an arena of 4 GiB wants it."""
-RING_BYTES = 16 * PAGE_SIZE
-_LEVELS = 12
+RING_BYTES = 16 * PAGE_SIZE  # ring.c's
+_LEVELS = 12  # skiplist.c's
+# sparse_array.c's: where cells begin, how many a page has, how many in all, and what scatters keys
 _FIRST_PAGE, _PER_PAGE, _CELLS, _SCATTER = 64, 255, 267_370_559, 2_654_435_761
 _OPERATIONS = struct.Struct("<7Q")
 _MASK = (1 << 64) - 1
@@ -69,7 +70,9 @@ def make_arena(code: Object, make: "Callable[..., Any] | None" = None, flags: in
 
 
 class Model:
-    """The same random operations on a dict; `run` goes on where the last one stopped.
+    """A dict under the random operations that a program's `operate` does to its structure.
+
+    `run` goes on where the last one stopped, as the program does with its seed.
 
     `heights` is for the skip list, which draws a height for each new node.
     """

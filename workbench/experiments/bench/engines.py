@@ -181,7 +181,7 @@ def _open(case: Case, stack: ExitStack) -> tuple[dict[str, Callable[[], float]],
 
 
 def _timed(engine: "Engine", ctx: bytes) -> Callable[[], float]:
-    """A run that tells its time: in the engine, or the thread's if others had the processor."""
+    """A run that returns its time: in the engine, or the thread's if others had the processor."""
 
     def run() -> float:
         engine.run(ctx)  # the kernel's runs are warmed up, too

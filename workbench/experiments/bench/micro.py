@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from workbench.bpf.program import Program
     from workbench.engines.base import Result
 
-RECORDED = 1_000_000  # steps of a recording: what `run` keeps unless told otherwise
-WARM_UP = 10_000
+RECORDED = 1_000_000  # steps of a recording: what `run` keeps by default
+WARM_UP = 10_000  # steps before the first timed run, to load compiled code; not measured
 
 
 class Mode(NamedTuple):
@@ -161,7 +161,7 @@ def _emulated_modes(
 
 
 def _timed(call: "Callable[[int | None], Result]", fresh: bool) -> Callable[[], tuple[int, float]]:
-    """A run without limit that tells its steps and the CPU time of all that it takes."""
+    """A run without limit that returns its steps and the CPU time of all that it takes."""
 
     def run() -> tuple[int, float]:
         if fresh:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.bpf.program import Program
 
 LIMIT = 20.0  # µs an instruction: 50,000 a second
-REPEATS = 3
+REPEATS = 3  # at most, of ours: 100,000 instructions take one to two seconds
 LOOP = "r0 = 0\nr1 = 0\nagain:\nr1 += 1\nr0 += r1\nif r1 < {rounds} goto again\nexit"
 TOTALS = 4  # the log level at which Linux prints nothing but totals
 

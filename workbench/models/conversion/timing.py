@@ -48,7 +48,10 @@ def each_engine(load: Workload, engines: Sequence[str]) -> dict[str, Opening]:
 
 @contextmanager
 def opened(load: Workload, engine: str, flags: ArenaFlags) -> Iterator[Callable[[], float]]:
-    """Open an instance of a workload; what it gives runs it once and returns ns per operation."""
+    """Open an instance of a workload; what it gives runs it once and returns ns per operation.
+
+    Raises WorkbenchError for an unknown engine, and when a run gives a wrong result.
+    """
     if engine not in ENGINES:
         raise WorkbenchError(f"no engine '{engine}'; choose from {', '.join(ENGINES)}")
     open_one = _on_kernel if engine == "kernel" else partial(_in_process, engine)

@@ -64,7 +64,8 @@ def time_walk(
     `engine` built the structure: "kernel" in a real arena, "jit" or "interpreter" in an emulated
     one. Returns the frame of `measurement.collect`, in ns per node or lookup, subjects
     "conversion" (native pointers in memory) and "no_user_conv" (offsets). Every pointer is followed
-    with checks before anything is timed.
+    with checks before anything is timed. Raises WorkbenchError for an unknown walk, KernelError
+    without a kernel.
     """
     if name not in WALKS:
         raise WorkbenchError(f"no walk '{name}'; there are {', '.join(WALKS)}")
@@ -74,7 +75,10 @@ def time_walk(
 
 @contextmanager
 def opened(walk: Walk, engine: str, flags: ArenaFlags) -> Iterator[Callable[[], float]]:
-    """Build the structure and give a function that walks it and returns ns per operation."""
+    """Build the structure and give a function that walks it and returns ns per operation.
+
+    That raises WorkbenchError for a walk that found something else than the checked one.
+    """
     load = workload(walk.builder)
     with ExitStack() as stack:
         arena = _built(load, engine, flags, stack)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Cause(NamedTuple):
-    """Why a fault happened, what came of it, and the kind of event that tells it."""
+    """Why a fault happened, what came of it, and the kind of event that records it."""
 
     name: str
     meaning: str

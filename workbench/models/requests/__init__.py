@@ -155,8 +155,8 @@ def from_events(log: pd.DataFrame, repair: bool = False) -> pd.DataFrame:
     """Make requests of what an arena recorded (`arena.events`), so that they can lie elsewhere.
 
     Each allocation, reservation and user fault becomes a block; a free becomes one row for each
-    block that it frees pages of. Refused allocations are requests too. A fixed address is not
-    told from a free choice: both become requests for any place. Raises WorkbenchError, with the
+    block that it frees pages of. Refused allocations are requests too. Fixed addresses
+    and free choices alike become requests for any place. Raises WorkbenchError, with the
     row, for events that contradict each other; with `repair` those are left out.
     """
     kept = recorded(log, MAX_PAGES, repair)

@@ -177,7 +177,7 @@ export function callChain(run, t) {
   return chain;
 }
 
-/** Name of the function that holds a slot, or "" where the program does not tell. */
+/** Name of the function that holds a slot, or "" where the program does not say. */
 export function functionName({ meta }, slot) {
   const starts = (meta.subprograms ?? []).filter(({ pc }) => pc <= slot);
   if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;

@@ -1,7 +1,5 @@
 // Numbers as people read them: hexadecimal, signed, and as places in the arena, stack or context.
 
-import { registersAfter } from "./replay.js";
-
 const SMALL = 1n << 24n; // below this a number reads better in decimal
 const FRAME_BYTES = 512n;
 
@@ -71,7 +69,7 @@ export function where(run, address, depth) {
 }
 
 /** Page number relative to the arena's start. */
-export const pageNumber = ({ arena }, address) => Number((address - arena.start) >> 12n);
+const pageNumber = ({ arena }, address) => Number((address - arena.start) >> 12n);
 
 /** Register meaning in the registers pane: a place with its form, or the number in decimal. */
 export function meaning(run, value, depth) {
@@ -93,9 +91,4 @@ export function difference(before, after) {
   const d = BigInt.asIntN(64, after - before);
   const small = d < 65536n && d > -65536n;
   return d && small ? (d > 0n ? `+${d}` : `${d}`) : "";
-}
-
-/** The value of register `r` before step t, in the frame that runs then. */
-export function registerBefore(run, t, r) {
-  return r > 10 ? 0n : registersAfter(run, t)[run.columns.depth[t] * 11 + r];
 }
