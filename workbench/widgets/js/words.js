@@ -1,7 +1,8 @@
 // Numbers as people read them: hexadecimal, signed, and as places in the arena, stack or context.
 
+import { FRAME_BYTES, PAGE_BYTES } from "./sizes.js";
+
 const SMALL = 1n << 24n; // below this a number reads better in decimal
-const FRAME_BYTES = 512n;
 
 export const hex = (value) => "0x" + value.toString(16);
 export const signed = (value) => BigInt.asIntN(64, value);
@@ -29,7 +30,7 @@ function arenaPlace({ arena }, value) {
   if (!arena) return null;
   if (value >= arena.start && value < arena.end) return inArena(value - arena.start);
   const kern = value - arena.low, negative = value >> 12n === 0xfffffn; // -1 and its like, of 32 bits
-  const inside = value >= 4096n && !negative && kern >= 0n && kern < arena.end - arena.start;
+  const inside = value >= PAGE_BYTES && !negative && kern >= 0n && kern < arena.end - arena.start;
   return inside ? inArena(kern) : null;
 }
 
