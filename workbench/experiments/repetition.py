@@ -85,8 +85,10 @@ def on_engines(
     seed: int = 0,
     directory: Path | str | None = None,
 ) -> "pd.DataFrame":
-    """`repeated`, with `engines` for `measure`; where programs cannot run in this machine's
-    kernel, the rows of engine "kernel" are those recorded as `name`.
+    """Call `measure(engines=, ...)` as `repeated` does, with the engines that work here.
+
+    Where programs cannot run in this machine's kernel, the rows of engine "kernel" are those
+    recorded as `name`. Raises WorkbenchError with the first failure.
     """
     refusal = kernel_refusal()
     usable = tuple(engine for engine in engines if engine != "kernel" or not refusal)

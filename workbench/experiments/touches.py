@@ -89,7 +89,7 @@ def _touch(arena: AnyArena, todo: np.ndarray) -> None:
 
 
 def emulated(setup: str, todo: np.ndarray, pages: int = PAGES) -> pd.DataFrame:
-    """The faults of the emulated arena."""
+    """The fault frame of an emulated arena whose pages `todo` are touched in turn."""
     with Arena(pages, _flags(setup)) as arena:
         _prepare(arena, setup)
         _touch(arena, todo)

@@ -45,7 +45,7 @@ use no widgets, so VS Code and Colab should show them, but neither was tried.
 
 
 def guide(labs: Sequence[Lab]) -> str:
-    """The page as Markdown."""
+    """The instructor's page as Markdown: times, goals, rubrics, common mistakes, how to grade."""
     rows = [
         f"| [{lab.name}]({lab.name}.ipynb) | {lab.minutes} | {lab.points} | {lab.title} |"
         for lab in labs

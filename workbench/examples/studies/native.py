@@ -21,6 +21,7 @@ PROBES = 32  # of one key, as in kv.c: what its loop may look at
 def find_entry(array, size, key):
     """Host address of a key's entry in an array of `size`, or of the hole for it; and whether used.
 
+    `array` is a host address, `key` uint64[4].
     0 where neither is within the probes.
     """
     start, hole = hash_words(key), np.uint64(0)
@@ -38,7 +39,7 @@ def find_entry(array, size, key):
 
 @njit
 def hash_words(key):
-    """The hash of a key of four words, as kv.c computes it with seed 0."""
+    """The hash of a key, uint64[4], as kv.c computes it with seed 0."""
     value = np.uint64(0)
     for word in key:
         value = (value ^ word) * np.uint64(0x9E3779B97F4A7C15)

@@ -152,7 +152,7 @@ def content(name: str, code: Object, arena: AnyArena) -> dict[int, int]:
 
 
 def place(code: Object, arena: AnyArena, variable: str) -> np.uint64:
-    """The user address of a variable."""
+    """The user address of a variable of an object, in one of its arenas."""
     return np.uint64(arena.user_start + code.arena_start + code.variables[variable].offset)
 
 

@@ -88,7 +88,12 @@ def frame(
     time: np.ndarray | None = None,
     offset: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Make a log of columns; `kind` holds events.Kind numbers, time counts the rows by default."""
+    """Make a log of columns of one length, integers: a row for each request.
+
+    `kind` holds events.Kind numbers, `count` pages, `block` numbers what they give or
+    take back (-1: none), `page` is a fixed first one (-1: anywhere), `offset` pages into the
+    block, `time` any clock (default: the number of the row).
+    """
     rows = len(kind)
     columns = {
         "time": np.arange(rows) if time is None else time,

@@ -28,6 +28,7 @@ def from_lifetimes(
 ) -> pd.DataFrame:
     """The log of blocks of `pages` that are born and die at these moments: its first `rows` rows.
 
+    `pages` is int[n], `birth` and `death` float[n] on any one clock, `where` int[n].
     At one moment births come first. Deaths may be NEVER; `where` has fixed pages (-1: anywhere).
     """
     blocks = np.arange(len(pages))
