@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
-from workbench.engines.kernel.timing import UNROLL
+from workbench.engines.kernel import UNROLL, Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.evidence import provenance
 from workbench.experiments import results, touch_costs
 

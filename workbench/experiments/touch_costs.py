@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arena.rules import PAGE_SIZE
-from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
-from workbench.engines.kernel.timing import UNROLL
+from workbench.engines.kernel import UNROLL, Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
