@@ -14,7 +14,7 @@ from support.paths import ROOT
 import workbench as wb
 from workbench.debugger.cpus import RoundRobin
 from workbench.errors import TraceError, Unsupported
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording import file
 from workbench.recording.format import VERSION, unpack
 from workbench.recording.trace import Trace
@@ -55,8 +55,8 @@ out: exit
 
 
 def an_example(name: str) -> Trace:
-    program = next(iter(corpus.load(name).values()))
-    example = corpus.example(name)
+    program = next(iter(programs.load(name).values()))
+    example = programs.example(name)
     ctx = struct.pack("<QQ", 9, 0) if example.sizes else b""
     with wb.Arena(pages=example.pages) as arena:
         return wb.record(program, arena, ctx, capacity=3000)
@@ -76,8 +76,8 @@ def functions() -> Trace:
 
 
 def cpus() -> Trace:
-    programs = [*corpus.load("list").values()][:2]
-    return wb.record_cpus(programs, wb.Arena(64), RoundRobin(5))
+    loaded = [*programs.load("list").values()][:2]
+    return wb.record_cpus(loaded, wb.Arena(64), RoundRobin(5))
 
 
 def after_user_space() -> Trace:
@@ -99,7 +99,7 @@ CASES: dict[str, Callable[[], Trace]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[*CASES, *(example.name for example in corpus.EXAMPLES)])
+@pytest.fixture(scope="module", params=[*CASES, *(example.name for example in programs.EXAMPLES)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A recording, and what comes back of it."""
     make = CASES.get(request.param)

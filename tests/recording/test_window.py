@@ -6,13 +6,13 @@ import pytest
 import workbench as wb
 from workbench.debugger.cpus import Random, record_cpus
 from workbench.errors import TraceError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording.trace import Trace
 
 
 def recorded(name: str) -> Trace:
-    with wb.Arena(pages=corpus.example(name).pages) as arena:
-        return wb.record(next(iter(corpus.load(name).values())), arena)
+    with wb.Arena(pages=programs.example(name).pages) as arena:
+        return wb.record(next(iter(programs.load(name).values())), arena)
 
 
 @pytest.fixture(scope="module", params=["hash", "list", "allocator"])
@@ -70,9 +70,9 @@ def test_stacks_and_contexts_are_those_of_the_moment() -> None:
 
 
 def test_several_cpus() -> None:
-    programs = [next(iter(corpus.load("list").values()))] * 2
+    loaded = [next(iter(programs.load("list").values()))] * 2
     with wb.Arena(pages=64) as arena:
-        whole = record_cpus(programs, arena, Random(3))
+        whole = record_cpus(loaded, arena, Random(3))
     check(whole, whole.window(1024, 900), 1024)
 
 

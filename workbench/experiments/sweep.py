@@ -99,7 +99,10 @@ class Sweep:
         return self._frame(points, found, interrupted)
 
     def points(self) -> list[Point]:
-        """Every point of the grid, in order; equal ones once."""
+        """Every point of the grid, in order; equal ones once.
+
+        Raises WorkbenchError for points of different names, and values without content to compare.
+        """
         code = _code(self.function)
         grid = _product(self.grid) if isinstance(self.grid, Mapping) else self.grid
         points = [_point(code, dict(arguments), self.seed) for arguments in grid]
@@ -307,7 +310,7 @@ def _one_thread() -> None:
 
 
 def _loaded(name: str) -> Iterator[ctypes.CDLL]:
-    """The shared libraries of this process that are called so; none where Linux does not tell."""
+    """The shared libraries of this process that are called so; none where Linux does not say."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     except OSError:

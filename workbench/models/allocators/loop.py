@@ -252,7 +252,7 @@ def run(book, pages, requests, samples, every, placed, statuses):
 
 @njit(allocates=True)
 def run_chosen(book, pages, requests, samples, every, placed, statuses, choose):
-    """The same with a function that chooses each place."""
+    """Replay all requests, each placed by `choose(extents, count)`; samples as `run` takes them."""
     rows = requests.kind.shape[0]
     _measure(book, pages, samples, 0, -1, np.int64(0))
     taken = 1

@@ -3,9 +3,9 @@
 // A write is a number: below n the step that made it, from n on a row of what helpers changed.
 
 import { ABSENT, WRITE, lowerBound } from "./replay.js";
+import { PAGE, PAGE_BYTES } from "./sizes.js";
 
-export const PAGE = 4096;
-const CHECKPOINT = 2048; // writes of one page between two of its checkpoints
+const CHECKPOINT = 2048; // writes of one page between two of its checkpoints, which take 20 KiB each
 const CHANGES = new Set(["alloc", "user_fault", "free"]); // page events that change what a page holds
 const INITIAL = -1; // `writers` of bytes that no recorded step wrote
 
@@ -189,7 +189,7 @@ export class Memory {
 
   #regionOf(page) {
     const start = BigInt(page) << 12n;
-    return this.run.regions.find((region) => start < region.end && start + 4096n > region.start);
+    return this.run.regions.find((region) => start < region.end && start + PAGE_BYTES > region.start);
   }
 
   /** A region's page, zero where the recorded content ends. */
