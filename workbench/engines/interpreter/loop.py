@@ -1,7 +1,7 @@
 """The interpreter's loop: one `if` for each operation, which LLVM turns into a jump table.
 
 Recording, counting and breakpoints are arguments that may be None: numba then compiles them
-away. What is uncommon is done by `cold.step`, which leaves its results in `machine.out`; it is
+away. What is uncommon is done by `entries.step`, which leaves its results in `machine.out`; it is
 reached through its address, so that it is compiled once and LLVM keeps it out of this loop.
 """
 

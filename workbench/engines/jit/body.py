@@ -230,11 +230,11 @@ class Body:
         self.put(Word.B, b)
         self.put(Word.LEFT, self.unspent(self.later + self.needed))
 
-    def cold(self, pc: int, a: str, b: str) -> str:
+    def uncommon(self, pc: int, a: str, b: str) -> str:
         """Let the interpreter's code execute this instruction; returns control[STOP]."""
         self.operands(pc, a, b)
         self.put(Word.DEPTH, self.depth)
-        return self.call_support(Word.COLD, "i64")
+        return self.call_support(Word.UNCOMMON, "i64")
 
     def forget_pages(self) -> None:
         """No page is known to be present: pages may have been freed."""
@@ -250,9 +250,9 @@ class Body:
             return ""
         return self.writer.value(call)
 
-    def checked_cold(self, pc: int, a: str, b: str) -> None:
-        """As `cold`; a fault, or the end of the program, ends the run."""
-        status = self.cold(pc, a, b)
+    def checked_uncommon(self, pc: int, a: str, b: str) -> None:
+        """As `uncommon`; a fault, or the end of the program, ends the run."""
+        status = self.uncommon(pc, a, b)
         running = self.writer.new_label()
         fine = self.writer.value(f"icmp eq i64 {status}, 0")
         self.writer.branch(fine, running, "leave", LIKELY)

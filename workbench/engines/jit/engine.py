@@ -250,7 +250,7 @@ def _parameters(prepared: Prepared) -> np.ndarray:
     words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
     if core.CALL in prepared.doors:
         words[Word.ADVANCE] = advance.address
-    words[Word.COLD : Word.STORE8 + 1] = support()[0]
+    words[Word.UNCOMMON : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")
     words[Word.RESTORE] = _address("PyEval_RestoreThread")
     words[Word.SIGNALS] = _address("PyErr_CheckSignals")

@@ -10,9 +10,9 @@ _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }
 """
 
-_COLD = f"""
+_UNCOMMON = f"""
 ; one instruction, by the interpreter's code; hardly a register of the caller is disturbed
-define preserve_mostcc i64 @cold(ptr %p) #0 {{
+define preserve_mostcc i64 @uncommon(ptr %p) #0 {{
 {load_words("ptr", step=Word.STEP, out=Word.OUT)}
 {load_words("i64", table=Word.TABLE, pc=Word.PC, a=Word.A, b=Word.B, depth=Word.DEPTH)}
 {load_words("i64", start=Word.CLOCK, issued=Word.ISSUED, left=Word.LEFT)}
@@ -159,7 +159,7 @@ there:
   %value = {wide}
   ret i64 %value
 gone:
-  %status = call preserve_mostcc i64 @cold(ptr %p)
+  %status = call preserve_mostcc i64 @uncommon(ptr %p)
 {load_words("i64", result=Word.VALUE)}
   ret i64 %result
 }}
@@ -174,7 +174,7 @@ there:
   store volatile {kind} %low, ptr %place, align 1
   ret void
 gone:
-  %status = call preserve_mostcc i64 @cold(ptr %p)
+  %status = call preserve_mostcc i64 @uncommon(ptr %p)
   ret void
 }}
 """
@@ -233,13 +233,13 @@ none:
 
 SUPPORT = (
     _ATTRIBUTES
-    + _COLD
+    + _UNCOMMON
     + _REFILL
     + _AGAIN
     + "".join(_arena(size) for size in (1, 2, 4, 8))
     + _reach("load", Word.NEAR_READ, Word.READ_ROOM, Word.READ_HOST)
     + _reach("store", Word.NEAR_WRITE, Word.WRITE_ROOM, Word.WRITE_HOST)
 )
-"""A module of the functions whose addresses are in the parameter block, from COLD to STORE8."""
+"""A module of the functions whose addresses are in the parameter block, from UNCOMMON to STORE8."""
 
-FUNCTIONS = tuple(word.name.lower() for word in Word if Word.COLD <= word <= Word.STORE8)
+FUNCTIONS = tuple(word.name.lower() for word in Word if Word.UNCOMMON <= word <= Word.STORE8)

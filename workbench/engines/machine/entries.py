@@ -32,7 +32,7 @@ from workbench.engines.machine.state import (
     Counts,
     Machine,
 )
-from workbench.engines.machine.uncommon import rare
+from workbench.engines.machine.uncommon import uncommon
 from workbench.recording.columns import IN_ARENA
 
 _SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"
@@ -79,12 +79,12 @@ def _count(table, machine, arena, op):  # type: ignore[no-untyped-def]
 
 @callback(_SIGNATURE)
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
-    """Execute one instruction as `rare` does; returns control[STOP]."""
+    """Execute one instruction as `uncommon` does; returns control[STOP]."""
     machine, arena = _machine(table), _arena(table)
     machine.control[STOP] = RUNNING
     machine.control[DEPTH] = depth
     ins = machine.code[pc]
-    rare(machine, arena, pc, ins.op, ins, a, b, depth * FRAME_REGISTERS, clock)
+    uncommon(machine, arena, pc, ins.op, ins, a, b, depth * FRAME_REGISTERS, clock)
     _count(table, machine, arena, ins.op)
     return machine.control[STOP]
 

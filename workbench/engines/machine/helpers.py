@@ -297,7 +297,7 @@ def _iterate(machine, which, address, start, end):
 
 @njit
 def call_kfunc(machine, which, frame, pc, clock):
-    """kfuncs by their number in workbench.bpf.functions; those of arenas are in `rare`."""
+    """kfuncs by their number in workbench.bpf.functions; those of arenas are in `uncommon`."""
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0

@@ -253,7 +253,7 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
 
 
 UNCOMMON = -1
-"""Instead of an access: the loop leaves the instruction to `cold.step`."""
+"""Instead of an access: the loop leaves the instruction to `entries.step`."""
 
 
 @njit(inline=True)

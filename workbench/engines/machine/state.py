@@ -38,7 +38,7 @@ class Machine(NamedTuple):
     each of 8 frames. control: int64, see PC..ADDRESS_BITS. returns: int64[9], return slot of each
     frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4],
     (start, bytes, host address, writable) of the memory a program owns: stack, context, packet,
-    and from MAP_REGIONS on values and keys of each map. out: uint64, results of `rare`. maps:
+    and from MAP_REGIONS on values and keys of each map. out: uint64, results of `uncommon`. maps:
     uint64, the address of each map's header by number, 0 for the arena. programs: uint64, what a
     program array may hold: its number and first slot, in turns. loops: uint64, 8 for each frame,
     what a callback's frame comes back to. journal: uint64, memory that helpers are changing, see

@@ -130,7 +130,7 @@ def _packet(machine, op, ins, b):
 
 
 @njit
-def rare(machine, arena, pc, op, ins, a, b, frame, clock):
+def uncommon(machine, arena, pc, op, ins, a, b, frame, clock):
     """Execute one of the less common instructions; results go to machine.out and control."""
     control, out = machine.control, machine.out
     control[PC] = pc + 1
