@@ -248,7 +248,7 @@ def _parameters(prepared: Prepared) -> np.ndarray:
     words[Word.HIGH] = state.meta[START] & ~LOW_32
     words[Word.STEP], words[Word.TABLE] = step.address, prepared.table.ctypes.data
     words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
-    if core.CALL in prepared.doors:
+    if core.CALL in prepared.entries:
         words[Word.ADVANCE] = advance.address
     words[Word.UNCOMMON : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")

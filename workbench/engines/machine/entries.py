@@ -42,7 +42,7 @@ _machine, _arena = table_reader(Machine, 0), table_reader(ArenaState, _ARENA)
 _counts = table_reader(Counts, _COUNTS)
 
 
-def doors(code: np.ndarray) -> dict[int, int]:
+def entries(code: np.ndarray) -> dict[int, int]:
     """The addresses, by index of `control`, of what these instructions may need: compiled now."""
     helpers = code["imm"][code["op"] == Op.CALL_HELPER]
     kfuncs = code["imm"][code["op"] == Op.CALL_KFUNC]

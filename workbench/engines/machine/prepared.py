@@ -22,7 +22,7 @@ from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
-from workbench.engines.machine.entries import address_table, doors
+from workbench.engines.machine.entries import address_table, entries
 from workbench.engines.machine.inputs import surroundings
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
@@ -45,7 +45,7 @@ class Prepared:
     """A program on a machine of its own, in an arena that others may use too.
 
     `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
-    `machine` and `state` are what compiled code works on, `table` where it finds them, `doors` what
+    `machine` and `state` are what compiled code works on, `table` where it finds them, `entries` what
     it calls through an address. `starts` are the first slots of the program and of those that it
     may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
     pages is made if the program names one and none is given. Raises VerificationError, and
@@ -82,7 +82,7 @@ class Prepared:
         ]
         self.machine = _machine(_whole(parts), self._bound, first)
         self.table = address_table(self.machine, self.state)
-        self.doors = doors(self.machine.code)
+        self.entries = entries(self.machine.code)
         self.surroundings = surroundings("raw", b"")
         self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
         self.started = False
@@ -115,8 +115,8 @@ class Prepared:
         machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
         machine.control[core.ADDRESS_BITS] = address_bits().word
         machine.control[core.REGS_AT] = machine.regs.ctypes.data
-        for door, address in self.doors.items():
-            machine.control[door] = address
+        for entry, address in self.entries.items():
+            machine.control[entry] = address
         machine.control[core.TABLE] = self.table.ctypes.data
         self.started = True
 

@@ -95,10 +95,10 @@ class Recording(NamedTuple):
 
 
 @njit(inline=True)
-def by_address(control, door, pc, a, b, clock):  # type: ignore[no-untyped-def]
-    """Call a function of `cold` through its address in control[door]: it is compiled on its own."""
+def by_address(control, entry, pc, a, b, clock):  # type: ignore[no-untyped-def]
+    """Call a function of `entries`, compiled on its own, through its address in control[entry]."""
     table, depth = np.uint64(control[TABLE]), control[DEPTH]
-    return call_address(np.uint64(control[door]), (table, pc, a, b, depth, clock))
+    return call_address(np.uint64(control[entry]), (table, pc, a, b, depth, clock))
 
 
 JOURNAL_ROOM = 1 << 16
