@@ -20,7 +20,7 @@ _LOOPBACK = 1
 _LONGEST = 0xFFFF
 
 
-class Surroundings(NamedTuple):
+class Inputs(NamedTuple):
     """Context and packet buffer; `packet` is where the packet's bytes start in it.
 
     `hidden` bytes before what the program sees belong to the packet too: the Ethernet header of a
@@ -56,7 +56,7 @@ class Surroundings(NamedTuple):
         return bytes(self.hidden) + seen
 
 
-def surroundings(type: str, ctx: bytes) -> Surroundings:
+def inputs(type: str, ctx: bytes) -> Inputs:
     """Make what a run with this context, or for packet types this packet, begins with.
 
     Raises WorkbenchError for a packet of a length that BPF_PROG_TEST_RUN refuses.
@@ -64,7 +64,7 @@ def surroundings(type: str, ctx: bytes) -> Surroundings:
     row = PROGRAM_TYPES[type]
     if not row.takes_packet:
         content = np.frombuffer(bytearray(ctx), np.uint8) if ctx else np.zeros(0, np.uint8)
-        return Surroundings(type, content, np.zeros(0, np.uint8))
+        return Inputs(type, content, np.zeros(0, np.uint8))
     framed = row.input == "frame"
     longest = PAGE_ROOM - HEADROOM if framed else _LONGEST
     if not ETHERNET <= len(ctx) <= longest:
@@ -76,10 +76,10 @@ def surroundings(type: str, ctx: bytes) -> Surroundings:
     context = _context(type, ctx, seen)
     if not framed:
         buffer = np.frombuffer(bytearray(ctx), np.uint8)
-        return Surroundings(type, context, buffer, row.hidden, seen, row.hidden)
+        return Inputs(type, context, buffer, row.hidden, seen, row.hidden)
     buffer = np.zeros(PAGE_SIZE, np.uint8)
     buffer[HEADROOM : HEADROOM + len(ctx)] = np.frombuffer(ctx, np.uint8)
-    return Surroundings(type, context, buffer, HEADROOM, seen)
+    return Inputs(type, context, buffer, HEADROOM, seen)
 
 
 @cache

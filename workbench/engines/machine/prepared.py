@@ -23,7 +23,7 @@ from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, entries
-from workbench.engines.machine.inputs import surroundings
+from workbench.engines.machine.inputs import inputs
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
 from workbench.errors import Unsupported
@@ -45,11 +45,11 @@ class Prepared:
     """A program on a machine of its own, in an arena that others may use too.
 
     `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
-    `machine` and `state` are what compiled code works on, `table` where it finds them, `entries` what
-    it calls through an address. `starts` are the first slots of the program and of those that it
-    may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
-    pages is made if the program names one and none is given. Raises VerificationError, and
-    Unsupported for what the in-process engines lack.
+    `machine` and `state` are what compiled code works on, `table` where it finds them, `entries`
+    what it calls through an address. `starts` are the first slots of the program and of those that
+    it may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
+    pages is made if the program names one and none is given. Raises VerificationError for a program
+    that the verifier refuses, and Unsupported for what the in-process engines lack.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Prepared:
         self.machine = _machine(_whole(parts), self._bound, first)
         self.table = address_table(self.machine, self.state)
         self.entries = entries(self.machine.code)
-        self.surroundings = surroundings("raw", b"")
+        self.inputs = inputs("raw", b"")
         self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
         self.started = False
 
@@ -94,12 +94,12 @@ class Prepared:
         own, `cpu`, and so their own addresses.
         """
         machine, raw = self.machine, self.program.type_row.raw
-        self.surroundings = surroundings(self.program.type, ctx)
+        self.inputs = inputs(self.program.type, ctx)
         self.stack[:] = 0
         bottom = addresses.STACK_START + cpu * addresses.CPU_BYTES
         stack = bottom, addresses.STACK_BYTES, self.stack.ctypes.data, 1
         machine.regions[core.STACK_REGION] = stack
-        at = self.surroundings.place(machine.regions, cpu)
+        at = self.inputs.place(machine.regions, cpu)
         self._bound.begin(machine.maps, machine.regions, cpu)
         machine.regs[:] = 0
         machine.regs[1] = at if len(self.ctx) else 0
@@ -123,7 +123,7 @@ class Prepared:
     @property
     def ctx(self) -> np.ndarray:
         """The context of the run, or the memory of a raw program."""
-        return self.surroundings.ctx
+        return self.inputs.ctx
 
     @property
     def output(self) -> bytes:
@@ -133,7 +133,7 @@ class Prepared:
     @property
     def packet(self) -> bytes:
         """The packet as it is now, b"" for other than packet programs."""
-        return self.surroundings.packet_bytes(self.machine.regions)
+        return self.inputs.packet_bytes(self.machine.regions)
 
     @property
     def printed(self) -> "pd.DataFrame":
