@@ -60,8 +60,8 @@ class Prepared:
         seed: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
-        self._bound = BoundMaps(program, maps)
-        programs = self._bound.programs
+        self._bound_maps = BoundMaps(program, maps)
+        programs = self._bound_maps.programs
         if arena is None and any(one.uses_arena for one in programs):
             arena = Arena()
         if arena is not None and not isinstance(arena, Arena):
@@ -72,15 +72,15 @@ class Prepared:
             _check_release(arena.release, programs)
         self.program, first = joined(programs)
         self.starts = tuple(first)
-        self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
+        self.arena, self.maps, self.seed = arena, self._bound_maps.by_name, seed
         self.state = core.no_arena() if arena is None else arena.state
         reports = [_verified(one, arena, self.maps) if verify else None for one in programs]
         self.report = reports[0]
         parts = [
-            _loadable(one, report.xlated if report else one.instructions, arena, self._bound)
+            _loadable(one, report.xlated if report else one.instructions, arena, self._bound_maps)
             for one, report in zip(programs, reports, strict=True)
         ]
-        self.machine = _machine(_whole(parts), self._bound, first)
+        self.machine = _machine(_whole(parts), self._bound_maps, first)
         self.table = address_table(self.machine, self.state)
         self.entries = entries(self.machine.code)
         self.inputs = inputs("raw", b"")
@@ -100,7 +100,7 @@ class Prepared:
         stack = bottom, addresses.STACK_BYTES, self.stack.ctypes.data, 1
         machine.regions[core.STACK_REGION] = stack
         at = self.inputs.place(machine.regions, cpu)
-        self._bound.begin(machine.maps, machine.regions, cpu)
+        self._bound_maps.begin(machine.maps, machine.regions, cpu)
         machine.regs[:] = 0
         machine.regs[1] = at if len(self.ctx) else 0
         machine.regs[2] = len(ctx) if raw else 0
