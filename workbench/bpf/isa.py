@@ -9,7 +9,7 @@ What the wire format hides in `off`, `imm` and `src` (signed division, sign exte
 casts, kinds of call) is lifted into `Op`: one member per meaning. A decoded program is an array
 of 16-byte `INSTRUCTION` records, one per slot, so that array index = program counter:
 
-    op u1   dst u1   src u1   mark u1   off i4   imm i8
+    op u1   dst u1   src u1   breakpoint u1   off i4   imm i8
 
 The second operand of arithmetic, comparisons and stores is always `regs[src] + imm`: register
 forms have imm = 0, immediate forms have src = ZERO, a register that always holds 0.
@@ -29,7 +29,14 @@ FRAME_POINTER = 10
 ZERO = REGISTERS  # where an instruction reads its immediate instead
 
 INSTRUCTION = np.dtype(
-    [("op", "u1"), ("dst", "u1"), ("src", "u1"), ("mark", "u1"), ("off", "<i4"), ("imm", "<i8")]
+    [
+        ("op", "u1"),
+        ("dst", "u1"),
+        ("src", "u1"),
+        ("breakpoint", "u1"),
+        ("off", "<i4"),
+        ("imm", "<i8"),
+    ]
 )
 WIRE = np.dtype([("opcode", "u1"), ("regs", "u1"), ("off", "<i2"), ("imm", "<i4")])
 

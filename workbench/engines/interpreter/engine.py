@@ -155,7 +155,7 @@ class Interpreter:
 def interpret(prepared: Prepared, fuel: int | None, recorded: Recorded, breaks: bool) -> str:
     """Go on from where the machine stands, in slices, so that Ctrl-C is heard; says why it stopped.
 
-    `breaks` asks to stop before marked instructions.
+    `breaks` asks to stop before instructions that have a breakpoint.
     """
     left = fuel if fuel is not None else 1 << 62
     try:
@@ -181,8 +181,8 @@ def interpret(prepared: Prepared, fuel: int | None, recorded: Recorded, breaks: 
 
 def _set_breakpoints(prepared: Prepared, breakpoints: tuple[int, ...]) -> None:
     code, slots = prepared.machine.code, len(prepared.program)
-    code["mark"] = 0
+    code["breakpoint"] = 0
     for pc in breakpoints:
         if not 0 <= pc < slots:
             raise WorkbenchError(f"no instruction {pc}; the program has 0 to {slots - 1}")
-        code["mark"][pc] = 1
+        code["breakpoint"][pc] = 1

@@ -88,7 +88,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     """Run until exit, fault, breakpoint or `limit` steps; returns why (RUNNING..FAULT).
 
     State is left in `machine`, so a run can be resumed. With `breaks` (not None), an instruction
-    with mark != 0 stops the run before it, except as the first of this call.
+    with breakpoint != 0 stops the run before it, except as the first of this call.
     """
     code, regs, control, out = machine.code, machine.regs, machine.control, machine.out
     window = arena.meta[arena_core.HOST] - _GUARD
@@ -105,7 +105,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     while left > 0:
         ins = code[pc]
         if breaks is not None:
-            if ins.mark and left < limit:
+            if ins.breakpoint and left < limit:
                 control[STOP] = BREAKPOINT
                 break
         if counts is not None:
