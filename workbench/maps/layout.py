@@ -39,6 +39,7 @@ class Field(IntEnum):
 ANY, NOEXIST, EXIST, LOCKED = 0, 1, 2, 4
 """Flags of an update."""
 
+NOTED, NOTE_ROOM, NOTES = range(3)  # words of a journal: rows filled, rows there are, the rows
 JOURNAL_ROW = 3  # host address, bytes (at most 8), old content
 _0, _1, _8 = np.uint64(0), np.uint64(1), np.uint64(8)
 

@@ -22,6 +22,7 @@ from workbench.engines.machine.observe import (
     keep_step,
 )
 from workbench.engines.machine.state import (
+    ACCESSES_KEPT,
     BREAKPOINT,
     BUDGET,
     DEPTH,
@@ -40,9 +41,11 @@ from workbench.engines.machine.state import (
     RUNNING,
     STEP,
     STEPS,
+    STEPS_KEPT,
     STOP,
     by_address,
 )
+from workbench.maps.layout import NOTED
 from workbench.recording.columns import IN_ARENA, KEYFRAME, NO_REGISTER
 
 _GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)
@@ -100,7 +103,8 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     left = limit
     done, rows = _0, _0
     if recording is not None:
-        done, rows = np.uint64(recording.length[0]), np.uint64(recording.length[1])
+        done = np.uint64(recording.length[STEPS_KEPT])
+        rows = np.uint64(recording.length[ACCESSES_KEPT])
     control[STOP] = RUNNING
     while left > 0:
         ins = code[pc]
@@ -316,7 +320,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             if size > 0:
                 keep_bytes(recording, rows, address, old, new)
                 rows += _1
-            if moved and machine.journal[0] != _0:
+            if moved and machine.journal[NOTED] != _0:
                 if keep_changes(recording, done, machine.journal):
                     limit, left = limit - left, 0
             done += _1
@@ -339,7 +343,8 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     if control[STOP] == RUNNING:
         control[STOP] = FUEL
     if recording is not None:
-        recording.length[0], recording.length[1] = np.int64(done), np.int64(rows)
+        recording.length[STEPS_KEPT] = np.int64(done)
+        recording.length[ACCESSES_KEPT] = np.int64(rows)
     steps = limit - left
     control[PC] = pc
     control[STEPS] += steps

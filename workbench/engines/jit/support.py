@@ -4,7 +4,7 @@ from workbench.arena.rules import PAGE_SHIFT
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
 from workbench.engines.machine import callbacks
-from workbench.engines.machine.state import FRAME_REGISTERS
+from workbench.engines.machine.state import FRAME_REGISTERS, O_WROTE, R_BYTES, R_HOST, R_WRITABLE
 
 _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }
@@ -21,7 +21,7 @@ define preserve_mostcc i64 @uncommon(ptr %p) #0 {{
   %clock = add i64 %start, %steps
   %status = call i64 %step(i64 %table, i64 %pc, i64 %a, i64 %b, i64 %depth, i64 %clock)
   %value = load i64, ptr %out
-  %wrote_out = getelementptr i64, ptr %out, i64 1
+  %wrote_out = getelementptr i64, ptr %out, i64 {O_WROTE}
   %wrote = load i64, ptr %wrote_out
   store i64 %value, ptr %value_before_at
   store i64 %wrote, ptr %wrote_before_at
@@ -196,9 +196,9 @@ next:
 look:
   %first = shl i64 %row, 2
   %start_at = getelementptr i64, ptr %regions, i64 %first
-  %bytes_at = getelementptr i64, ptr %start_at, i64 1
-  %host_at = getelementptr i64, ptr %start_at, i64 2
-  %writable_at = getelementptr i64, ptr %start_at, i64 3
+  %bytes_at = getelementptr i64, ptr %start_at, i64 {R_BYTES}
+  %host_at = getelementptr i64, ptr %start_at, i64 {R_HOST}
+  %writable_at = getelementptr i64, ptr %start_at, i64 {R_WRITABLE}
   %start = load i64, ptr %start_at
   %bytes = load i64, ptr %bytes_at
   %host = load ptr, ptr %host_at

@@ -15,7 +15,7 @@ from workbench.bpf.map_types import MapType
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load32, load64, store32, store64
 from workbench.engines.machine import packets, probes
-from workbench.engines.machine.callbacks import for_each, loop, throw
+from workbench.engines.machine.callbacks import MOST_ROUNDS, for_each, loop, throw
 from workbench.engines.machine.memory import fault, host_of
 from workbench.engines.machine.state import (
     BUDGET,
@@ -32,6 +32,9 @@ from workbench.engines.machine.state import (
     PC,
     PRINT,
     PROCESS,
+    R_BYTES,
+    R_HOST,
+    R_START,
     SEED,
     TAIL_CALLS,
     UNKNOWN_CALL,
@@ -59,7 +62,6 @@ _MARKS = (
     Kfunc.PREEMPT_DISABLE, Kfunc.PREEMPT_ENABLE, Kfunc.RCU_READ_LOCK,
     Kfunc.RCU_READ_UNLOCK, Kfunc.LOCAL_IRQ_RESTORE,
 )  # fmt: skip
-_MOST_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
 
 
 @njit
@@ -78,7 +80,7 @@ def number_of(machine, handle):
 def address_of(machine, number, host):
     """Where a program sees memory of a map's values."""
     row = MAP_REGIONS + 2 * (number - 1)
-    return machine.regions[row, 0] + (host - machine.regions[row, 2])
+    return machine.regions[row, R_START] + (host - machine.regions[row, R_HOST])
 
 
 @njit
@@ -149,7 +151,7 @@ def _commit(machine, sample, discard):
         return
     for number in range(1, machine.maps.shape[0]):
         row = MAP_REGIONS + 2 * (number - 1)
-        inside = sample - machine.regions[row, 0] < machine.regions[row, 1]
+        inside = sample - machine.regions[row, R_START] < machine.regions[row, R_BYTES]
         if inside and is_type(machine.maps[number], MapType.RINGBUF):
             put(machine.maps[number], Field.JOURNAL, np.uint64(machine.control[JOURNAL]))
             ringbuf.commit(machine.maps[number], host + _8, discard)
@@ -282,7 +284,7 @@ def _iterate(machine, which, address, start, end):
     )
     if which == Kfunc.ITER_NUM_NEW:
         first, beyond = np.int64(np.int32(np.uint32(start))), np.int64(np.int32(np.uint32(end)))
-        status = -EINVAL if first > beyond else -E2BIG if beyond - first > _MOST_ROUNDS else 0
+        status = -EINVAL if first > beyond else -E2BIG if beyond - first > MOST_ROUNDS else 0
         store64(host, _0)
         if status == 0:
             store32(host, np.uint32(first - 1))

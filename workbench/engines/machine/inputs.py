@@ -13,7 +13,7 @@ from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import CPU_BYTES, CTX_START, ETHERNET, MEMORY_START, PACKET_START
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
-from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
+from workbench.engines.machine.state import CTX_REGION, PACKET_REGION, R_BYTES, R_HOST
 from workbench.errors import WorkbenchError
 
 _LOOPBACK = 1
@@ -51,8 +51,8 @@ class Inputs(NamedTuple):
         """The packet as it is now."""
         if not PROGRAM_TYPES[self.type].takes_packet:
             return b""
-        begin = int(regions[PACKET_REGION, 2]) - int(self.buffer.ctypes.data)
-        seen = self.buffer[begin : begin + int(regions[PACKET_REGION, 1])].tobytes()
+        begin = int(regions[PACKET_REGION, R_HOST]) - int(self.buffer.ctypes.data)
+        seen = self.buffer[begin : begin + int(regions[PACKET_REGION, R_BYTES])].tobytes()
         return bytes(self.hidden) + seen
 
 

@@ -9,8 +9,8 @@ from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import REGISTERS, Op
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load8
-from workbench.engines.machine.state import FRAME_REGISTERS
-from workbench.maps.layout import JOURNAL_ROW
+from workbench.engines.machine.state import CHANGES_KEPT, FRAME_REGISTERS
+from workbench.maps.layout import JOURNAL_ROW, NOTE_ROOM, NOTED, NOTES
 from workbench.recording.columns import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE
 
 _GUARD = np.uint64(GUARD)
@@ -53,12 +53,13 @@ def keep_changes(recording, at, journal):
 
     Returns whether there may be no room for those of another step: then recording must end.
     """
-    room = np.int64(journal[1])
-    first = recording.length[2]
+    room = np.int64(journal[NOTE_ROOM])
+    first = recording.length[CHANGES_KEPT]
     left = recording.change_step.shape[0] - first
-    rows = min(np.int64(journal[0]), room, left)
+    rows = min(np.int64(journal[NOTED]), room, left)
     for row in range(rows):
-        host, size = journal[2 + JOURNAL_ROW * row], journal[3 + JOURNAL_ROW * row]
+        noted = NOTES + JOURNAL_ROW * row
+        host, size = journal[noted], journal[noted + 1]
         new = np.uint64(0)
         for byte in range(np.int64(size)):
             part = np.uint64(load8(host + np.uint64(byte)))
@@ -66,10 +67,10 @@ def keep_changes(recording, at, journal):
         recording.change_step[first + row] = at
         recording.change_host[first + row] = host
         recording.change_size[first + row] = size
-        recording.change_old[first + row] = journal[4 + JOURNAL_ROW * row]
+        recording.change_old[first + row] = journal[noted + 2]
         recording.change_new[first + row] = new
-    recording.length[2] = first + rows
-    journal[0] = 0
+    recording.length[CHANGES_KEPT] = first + rows
+    journal[NOTED] = 0
     return left - rows < room
 
 

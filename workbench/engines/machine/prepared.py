@@ -25,7 +25,12 @@ from workbench.engines.machine.bound_maps import BoundMaps
 from workbench.engines.machine.entries import address_table, entries
 from workbench.engines.machine.inputs import inputs
 from workbench.engines.machine.joined import joined
-from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
+from workbench.engines.machine.printing import (
+    HEADER_WORDS,
+    print_room,
+    printed_frame,
+    printed_lines,
+)
 from workbench.errors import Unsupported
 from workbench.maps import Map
 from workbench.verifier import verify as check
@@ -107,7 +112,7 @@ class Prepared:
         machine.regs[10] = addresses.frame_pointer(0, cpu)
         machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         machine.loops[:] = 0
-        machine.printed[:2] = 0
+        machine.printed[:HEADER_WORDS] = 0
         machine.control[:] = 0
         machine.control[core.SEED] = self.seed
         machine.control[core.CPU] = cpu

@@ -1,7 +1,7 @@
 """What programs print: bpf_trace_printk and streams, formatted as Linux does and kept.
 
-    printed[0]  bytes used    printed[1]  lines that found no room
-    line        clock | slot | stream (0 trace, 1 stdout, 2 stderr) | length | text, padded to 8
+    printed[USED]  bytes used    printed[LOST]  lines that found no room
+    line           clock | slot | stream (0 trace, 1 stdout, 2 stderr) | length | text, padded to 8
 
 A format is what bpf_bprintf_prepare takes, and anything else -EINVAL: %% and, after flags of "0+- "
 and a width, d i u x X with at most two l; c; s; and p alone or with K x s S B ks us i4 I4 i6 I6.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROOM = 1 << 20
+USED, LOST = range(2)
 HEADER_WORDS, LINE_WORDS = 2, 4
 LONGEST = 1024  # MAX_BPRINTF_BUF
 STREAMS = ("trace", "stdout", "stderr")
@@ -55,7 +56,7 @@ class Line(NamedTuple):
 def printed_lines(printed: np.ndarray) -> Iterator[Line]:
     """What was printed, oldest first."""
     at, raw = HEADER_WORDS, printed.view(np.uint8)
-    while 8 * (at - HEADER_WORDS) < int(printed[0]):
+    while 8 * (at - HEADER_WORDS) < int(printed[USED]):
         time, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
         begin = 8 * (at + LINE_WORDS)
         content = raw[begin : begin + length].tobytes()
@@ -352,10 +353,10 @@ def _format(machine, arena, to, format, size, args, count):
 def _keep(machine, arena, stream, format, size, args, count, pc, clock):
     """Format into the next free line and keep it if there is room; its length, or -EINVAL."""
     printed = machine.printed
-    used = np.int64(printed[0])
+    used = np.int64(printed[USED])
     line = HEADER_WORDS + used // 8
     if used + 8 * LINE_WORDS + LONGEST > ROOM:
-        printed[1] += _1
+        printed[LOST] += _1
         return np.int64(0)
     to = np.uint64(printed.ctypes.data) + np.uint64(8 * (line + LINE_WORDS))
     length = np.int64(_format(machine, arena, to, format, size, args, count))
@@ -363,7 +364,7 @@ def _keep(machine, arena, stream, format, size, args, count, pc, clock):
         printed[line], printed[line + 1] = clock, np.uint64(pc)
         kept = min(length, LONGEST - 1)
         printed[line + 2], printed[line + 3] = np.uint64(stream), np.uint64(kept)
-        printed[0] = np.uint64(used + 8 * LINE_WORDS + (kept + 7) // 8 * 8)
+        printed[USED] = np.uint64(used + 8 * LINE_WORDS + (kept + 7) // 8 * 8)
     return length
 
 

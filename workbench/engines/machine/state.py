@@ -15,7 +15,7 @@ from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import call_address
 from workbench.compiled.tables import Integers, Words
-from workbench.maps.layout import JOURNAL_ROW
+from workbench.maps.layout import JOURNAL_ROW, NOTE_ROOM, NOTES
 from workbench.recording.columns import KEYFRAME
 
 FRAME_REGISTERS = REGISTERS + 2  # r0..r10, the ZERO register, and the budget of may_goto
@@ -28,7 +28,9 @@ PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
 TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT, ADDRESS_BITS = range(8, 17)
 CONTROLS = 17
 STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
+R_START, R_BYTES, R_HOST, R_WRITABLE = range(4)  # columns of regions
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
+STEPS_KEPT, ACCESSES_KEPT, CHANGES_KEPT = range(3)  # indices of length in a Recording
 
 
 class Machine(NamedTuple):
@@ -36,13 +38,13 @@ class Machine(NamedTuple):
 
     code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
     each of 8 frames. control: int64, see PC..ADDRESS_BITS. returns: int64[9], return slot of each
-    frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4],
-    (start, bytes, host address, writable) of the memory a program owns: stack, context, packet,
-    and from MAP_REGIONS on values and keys of each map. out: uint64, results of `uncommon`. maps:
-    uint64, the address of each map's header by number, 0 for the arena. programs: uint64, what a
-    program array may hold: its number and first slot, in turns. loops: uint64, 8 for each frame,
-    what a callback's frame comes back to. journal: uint64, memory that helpers are changing, see
-    workbench.maps.layout. printed: uint64, see `engines.printing`.
+    frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4], the
+    memory that a program owns, see R_START..R_WRITABLE: stack, context, packet, and from
+    MAP_REGIONS on values and keys of each map. out: uint64[8], results of `uncommon`. maps: uint64,
+    the address of each map's header by number, 0 for the arena. programs: uint64, what a program
+    array may hold: its number and first slot, in turns. loops: uint64, 8 for each frame, what a
+    callback's frame comes back to. journal: uint64, memory that helpers are changing, see
+    `maps.layout`. printed: uint64, see `machine.printing`.
     """
 
     code: Annotated[np.ndarray, INSTRUCTION]
@@ -69,10 +71,10 @@ class Counts(NamedTuple):
 class Recording(NamedTuple):
     """Columns of recorded steps, of their memory accesses, and keyframes of all registers.
 
-    length: steps filled, accesses filled, changes filled. address, old and new have a row for each
-    step whose size is not 0: most steps touch no memory, and writing fresh memory is what recording
-    costs. The change_ columns have a row for each word of memory or register of another frame that
-    a helper changed: the step, its host address, bytes, content before and after.
+    length: int64[3], rows filled, see STEPS_KEPT..CHANGES_KEPT. address, old and new have a row for
+    each step whose size is not 0: most steps touch no memory, and writing fresh memory is what
+    recording costs. The change_ columns have a row for each word of memory or register of another
+    frame that a helper changed: the step, its host address, bytes, content before and after.
     """
 
     pc: np.ndarray
@@ -107,8 +109,8 @@ JOURNAL_ROOM = 1 << 16
 
 def new_journal() -> np.ndarray:
     """An empty journal: rows filled, rows there are, then the rows of workbench.maps.layout."""
-    journal = lazy_zeros(2 + JOURNAL_ROW * JOURNAL_ROOM, np.uint64)
-    journal[1] = JOURNAL_ROOM
+    journal = lazy_zeros(NOTES + JOURNAL_ROW * JOURNAL_ROOM, np.uint64)
+    journal[NOTE_ROOM] = JOURNAL_ROOM
     return journal
 
 
