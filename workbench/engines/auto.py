@@ -49,7 +49,10 @@ class Auto:
         self.choice = self.reason = ""
 
     def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None) -> Result:
-        """Run from the start; arguments as for the engines."""
+        """Run from the start on the engine that `choose` names; arguments as for `Interpreter.run`.
+
+        The jit is compiled at its first turn. Raises what the chosen engine raises.
+        """
         compiled = self._jit is not None
         self.choice, self.reason = choose(self.program, fuel, trace, compiled)
         if self.choice == "interpreter":
@@ -71,7 +74,10 @@ class Auto:
 def choose(
     program: Program, fuel: int | None, trace: str | None = None, compiled: bool = False
 ) -> tuple[str, str]:
-    """The engine for a run, "interpreter" or "jit", and why."""
+    """The engine for a run, "interpreter" or "jit", and why, in words.
+
+    `fuel` and `trace` are those of the run; `compiled` says that the jit has the program already.
+    """
     if trace is not None and trace not in COUNTED:
         return "interpreter", f"only the interpreter records '{trace}'"
     if len(program) > LARGEST:
@@ -87,7 +93,7 @@ def choose(
 
 
 def goes_back(program: Program) -> bool:
-    """Whether an instruction jumps or calls backwards, or calls what a register or map tells."""
+    """Whether an instruction jumps or calls backwards, or calls what a register or map names."""
     return any(
         (op in _JUMPS and off < 0) or op == Op.CALLX or (op == Op.CALL_HELPER and imm in ENTERING)
         for op, off, imm in program.instructions[["op", "off", "imm"]].tolist()

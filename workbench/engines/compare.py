@@ -33,7 +33,7 @@ R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
 
 
 class Fault(NamedTuple):
-    """A program's access to an absent page; `pc` is -1 where nobody told it."""
+    """A program's access to an absent page; `pc` is -1 where the engine does not report it."""
 
     cause: str
     address: int
@@ -49,8 +49,8 @@ class Outcome(NamedTuple):
 
     `refused` is the verifier's reason, "" if the program ran. `maps` has the content of each map
     by name, see `workbench.maps.drained`. `free` are the arena's free ranges as (first page,
-    pages), None where they cannot be read. `faults` are what the engine told of accesses to absent
-    pages, oldest first; Linux tells of them, from 6.18 on, where it finds the memory to do so.
+    pages), None where they cannot be read. `faults` are the accesses to absent pages that the
+    engine reported, oldest first; Linux does so from 6.18 on, where it finds the memory for it.
     """
 
     result: Result | None
@@ -249,9 +249,9 @@ def _different_prints(
 ) -> str:
     """Say where the printed texts differ; of Linux's, not all may be known."""
     if "kernel" in (first, second):
-        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        ours, reported = (theirs, mine) if first == "kernel" else (mine, theirs)
         found = iter(ours)
-        strange = next((text for text in told if text not in found), None)
+        strange = next((text for text in reported if text not in found), None)
         return "" if strange is None else f"only the kernel prints: {strange!r}"
     for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
         if one != other:
@@ -264,9 +264,9 @@ def _different_faults(
 ) -> str:
     """Say where accesses to absent pages differ; Linux may have left some out."""
     if "kernel" in (first, second):
-        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        ours, reported = (theirs, mine) if first == "kernel" else (mine, theirs)
         found = iter((fault.cause, fault.address) for fault in ours)
-        strange = next((f for f in told if (f.cause, f.address) not in found), None)
+        strange = next((f for f in reported if (f.cause, f.address) not in found), None)
         return f"only the kernel reports: {strange}" if strange else ""
     for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
         if one != other:
@@ -364,8 +364,8 @@ def _faults(arena: "Arena") -> tuple[Fault, ...]:
     log = columns(arena.state.log)
     absent = (log["kind"] == Kind.ABSENT_READ) | (log["kind"] == Kind.DROPPED_WRITE)
     rows = np.flatnonzero(absent & (log["actor"] == Actor.PROGRAM))
-    told = zip(*(log[name][rows].tolist() for name in ("kind", "address", "pc")), strict=True)
-    return tuple(Fault(Kind(kind).name.lower(), address, pc) for kind, address, pc in told)
+    found = zip(*(log[name][rows].tolist() for name in ("kind", "address", "pc")), strict=True)
+    return tuple(Fault(Kind(kind).name.lower(), address, pc) for kind, address, pc in found)
 
 
 def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":

@@ -67,9 +67,11 @@ class Interpreter:
         ctx: the context of a syscall program, the memory of a raw one, the packet of a
         socket_filter, tc or xdp one, copied. trace: None, "counts" (per instruction and page;
         "blocks" and "pages" are one half each), "faults" (accesses of absent pages), "events"
-        (accesses and casts, the newest 2**20) or
-        "steps" (a reversible recording of the first `capacity` steps). breakpoints: slots to
-        stop before. Ctrl-C ends the run with stop "interrupt" and everything kept.
+        (accesses and casts, the newest 2**20) or "steps" (a reversible recording of the first
+        `capacity` steps). breakpoints: slots to stop before. Ctrl-C ends the run with stop
+        "interrupt" and everything kept. Raises WorkbenchError for an unknown `trace`, negative
+        fuel, a breakpoint outside the program, or a packet of a length that BPF_PROG_TEST_RUN
+        refuses.
         """
         if trace not in TRACES:
             raise WorkbenchError(f"unknown trace '{trace}'; choose from counts, events, steps")
@@ -83,7 +85,11 @@ class Interpreter:
         breakpoints: tuple[int, ...] = (),
         capacity: int = 1_000_000,
     ) -> Result:
-        """Go on from where the last run stopped; arguments as for `run`."""
+        """Go on from where the last run stopped, with fresh buffers; arguments as for `run`.
+
+        Raises WorkbenchError when nothing has been run, for negative fuel and for a breakpoint
+        outside the program.
+        """
         if not self._prepared.started:
             raise WorkbenchError("nothing to resume; call run first")
         return self._go(fuel, trace, breakpoints, capacity)

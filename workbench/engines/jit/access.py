@@ -30,7 +30,7 @@ def _arena_place(body: Body, base: str, off: int) -> str:
 
 
 def _find_page(body: Body, ins: Ins, at: str, size: int, common: str, uncommon: str) -> None:
-    """As `_test_page`; an access that walks through memory looks first at the page it was on.
+    """Go to `common` if the page is there; a walk through memory looks first where it was last.
 
     Pages that this program frees are forgotten at once, those that others free with the next slice.
     """

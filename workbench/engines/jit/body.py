@@ -224,7 +224,7 @@ class Body:
         return self.writer.value(f"add i64 {left}, {later}") if later else left
 
     def operands(self, pc: int, a: str, b: str) -> None:
-        """Tell what executes uncommon instructions which one it is, and its operands."""
+        """Put an uncommon instruction's place, its operands and the unspent steps in the block."""
         self.put(Word.PC, str(pc))
         self.put(Word.A, a)
         self.put(Word.B, b)
@@ -251,7 +251,10 @@ class Body:
         return self.writer.value(call)
 
     def checked_uncommon(self, pc: int, a: str, b: str) -> None:
-        """As `uncommon`; a fault, or the end of the program, ends the run."""
+        """Let the interpreter's code execute this instruction; go on only if the program runs on.
+
+        A fault, or the end of the program, goes to `leave`.
+        """
         status = self.uncommon(pc, a, b)
         running = self.writer.new_label()
         fine = self.writer.value(f"icmp eq i64 {status}, 0")

@@ -128,7 +128,8 @@ def graph(code: np.ndarray, starts: Sequence[int] = (), entry: int = 0) -> Graph
     """Cut a program (INSTRUCTION records with a final INVALID) into functions and basic blocks.
 
     `starts` are the first slots of what tail calls may lead to, `entry` that of the main function.
-    Raises Unsupported for more than LARGEST instructions.
+    Raises Unsupported for more than LARGEST instructions, also when functions that share code have
+    to be written out more than twice over.
     """
     if len(code) - 1 > LARGEST:
         raise Unsupported(
@@ -176,7 +177,7 @@ def successors(ins: Ins, calls: bool = False) -> Iterator[int]:
 
 
 def _within_program(program: Sequence[Ins], ins: Ins, calls: bool) -> Iterator[int]:
-    """As `successors`; what would run off the end comes to the final INVALID."""
+    """Where control may be after a block; what would run off the end comes to the final INVALID."""
     return (min(target, len(program) - 1) for target in successors(ins, calls))
 
 

@@ -165,12 +165,15 @@ class KernelArena:
         self._watchers.remove(changed)
 
     def program_ran(self) -> None:
-        """Tell the watchers that a program ran on this arena."""
+        """Call the watchers: a program ran on this arena."""
         for changed in self._watchers:
             changed()
 
     def freeze(self) -> None:
-        """Forbid writable mappings from now on; KernelError EBUSY while one exists, as here."""
+        """Forbid writable mappings from now on.
+
+        Raises KernelError EBUSY while one exists, such as this object's own.
+        """
         freeze_map(self.fileno())
 
     # Observation.
@@ -178,10 +181,10 @@ class KernelArena:
     @property
     def present(self) -> np.ndarray:
         """Which pages exist, as bool[page_count]; asked without faulting any in."""
-        told = np.zeros(self.page_count, bool)
+        found = np.zeros(self.page_count, bool)
         candidates = self._not_free()
-        told[candidates] = self._service.presence(self.user_start + candidates * PAGE_SIZE)
-        return told
+        found[candidates] = self._service.presence(self.user_start + candidates * PAGE_SIZE)
+        return found
 
     def _not_free(self) -> np.ndarray:
         """Page numbers that may be present: those outside the kernel's free ranges, if readable."""

@@ -137,7 +137,10 @@ class Service:
         return value - (1 << 32) if value >> 31 else value
 
     def presence(self, addresses: np.ndarray) -> np.ndarray:
-        """Tell of each page address whether the page is present (bool array)."""
+        """Whether the page at each address is present, without faulting any in: bool[n].
+
+        Raises Unsupported where an acquire load from an absent page clears its register.
+        """
         answer = np.empty(len(addresses), bool)
         done = 0
         while done < len(addresses):
@@ -148,9 +151,9 @@ class Service:
                     "this kernel clears the register of an acquire load from an "
                     "absent page, so presence cannot be observed without faults"
                 )
-            told = int(ready.words[0])
-            answer[done : done + told] = self._scratch[:told]
-            done += told
+            known = int(ready.words[0])
+            answer[done : done + known] = self._scratch[:known]
+            done += known
         return answer
 
     def copy(self, addresses: np.ndarray) -> np.ndarray:
@@ -159,9 +162,10 @@ class Service:
         done = 0
         while done < len(addresses):
             self._put_addresses(batch := addresses[done : done + COPY_BATCH])
-            told = int(self._run("copy", len(batch)).words[0])
-            pages[done : done + told] = self._scratch[: told * PAGE_SIZE].reshape(told, PAGE_SIZE)
-            done += told
+            known = int(self._run("copy", len(batch)).words[0])
+            content = self._scratch[: known * PAGE_SIZE].reshape(known, PAGE_SIZE)
+            pages[done : done + known] = content
+            done += known
         return pages
 
     def _put_addresses(self, addresses: np.ndarray) -> None:
@@ -171,7 +175,8 @@ class Service:
     def free_ranges(self) -> np.ndarray:
         """Read the kernel's tree of free page ranges: int64[n, 2] of (first, last), by address.
 
-        The tree is read level by level. Source: kernel/bpf/range_tree.c; offsets from BTF.
+        The tree is read level by level. Raises Unsupported where BTF shows another layout, and
+        KernelError where kernel memory cannot be read. Source: kernel/bpf/range_tree.c.
         """
         node = _node_layout()
         level = np.array([self._run("ranges").words[0]], np.uint64)
@@ -185,7 +190,10 @@ class Service:
         return ranges[np.argsort(ranges[:, 0])]
 
     def peek(self, addresses: np.ndarray) -> np.ndarray:
-        """Read 64 bytes of kernel memory at each address: u8[n, 64]."""
+        """Read 64 bytes of kernel memory at each address: u8[n, 64].
+
+        Raises KernelError EFAULT where it cannot be read, as when the arena changes meanwhile.
+        """
         parts = []
         for begin in range(0, len(addresses), PEEK_BATCH):
             batch = addresses[begin : begin + PEEK_BATCH]
@@ -236,7 +244,7 @@ class Service:
 
 
 def _refusal(name: str, loaded: Loaded) -> KernelError:
-    """Tell why a service program was not loaded, in the verifier's last words."""
+    """Say why a service program was not loaded, in the verifier's last words."""
     lines = " / ".join(loaded.log.strip().splitlines()[-3:]) or explain(loaded.errno)
     return KernelError(
         errno_name(loaded.errno), f"this kernel refused the service program '{name}': {lines}"

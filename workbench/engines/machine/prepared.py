@@ -96,7 +96,8 @@ class Prepared:
         """Put the machine at the first instruction with fresh registers, stack and context.
 
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
-        own, `cpu`, and so their own addresses.
+        own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet of a length that
+        BPF_PROG_TEST_RUN refuses, and for maps that cannot be used on this CPU.
         """
         machine, raw = self.machine, self.program.type_row.raw
         self.inputs = inputs(self.program.type, ctx)
@@ -142,12 +143,12 @@ class Prepared:
 
     @property
     def printed(self) -> "pd.DataFrame":
-        """What the run printed: a row for each line."""
+        """What the run printed, a row for each call: step, pc, stream, text."""
         return printed_frame(self.machine.printed)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The same, the texts alone."""
+        """The texts that the run printed, oldest first."""
         return tuple(line.text for line in printed_lines(self.machine.printed))
 
     @property
