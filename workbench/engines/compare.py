@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Prepare = Callable[[AnyArena, Mapping[str, Map]], None]
 
-PAGES = 64  # of an arena that no object declares
-R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
+PAGES = 64  # of an arena that no object declares: few, as every engine copies them; not measured
+R0_BITS = {"kernel": 32}  # how much of r0 an engine returns: BPF_PROG_TEST_RUN has a u32 for it
 
 
 class Fault(NamedTuple):

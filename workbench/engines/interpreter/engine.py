@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACES = (None, *COUNTED, "events", "steps")
-_SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms
+_SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms, which nobody notices
+_ENDLESS = 1 << 62  # steps: decades
 _STOPS = {core.EXIT: "exit", core.FUEL: "fuel", core.BREAKPOINT: "breakpoint", core.FAULT: "fault"}
 
 
@@ -163,7 +164,7 @@ def interpret(prepared: Prepared, fuel: int | None, recorded: Recorded, breaks: 
 
     `breaks` asks to stop before instructions that have a breakpoint.
     """
-    left = fuel if fuel is not None else 1 << 62
+    left = fuel if fuel is not None else _ENDLESS
     try:
         while True:
             room = recorded.room()

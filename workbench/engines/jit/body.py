@@ -46,14 +46,15 @@ def _mentioned(function: Function) -> set[int]:
     return named & set(ARGUMENTS)
 
 
-_SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little
+_SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little: not measured apart
 
 
 def _turn(function: Function, head: int) -> list[int]:
     """The blocks of a short loop with one test that follow each other back to its head, or [].
 
-    Such loops look at the fuel every other turn. With more tests the first turn is often the last,
-    and what was paid for the second must be taken back.
+    Such loops look at the fuel every other turn: without, memsum takes 1.24 and sieve 1.14 times as
+    long. With more tests the first turn is often the last, and what was paid for the second must be
+    taken back: no gain on the whole, and string search takes longer. Both are in `engines.jit`.
     """
     blocks, turn, steps, tests = function.blocks, [head], 0, 0
     while True:

@@ -39,7 +39,7 @@ from workbench.maps import Map
 if TYPE_CHECKING:
     import pandas as pd
 
-_ENDLESS = 1 << 62
+_ENDLESS = 1 << 62  # steps: decades; with a slice more it is still an int64
 
 
 class _End(NamedTuple):

@@ -12,8 +12,8 @@ from workbench.bpf.helper_names import Helper
 from workbench.bpf.isa import TABLE, WIDE, Op
 from workbench.errors import Unsupported
 
-LARGEST = 20_000  # slots; LLVM's time grows faster than the program
-_FEW_STEPS = 1 << 14  # what the interpreter may have to do at the end of the fuel, for each frame
+LARGEST = 20_000  # slots; LLVM's time grows faster than the program. Bounds it; not measured
+_FEW_STEPS = 1 << 14  # of a frame, left to the interpreter at the end of the fuel: 30 us
 _INSTEAD = "use the interpreter"
 
 

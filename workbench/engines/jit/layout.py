@@ -40,7 +40,9 @@ GONE = -(1 << 62)
 """What a function returns, instead of unspent steps, when the run ends inside it."""
 
 SLICE = 1 << 25
-"""Steps between two looks for signals: some 10 ms."""
+"""Steps between two looks for signals: some 10 ms, so that nobody waits for Ctrl-C."""
 
 ROUNDS = 2 * SLICE
-"""Rounds of may_goto that must be left for another slice without counting them one by one."""
+"""Rounds of may_goto that must be left for another slice without counting them one by one.
+
+A slice has at most SLICE rounds, and the steps up to the next look; twice that leaves a margin."""

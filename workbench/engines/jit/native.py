@@ -15,7 +15,7 @@ from workbench.engines.jit.graph import Graph, graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
 
-_KEPT = 64
+_KEPT = 64  # programs whose machine code stays in memory: bounds it; not measured
 
 
 class Wanted(NamedTuple):
@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
         return _graph(self.records, self.starts, self.entry)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)  # programs, and places to go on at, that are in use; not measured
 def _graph(records: bytes, starts: tuple[int, ...], entry: int) -> Graph:
     return graph(np.frombuffer(records, INSTRUCTION), starts, entry)
 

@@ -34,10 +34,10 @@ from workbench.errors import KernelError, Unsupported, errno_name
 TEXT = Path(__file__).with_name("service.bpf")
 PROG_TYPE_SYSCALL = 31
 SLEEPABLE = 1 << 4
-PRESENCE_BATCH = 1 << 13
-COPY_BATCH = 16
-PEEK_BATCH = 1024
-ADDRESSES = 1 << 16  # where programs expect page addresses in scratch
+ADDRESSES = 1 << 16  # where programs expect page addresses in scratch, behind their answers
+PRESENCE_BATCH = 1 << 13  # pages asked about at a time: 64 KiB of addresses; not measured
+COPY_BATCH = ADDRESSES // PAGE_SIZE  # pages that fit into the answers
+PEEK_BATCH = ADDRESSES // 64  # pieces of 64 bytes that fit there
 SCRATCH_BYTES = ADDRESSES + 8 * PRESENCE_BATCH
 
 

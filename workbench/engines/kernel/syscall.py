@@ -34,9 +34,9 @@ BTF_LOAD = 18
 MAP_FREEZE = 22
 ENABLE_STATS = 32
 
-LOG_BYTES = 1 << 16
+LOG_BYTES = 1 << 16  # of a first log, doubled until it fits; not measured
 LOG_LIMIT = 1 << 30
-LOAD_ATTEMPTS = 10
+LOAD_ATTEMPTS = 10  # bounds how often signals may undo the verifier's work; not measured
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall

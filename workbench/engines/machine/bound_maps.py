@@ -13,7 +13,7 @@ from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map, create
 from workbench.maps.emulated import EmulatedMap, number_of
 
-MOST = 4096
+MOST = 4096  # maps with a number, those in maps of maps included: bounds the regions to 256 KiB
 
 
 class BoundMaps:

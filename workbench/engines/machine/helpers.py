@@ -45,7 +45,8 @@ from workbench.maps.layout import Field, get, is_of, is_type, note_all, put, typ
 
 _0, _1, _2, _8 = (np.uint64(n) for n in (0, 1, 2, 8))
 _HANDLE, _STEP = np.uint64(MAP_HANDLE), np.uint64(HANDLE_STEP)
-_MOST_TAIL_CALLS = 33
+_MOST_TAIL_CALLS = 33  # MAX_TAIL_CALL_CNT
+_IRQS_ON = np.uint64(0x200)  # X86_EFLAGS_IF
 _OF_MAPS = type_bits(("array_of_maps", "hash_of_maps"))
 _KEYED = (
     Helper.MAP_LOOKUP_ELEM, Helper.MAP_UPDATE_ELEM, Helper.MAP_DELETE_ELEM,
@@ -314,7 +315,7 @@ def call_kfunc(machine, which, frame, pc, clock):
         out[O_WROTE] = _0
         if host != _0:
             note_all(np.uint64(machine.control[JOURNAL]), host, _8)
-            store64(host, np.uint64(0x200))
+            store64(host, _IRQS_ON)
     elif which == Kfunc.THROW:
         throw(machine, r1, pc)
     elif which == Kfunc.STREAM_VPRINTK_IMPL or which == Kfunc.STREAM_VPRINTK:

@@ -16,7 +16,7 @@ from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
 from workbench.engines.machine.state import CTX_REGION, PACKET_REGION, R_BYTES, R_HOST
 from workbench.errors import WorkbenchError
 
-_LOOPBACK = 1
+_LOOPBACK = 1  # the number of the device lo
 _LONGEST = 0xFFFF
 
 

@@ -25,7 +25,7 @@ from workbench.engines.machine.state import (
 )
 from workbench.maps.layout import move, note_all
 
-HEADROOM = 256
+HEADROOM = 256  # XDP_PACKET_HEADROOM
 PAGE_ROOM = PAGE_SIZE - 320  # less struct skb_shared_info
 FRAME_HEADER = 40  # struct xdp_frame, at the start of the headroom
 _0, _1, _4 = np.uint64(0), np.uint64(1), np.uint64(4)

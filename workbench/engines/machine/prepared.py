@@ -22,6 +22,7 @@ from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
+from workbench.engines.machine.callbacks import ROW
 from workbench.engines.machine.entries import address_table, entries
 from workbench.engines.machine.inputs import inputs
 from workbench.engines.machine.joined import joined
@@ -301,10 +302,10 @@ def _machine(code: np.ndarray, maps: BoundMaps, first: list[int]) -> core.Machin
         control=np.zeros(core.CONTROLS, np.int64),
         returns=np.zeros(addresses.MAX_FRAMES + 1, np.int64),
         regions=np.zeros((core.MAP_REGIONS + 2 * maps.room, 4), np.uint64),
-        out=np.zeros(8, np.uint64),
+        out=np.zeros(core.OUTS, np.uint64),
         maps=np.zeros(1 + maps.room, np.uint64),
         programs=maps.held_programs(first),
-        loops=np.zeros(8 * addresses.MAX_FRAMES, np.uint64),
+        loops=np.zeros(ROW * addresses.MAX_FRAMES, np.uint64),
         journal=core.new_journal(),
         printed=print_room(),
     )

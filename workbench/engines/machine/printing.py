@@ -23,7 +23,7 @@ from workbench.engines.machine.state import REGS_AT
 if TYPE_CHECKING:
     import pandas as pd
 
-ROOM = 1 << 20
+ROOM = 1 << 20  # bytes of a run's lines: bounds its memory; later lines are only counted
 USED, LOST = range(2)
 HEADER_WORDS, LINE_WORDS = 2, 4
 LONGEST = 1024  # MAX_BPRINTF_BUF
@@ -31,6 +31,7 @@ STREAMS = ("trace", "stdout", "stderr")
 _0, _1, _7, _8 = (np.uint64(n) for n in (0, 1, 7, 8))
 ARGUMENTS = 512  # MAX_BPRINTF_BIN_ARGS, the bytes of a format's arguments that Linux copies
 WIDEST = (1 << 23) - 1  # FIELD_WIDTH_MAX
+_MOST_BYTES = np.uint64(8 * 12)  # of the words of bpf_stream_vprintk: MAX_BPRINTF_VARARGS
 _PERCENT, _ZERO, _NINE, _PLUS, _MINUS, _SPACE, _POINT, _COLON = (ord(c) for c in "%09+- .:")
 _C, _D, _I, _U, _X, _BIG_X, _S, _P, _L = (ord(c) for c in "cdiuxXspl")
 _K, _SMALL_K, _BIG_S, _BIG_B, _BIG_I, _4, _6 = (ord(c) for c in "KkSBI46")
@@ -385,7 +386,7 @@ def print_array(machine, arena, stream, format, args, size, pc, clock):
     size &= LOW_32
     if stream != _1 and stream != np.uint64(2):
         return np.uint64(-ENOENT)
-    if size & _7 or size > np.uint64(96):
+    if size & _7 or size > _MOST_BYTES:
         return np.uint64(-EINVAL)
     host = np.uint64(0) if size == _0 else host_of(machine, args, size, False)
     text = host_of(machine, format, 1, False)

@@ -20,16 +20,16 @@ from workbench.recording.columns import KEYFRAME
 
 FRAME_REGISTERS = REGISTERS + 2  # r0..r10, the ZERO register, and the budget of may_goto
 BUDGET = REGISTERS + 1
-MAY_GOTO_LIMIT = 1 << 28  # Linux on x86 stops after 250 ms instead; about as many rounds
+MAY_GOTO_LIMIT = 1 << 28  # rounds; Linux on x86 stops after 250 ms instead, about as many
 
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
 OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL, NOT_A_MAP = range(6)
 PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
 TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT, ADDRESS_BITS = range(8, 17)
-CONTROLS = 17
 STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
 R_START, R_BYTES, R_HOST, R_WRITABLE = range(4)  # columns of regions
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
+CONTROLS, OUTS = ADDRESS_BITS + 1, O_REG + 1  # how many there are
 STEPS_KEPT, ACCESSES_KEPT, CHANGES_KEPT = range(3)  # indices of length in a Recording
 
 
@@ -104,7 +104,9 @@ def by_address(control, entry, pc, a, b, clock):  # type: ignore[no-untyped-def]
 
 
 JOURNAL_ROOM = 1 << 16
-"""Changes that one instruction may make: half a megabyte."""
+"""Changes of 8 bytes that are recorded of one instruction: half a megabyte.
+
+Bounds what a recording must keep free for its next step; not measured."""
 
 
 def new_journal() -> np.ndarray:
@@ -137,7 +139,7 @@ def new_recording(capacity: int) -> Recording:
     columns = {name: np.empty(capacity, np.uint64) for name in words}
     columns |= {name: np.empty(capacity, np.uint8) for name in ("depth", "reg", "size", "access")}
     keys = (capacity + KEYFRAME - 1) // KEYFRAME
-    changes = 2 * capacity + JOURNAL_ROOM
+    changes = 2 * capacity + JOURNAL_ROOM  # two a step; more end the recording early. Not measured
     return Recording(
         pc=np.empty(capacity, np.uint32),
         key_regs=np.empty((keys, MAX_FRAMES * REGISTERS), np.uint64),
