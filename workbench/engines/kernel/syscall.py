@@ -35,7 +35,7 @@ MAP_FREEZE = 22
 ENABLE_STATS = 32
 
 LOG_BYTES = 1 << 16  # of a first log, doubled until it fits; not measured
-LOG_LIMIT = 1 << 30
+LOG_LIMIT = (1 << 30) - 1  # UINT_MAX >> 2: Linux refuses a larger buffer with EINVAL
 LOAD_ATTEMPTS = 10  # bounds how often signals may undo the verifier's work; not measured
 
 _libc = ctypes.CDLL(None, use_errno=True)
