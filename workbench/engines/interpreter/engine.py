@@ -71,8 +71,7 @@ class Interpreter:
         (accesses and casts, the newest 2**20) or "steps" (a reversible recording of the first
         `capacity` steps). breakpoints: slots to stop before. Ctrl-C ends the run with stop
         "interrupt" and everything kept. Raises WorkbenchError for an unknown `trace`, negative
-        fuel, a breakpoint outside the program, or a packet of a length that BPF_PROG_TEST_RUN
-        refuses.
+        fuel, a breakpoint outside the program, or a packet that is too short or too long.
         """
         if trace not in TRACES:
             raise WorkbenchError(f"unknown trace '{trace}'; choose from counts, events, steps")

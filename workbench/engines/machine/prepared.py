@@ -97,8 +97,8 @@ class Prepared:
         """Put the machine at the first instruction with fresh registers, stack and context.
 
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
-        own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet of a length that
-        BPF_PROG_TEST_RUN refuses, and for maps that cannot be used on this CPU.
+        own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet that is too short
+        or too long, and for maps that cannot be used on this CPU.
         """
         machine, raw = self.machine, self.program.type_row.raw
         self.inputs = inputs(self.program.type, ctx)

@@ -58,12 +58,12 @@ def printed_lines(printed: np.ndarray) -> Iterator[Line]:
     """What was printed, oldest first."""
     at, raw = HEADER_WORDS, printed.view(np.uint8)
     while 8 * (at - HEADER_WORDS) < int(printed[USED]):
-        time, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
+        step, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
         begin = 8 * (at + LINE_WORDS)
         content = raw[begin : begin + length].tobytes()
         if stream == 0:  # a tracepoint's text ends at its first zero byte
             content, _, _ = content.partition(b"\0")
-        yield Line(time, pc, STREAMS[stream], content.decode(errors="replace"))
+        yield Line(step, pc, STREAMS[stream], content.decode(errors="replace"))
         at += LINE_WORDS + -(-length // 8)
 
 
