@@ -92,8 +92,9 @@ class Jit:
 
         `trace`: None; "faults" (accesses of absent pages); "pages" (reads and writes of each
         page); "blocks" (executions of each instruction); "counts" (both). Machine code that counts
-        is compiled when it is first wanted. "events" and "steps" raise Unsupported. Ctrl-C ends the
-        run with stop "interrupt".
+        is compiled when it is first wanted. Ctrl-C ends the run with stop "interrupt". Raises
+        Unsupported for "events", "steps" and any other `trace`, and WorkbenchError for negative
+        fuel or a packet that is too short or too long.
         """
         if trace is not None and trace not in COUNTED:
             raise Unsupported(f"the jit does not record '{trace}'; use the interpreter")
@@ -135,7 +136,11 @@ class Jit:
 
     @property
     def native(self) -> "pd.DataFrame":
-        """Machine code beside the kernel's, for each BPF instruction; see `jit.listing.native`."""
+        """Machine code beside the kernel's: pc, bpf, address, code (hexadecimal), native, kernel.
+
+        A row for each machine instruction, "" where one side has no more. Raises Unsupported
+        without capstone.
+        """
         pages = self.arena.page_count if self.arena else None
         return native(self.program, self._tiers.good().with_lines(), pages)
 

@@ -56,12 +56,12 @@ class Function(NamedTuple):
     blocks: dict[int, list[Ins]]
 
     def instructions(self) -> Iterator[Ins]:
-        """All its instructions."""
+        """The instructions of the function, block by block."""
         return chain.from_iterable(self.blocks.values())
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it calls no other function of the program."""
+        """Whether the function calls no other function of the program."""
         return not any(ins.enters for ins in self.instructions())
 
 

@@ -22,7 +22,7 @@ def native(program: Program, content: bytes, pages: int | None) -> "pd.DataFrame
 
     `address` counts from the start of the code; `kernel` has what the kernel's JIT writes for the
     same BPF instruction, "" where there is no kernel to ask or nothing more to show. How a function
-    begins and is left counts to its first instruction.
+    begins and is left counts to its first instruction. Raises Unsupported without capstone.
     """
     import pandas as pd
 

@@ -161,7 +161,7 @@ class KernelArena:
         self._watchers.append(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:
-        """Stop calling `changed`."""
+        """Stop calling `changed`; raises ValueError if it is not called."""
         self._watchers.remove(changed)
 
     def program_ran(self) -> None:
@@ -214,7 +214,7 @@ class KernelArena:
 
     @property
     def free_pages(self) -> int:
-        """How many pages can still be allocated."""
+        """How many pages can still be allocated; raises as `free_extents` does."""
         return int(self.free_extents[:, 1].sum())
 
     @property

@@ -17,7 +17,7 @@ class AddressBits(NamedTuple):
 
     @property
     def word(self) -> int:
-        """Both in one number, as compiled code reads them."""
+        """Virtual bits in the low byte, user bits above: as compiled code reads them."""
         return self.user << 8 | self.virtual
 
 

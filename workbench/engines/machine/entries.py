@@ -43,7 +43,10 @@ _counts = table_reader(Counts, _COUNTS)
 
 
 def entries(code: np.ndarray) -> dict[int, int]:
-    """The addresses, by index of `control`, of what these instructions may need: compiled now."""
+    """Addresses of the functions that these instructions may need, by their index in `control`.
+
+    `code` are INSTRUCTION records; what is needed for the first time is compiled now.
+    """
     helpers = code["imm"][code["op"] == Op.CALL_HELPER]
     kfuncs = code["imm"][code["op"] == Op.CALL_KFUNC]
     found = {STEP: step.address}
@@ -79,7 +82,7 @@ def _count(table, machine, arena, op):  # type: ignore[no-untyped-def]
 
 @callback(_SIGNATURE)
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
-    """Execute one instruction as `uncommon` does; returns control[STOP]."""
+    """Execute the uncommon instruction at slot `pc` on operands `a`, `b`; returns control[STOP]."""
     machine, arena = _machine(table), _arena(table)
     machine.control[STOP] = RUNNING
     machine.control[DEPTH] = depth
@@ -91,7 +94,7 @@ def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
 
 @callback(_SIGNATURE)
 def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
-    """Execute a helper or a kfunc, or the EXIT of a callback."""
+    """Execute a helper or a kfunc, or the EXIT of a callback; the result is in machine.out."""
     machine, arena = _machine(table), _arena(table)
     ins, frame = machine.code[pc], depth * FRAME_REGISTERS
     if ins.op == Op.EXIT:

@@ -79,7 +79,7 @@ def number_of(machine, handle):
 
 @njit
 def address_of(machine, number, host):
-    """Where a program sees memory of a map's values."""
+    """The address at which a program sees a host address among the values of a map."""
     row = MAP_REGIONS + 2 * (number - 1)
     return machine.regions[row, R_START] + (host - machine.regions[row, R_HOST])
 
@@ -216,7 +216,7 @@ def _random(machine):
 
 @njit
 def call_helper(machine, arena, which, frame, pc, clock):
-    """bpf_* by helper number."""
+    """Execute the helper of this number; its arguments are r1 to r5 of the frame at `frame`."""
     regs, out = machine.regs, machine.out
     r1, r2, r3, r4 = regs[frame + 1], regs[frame + 2], regs[frame + 3], regs[frame + 4]
     out[O_REG] = _0
@@ -300,7 +300,7 @@ def _iterate(machine, which, address, start, end):
 
 @njit
 def call_kfunc(machine, which, frame, pc, clock):
-    """kfuncs by their number in workbench.bpf.functions; those of arenas are in `uncommon`."""
+    """Execute the kfunc of this number (`bpf.functions.Kfunc`), but for those of arenas."""
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0

@@ -273,7 +273,10 @@ def load_arena(arena, window, base, off, size):
 
 @njit(inline=True)
 def store_arena(arena, window, base, off, size, value):
-    """Store through an arena pointer: (bytes before, user address, access); as `load_arena`."""
+    """Store through an arena pointer: (bytes before, user address, access).
+
+    The access is UNCOMMON for absent pages, and nothing is stored.
+    """
     at = (base & LOW_32) + np.uint64(off) + _GUARD
     address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
     if present(arena.pages, at, size):

@@ -61,7 +61,10 @@ class Machine(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Cheap counters: executions of each slot; arena reads and writes of each page slot."""
+    """Cheap counters: executions of each slot; arena reads and writes of each page slot.
+
+    executed: uint64[slots + 1]. reads, writes: uint64[PAGE_SLOTS], guard pages included.
+    """
 
     executed: Words
     reads: Words
