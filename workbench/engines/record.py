@@ -3,6 +3,7 @@
 from workbench.arena import Arena
 from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import Interpreter
+from workbench.engines.machine.recorded import CAPACITY
 from workbench.recording.trace import Trace
 
 
@@ -12,7 +13,7 @@ def record(
     ctx: bytes = b"",
     fuel: int | None = None,
     verify: bool = True,
-    capacity: int = 1_000_000,
+    capacity: int = CAPACITY,
 ) -> Trace:
     r"""Run a program on the interpreter and return the recording of its first `capacity` steps.
 

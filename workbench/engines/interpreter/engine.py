@@ -12,7 +12,7 @@ from workbench.engines.base import Result
 from workbench.engines.interpreter.loop import execute
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
-from workbench.engines.machine.recorded import COUNTED, Recorded
+from workbench.engines.machine.recorded import CAPACITY, COUNTED, Recorded
 from workbench.errors import WorkbenchError
 from workbench.maps import Map
 
@@ -61,7 +61,7 @@ class Interpreter:
         fuel: int | None = None,
         trace: str | None = None,
         breakpoints: tuple[int, ...] = (),
-        capacity: int = 1_000_000,
+        capacity: int = CAPACITY,
     ) -> Result:
         """Run from the start, at most `fuel` steps; arguments after `trace` are for debugging.
 
@@ -83,7 +83,7 @@ class Interpreter:
         fuel: int | None = None,
         trace: str | None = None,
         breakpoints: tuple[int, ...] = (),
-        capacity: int = 1_000_000,
+        capacity: int = CAPACITY,
     ) -> Result:
         """Go on from where the last run stopped, with fresh buffers; arguments as for `run`.
 

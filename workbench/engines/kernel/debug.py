@@ -20,7 +20,7 @@ from workbench.objects.writing import write_btf
 _SIGNED = 1 << 24  # in the extra word of an integer type
 _TAGS = {"ctx": "arg:ctx", "arena": "arg:arena", "mem": "arg:nonnull"}
 _LINE = 1 << 10  # line numbers are stored above a 10-bit column
-_MAX_LINE = (1 << 22) - 1
+_MAX_LINE = (1 << 22) - 1  # what the other bits hold
 
 
 class _Line(NamedTuple):

@@ -19,6 +19,7 @@ from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
 if TYPE_CHECKING:
     import pandas as pd
 
+CAPACITY = 1_000_000  # steps of a recording that asks for no other number: at most 40 MB
 ACCESS_EVENTS = 1 << 20  # the newest are kept: bounds the memory of a trace; not measured
 _NO_EVENTS = {name: np.zeros(0, dtype) for name, dtype in COLUMNS.items()}
 
