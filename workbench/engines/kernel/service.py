@@ -102,6 +102,11 @@ class _Ready(NamedTuple):
     words: "ctypes.Array[c_uint64]"
     request: TestRun
 
+    @property
+    def answer(self) -> int:
+        """The first word of the context: what the program answered in the last run."""
+        return int(self.words[0])
+
 
 class Service:
     """The loaded service programs of one arena, and the scratch array that they answer in."""
@@ -124,8 +129,7 @@ class Service:
 
     def alloc(self, address: int, count: int, node: int, flags: int) -> int:
         """Call bpf_arena_alloc_pages; returns the user address, or 0."""
-        words = self._run("alloc", address, count, node, flags).words
-        return int(words[0])
+        return self._run("alloc", address, count, node, flags).answer
 
     def free(self, address: int, count: int) -> None:
         """Call bpf_arena_free_pages."""
@@ -133,7 +137,7 @@ class Service:
 
     def reserve(self, address: int, count: int) -> int:
         """Call bpf_arena_reserve_pages; returns 0 or a negative errno."""
-        value = int(self._run("reserve", address, count).words[0]) & 0xFFFFFFFF
+        value = self._run("reserve", address, count).answer & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
     def presence(self, addresses: np.ndarray) -> np.ndarray:
@@ -151,7 +155,7 @@ class Service:
                     "this kernel clears the register of an acquire load from an "
                     "absent page, so presence cannot be observed without faults"
                 )
-            known = int(ready.words[0])
+            known = ready.answer
             answer[done : done + known] = self._scratch[:known]
             done += known
         return answer
@@ -162,7 +166,7 @@ class Service:
         done = 0
         while done < len(addresses):
             self._put_addresses(batch := addresses[done : done + COPY_BATCH])
-            known = int(self._run("copy", len(batch)).words[0])
+            known = self._run("copy", len(batch)).answer
             content = self._scratch[: known * PAGE_SIZE].reshape(known, PAGE_SIZE)
             pages[done : done + known] = content
             done += known
@@ -179,7 +183,7 @@ class Service:
         KernelError where kernel memory cannot be read. Source: kernel/bpf/range_tree.c.
         """
         node = _node_layout()
-        level = np.array([self._run("ranges").words[0]], np.uint64)
+        level = np.array([self._run("ranges").answer], np.uint64)
         found = [np.empty((0, 2), np.int64)]
         while len(level := level[level != 0]):
             nodes = self.peek(level)
@@ -200,7 +204,7 @@ class Service:
             slots = self.scratch[: 64 * len(batch)].reshape(-1, 64)
             slots[:, :8] = batch.view(np.uint8).reshape(-1, 8)
             ready = self._run("peek", len(batch))
-            if ready.request.retval or ready.words[0] != len(batch):
+            if ready.request.retval or ready.answer != len(batch):
                 raise KernelError("EFAULT", "the arena changed while its free ranges were read")
             parts.append(slots.copy())
         return np.concatenate(parts)
