@@ -92,7 +92,7 @@ class Verdict:
         return f"{where}: {self.reason}" + (f"  [{self.instruction}]" if self.instruction else "")
 
     def raise_if_refused(self) -> None:
-        """Raise VerificationError, with the whole log, unless the program was accepted."""
+        """Raise the VerificationError that `error` makes, unless the program was accepted."""
         if not self.ok:
             raise self.error()
 
