@@ -242,5 +242,5 @@ def _range(bounds: Bounds) -> str:
 
 
 def _shown(number: int) -> str:
-    """Decimal where that is short, hexadecimal where it tells more."""
+    """Up to six or seven digits in decimal, larger numbers in hexadecimal."""
     return str(number) if abs(number) < 1 << 20 else hex(number)

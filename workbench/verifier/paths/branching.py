@@ -32,8 +32,8 @@ from workbench.verifier.values.domain import (
     scalar,
 )
 
-MAX_LINKED = 6
-MAX_PACKET = 0xFFFF
+MAX_LINKED = 6  # LINKED_REGS_MAX: as many as fit into 64 bits of a path's past
+MAX_PACKET = 0xFFFF  # MAX_PACKET_OFF
 Link = tuple[int, int, bool]  # frame, register or slot, whether it is a register
 
 

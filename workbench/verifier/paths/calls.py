@@ -46,7 +46,7 @@ from workbench.verifier.values.domain import (
 
 END = -1
 """Where a path goes on that is finished."""
-MAX_ERRNO = 4095
+MAX_ERRNO = 4095  # include/linux/err.h
 _BEHIND = {"mem": False, "mem_or_null": False, "mem_uninit": True}
 
 

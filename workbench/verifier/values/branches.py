@@ -1,4 +1,4 @@
-"""What comparisons tell: which way a jump goes, and what is known of the operands afterwards.
+"""Comparisons: which way a jump goes, and what is known of the operands afterwards.
 
 Sources: is_scalar_branch_taken and regs_refine_cond_op in kernel/bpf/verifier.c.
 """
@@ -214,7 +214,7 @@ def refined(op: int, jumped: bool, a: Number, b: Number) -> Pair:
 
 @lru_cache(maxsize=1 << 12)
 def refined_with_itself(op: int, jumped: bool, n: Number) -> Number:
-    """The same where a register was compared with itself: it learns twice."""
+    """What is known of a register that was compared with itself: it learns as either operand."""
     name, bits = COMPARISONS[op]
     name = name if jumped else REVERSED[name]
     if name in _REFINE:

@@ -159,7 +159,7 @@ def _narrow32_unsigned(n: Number, low: int, high: int) -> Number:
 
 
 def _low_halves(n: Number) -> Number:
-    """A 64-bit range with one upper half, or two that follow each other, tells of the low half."""
+    """A 64-bit range with one upper half, or two that follow each other, narrows the low half."""
     for low, high, is_signed in ((n.umin, n.umax, False), (n.smin, n.smax, True)):
         ordered = signed(low, 32) <= signed(high, 32)
         if low >> 32 == high >> 32:
@@ -192,7 +192,7 @@ def _signs32(n: Number) -> Number:
 
 
 def _signs64(n: Number) -> Number:
-    """The same for all 64 bits."""
+    """Where a number cannot change its sign, its 64-bit ranges are one; see `_signs32`."""
     if signed(n.umin) <= signed(n.umax):
         n = n._replace(smin=max(n.smin, signed(n.umin)), smax=min(n.smax, signed(n.umax)))
     low, high = n.smin & MASK, n.smax & MASK
