@@ -15,7 +15,7 @@ from workbench.arena.events import Kind
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.recording.trace import Trace
 
-_USER = 100  # the thread that stands for user space
+_USER = 100  # the thread that stands for user space, above every CPU
 
 
 def to_perfetto(trace: Trace, path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import TraceError, Unsupported
 from workbench.recording.trace import Trace
+from workbench.recording.window import IN_BROWSER
 from workbench.verifier import verify
 
 MASK = (1 << 64) - 1
@@ -43,7 +44,7 @@ def fork(
         raise Unsupported("a run of several CPUs is not forked; record it under another schedule")
     if not 0 <= step < len(trace):
         raise TraceError(f"no step {step} to change anything before; there are {len(trace)}")
-    total = fuel if fuel is not None else max(len(trace), 1_000_000)
+    total = fuel if fuel is not None else max(len(trace), IN_BROWSER)
     prepared = Prepared(trace.program, _arena(trace), verify=_verified(trace), seed=seed)
     prepared.start(trace.ctx)
     changed: list[_Row] = []
