@@ -40,7 +40,7 @@ class Match(NamedTuple):
         return self.message.advice.format(**self.found)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # bounds the memory for many logs; not measured
 def classify(reason: str) -> Match | None:
     """Find the row for the words of a refusal; None for words that no row knows."""
     for message in MESSAGES:

@@ -27,10 +27,9 @@ from workbench.verifier.values.domain import (
     Value,
 )
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Number, signed
-from workbench.verifier.values.tnum import LOW, MASK, text_of
+from workbench.verifier.values.tnum import LOW, MASK, MAX_DECIMAL, text_of
 
-S16_MIN, S16_MAX, U16_MAX = -0x8000, 0x7FFF, 0xFFFF
-"""What Linux writes in decimal: SNUM_MIN_DECIMAL to UNUM_MAX_DECIMAL in kernel/bpf/log.c."""
+S16_MIN, S16_MAX = -0x8000, 0x7FFF  # SNUM_MIN_DECIMAL, SNUM_MAX_DECIMAL of kernel/bpf/log.c
 
 
 def signed_text(number: int) -> str:
@@ -40,7 +39,7 @@ def signed_text(number: int) -> str:
 
 def unsigned_text(number: int) -> str:
     """An unsigned number: small ones in decimal, others in hexadecimal."""
-    return str(number) if number <= U16_MAX else f"{number:#x}"
+    return str(number) if number <= MAX_DECIMAL else f"{number:#x}"
 
 
 def _ranges(n: Number) -> list[str]:

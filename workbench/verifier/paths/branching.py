@@ -38,7 +38,10 @@ Link = tuple[int, int, bool]  # frame, register or slot, whether it is a registe
 
 
 def branch(i: Instruction, path: Path) -> int | None:
-    """Follow a jump whose way is known, else go on and leave the target for later."""
+    """Follow a jump whose way is known, else go on and leave the target for later.
+
+    Returns the next slot, None for the one that follows.
+    """
     left = path.registers[i.dst]
     right = scalar(i.imm) if i.src == isa.ZERO else path.registers[i.src]
     pointers = (left.kind == STACK) | (right.kind == STACK) << 1

@@ -112,7 +112,7 @@ def _registers_equal(
     return True
 
 
-@lru_cache(maxsize=1 << 11)
+@lru_cache(maxsize=1 << REGISTERS)
 def _members(mask: int) -> tuple[int, ...]:
     return tuple(n for n in range(REGISTERS) if mask >> n & 1)
 

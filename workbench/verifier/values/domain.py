@@ -76,7 +76,7 @@ ANY_SCALAR = Value(SCALAR, numbers.UNKNOWN)
 ARENA_POINTER = Value(ARENA, numbers.UNKNOWN)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=numbers.FEW)
 def scalar(number: int) -> Value:
     """The value of a known constant."""
     return Value(SCALAR, numbers.constant(number))
