@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("step", "other_step", "pc", "text", "what", "value", "other_value")
-LOOK_AHEAD = 2000  # steps that one run may take alone before the alignment gives up
-AGREE = 8  # slots that must be equal before two runs count as together again
+LOOK_AHEAD = 2000  # steps that one run may take alone; looking through them takes 1 ms
+AGREE = 8  # equal slots after which two runs count as together again; not measured
 
 
 class Stretch(NamedTuple):
@@ -150,4 +150,6 @@ def _row(
 def _paths(trace: Trace, stretch: Stretch) -> list[tuple[object, ...]]:
     """Steps that one run took alone: one row for each."""
     pc = trace.recorded_steps()["pc"]
-    return [(t, -1, int(pc[t]), "path", None, None) for t in range(stretch.first, stretch.end)]
+    return [
+        (step, -1, int(pc[step]), "path", None, None) for step in range(stretch.first, stretch.end)
+    ]
