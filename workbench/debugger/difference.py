@@ -56,7 +56,8 @@ def diff(trace: Trace, other: Trace) -> "pd.DataFrame":
     Columns: step and other_step (-1: not taken), pc, text, what ("r3", the user address of a
     byte range, or "path" for steps that only one run took), value and other_value (Python ints,
     None where there is none). Registers and memory are compared where they are written, so a
-    difference shows once, not again at every later step.
+    difference shows once, not again at every later step. Raises WorkbenchError for runs of
+    different programs, Unsupported without recorded steps.
     """
     import pandas as pd
 

@@ -65,8 +65,8 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
 
     `meta` and `columns` are those of docs/recording-format.md; a view needs name, engine,
     instructions, lines, arena, regions, stop, event_kinds and total_steps, and the columns of
-    STEP_COLUMNS. An instruction's `op` may be an `isa.Op` or its name. Raises TraceError when
-    columns are missing, unknown or of unequal length.
+    STEP_COLUMNS and of the keyframes. An instruction's `op` may be an `isa.Op` or its name.
+    Raises TraceError when columns are missing, unknown or of unequal length.
     """
     arrays = _checked(columns)
     rows = [{**row, "op": _op_name(row["op"])} for row in meta["instructions"]]

@@ -162,7 +162,10 @@ class Trace(Notebook):
 
     @cached_property
     def events(self) -> "pd.DataFrame":
-        """Page events, and the accesses and casts that were recorded, in order of time."""
+        """Page events, and the accesses and casts that were recorded, in order of time.
+
+        The columns are those of workbench.arena.events.
+        """
         parts = [self.page_events]
         if self.accesses is not None:
             parts.append(self.accesses)
@@ -176,7 +179,10 @@ class Trace(Notebook):
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """The recorded steps as a DataFrame with each instruction's text; columns not copied."""
+        """The recorded steps as a DataFrame with each instruction's text; columns not copied.
+
+        Raises Unsupported without recorded steps.
+        """
         import pandas as pd
 
         steps = self.recorded_steps()
@@ -212,7 +218,10 @@ class Trace(Notebook):
         return frames
 
     def memory(self, step: int, page: int) -> np.ndarray | None:
-        """An arena page before a step: uint8[4096], or None while it is absent."""
+        """An arena page before a step: uint8[4096], or None while it is absent.
+
+        Raises Unsupported without recorded steps.
+        """
         if self.arena is None:
             return None
         born, content = self._base_page(step, page)
