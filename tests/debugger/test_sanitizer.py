@@ -116,13 +116,13 @@ def test_every_cpu_has_its_own_pointers_and_stack():
         exit
     """
     head = "r1 = arena ll\nr2 = 0\nr3 = 1\nr4 = -1\nr5 = 0\n"
-    programs = [
+    loaded = [
         wb.assemble(head + text.replace("RESULT", result))
         for result in ("*(u64 *)(r10 - 8)", "0", "*(u64 *)(r10 - 8)")
     ]
-    found = wb.record_cpus(programs, wb.Arena(64)).sanitize()
+    found = wb.record_cpus(loaded, wb.Arena(64)).sanitize()
     assert found["finding"].tolist() == ["null pointer"] * 3 + ["leak"]
-    assert found["pc"].tolist()[-1] == len(programs[0]) + 6
+    assert found["pc"].tolist()[-1] == len(loaded[0]) + 6
 
 
 def test_pages_placed_at_a_distance_are_found_as_long_as_their_neighbour_is():

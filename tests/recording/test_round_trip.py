@@ -16,12 +16,12 @@ from workbench.debugger.cpus import RoundRobin
 from workbench.errors import TraceError, Unsupported
 from workbench.examples import programs
 from workbench.recording import file
-from workbench.recording.format import VERSION, unpack
+from workbench.recording.format import VERSION, pack, unpack
 from workbench.recording.trace import Trace
 from workbench.widgets import enriched
 from workbench.widgets.stepper import Stepper
 
-VERSION_1 = Path(__file__).with_name("format_1.trace")
+VERSION_1, VERSION_2 = (Path(__file__).with_name(f"format_{n}.trace") for n in (1, 2))
 
 MAPS = """
 .map counts hash key=4 value=8 entries=16
@@ -227,6 +227,32 @@ def test_a_file_of_version_1_is_shown_with_the_facts_of_today() -> None:
     shown, _ = unpack(wb.load_trace(VERSION_1).payload())
     calls = {row["text"]: row["reads"] for row in shown["instructions"] if row["kind"] == "call"}
     assert calls["call bpf_map_update_elem"] == [1, 2, 3, 4]
+
+
+def test_a_file_of_version_2_still_loads() -> None:
+    loaded, now = wb.load_trace(VERSION_2), maps()
+    for name in ("steps", "keyframes", "changes", "initial", "program", "code", "stack", "ctx"):
+        assert differences(getattr(loaded, name), getattr(now, name), name) == []
+    assert loaded.events.equals(now.events)
+    assert (loaded.arena, loaded.stop, loaded.clock) == (now.arena, now.stop, now.clock)
+    assert loaded.report is not None
+    assert now.report is not None
+    assert loaded.report.asked == now.report.asked
+
+
+def test_numbers_of_operations_events_and_kfuncs_are_those_of_the_reader(tmp_path: Path) -> None:
+    """Another workbench may number them otherwise: their names count."""
+    trace = functions()
+    shown, columns = file.meta(trace), file.columns(trace)
+    shown["operations"] = shown["operations"][::-1]
+    turned = trace.code.copy()
+    turned["op"] = len(shown["operations"]) - 1 - turned["op"]
+    turned["imm"][turned["op"] == shown["operations"].index("CALL_KFUNC")] = 99
+    shown["code"], shown["report"] = turned.tobytes().hex(), None
+    shown["event_kinds"] = shown["event_kinds"][::-1]
+    columns["event_kind"] = len(shown["event_kinds"]) - 1 - columns["event_kind"]
+    loaded = file.rebuilt(*unpack(pack(shown, columns)))
+    assert differences(dense(loaded), replace(dense(trace), report=None)) == []
 
 
 @pytest.mark.parametrize("version", [0, VERSION + 1, 2**31])

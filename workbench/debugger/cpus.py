@@ -29,10 +29,10 @@ from workbench.engines.machine.recorded import Recorded
 from workbench.errors import WorkbenchError
 from workbench.recording.columns import CHANGES, KEYFRAME, STEP_COLUMNS
 from workbench.recording.trace import Trace
+from workbench.recording.window import IN_BROWSER
 from workbench.verifier import remembering
 
-MOST_CPUS = 255 // MAX_FRAMES
-CAPACITY = 1_000_000
+MOST_CPUS = 255 // MAX_FRAMES  # column `depth` has a byte for 8 * CPU + frame
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Steps:
         """Yield (CPU, instructions): the list, then each CPU by itself."""
         yield from ((cpu, 1) for cpu in self.order)
         while True:
-            yield from ((cpu, CAPACITY) for cpu in range(cpus))
+            yield from ((cpu, IN_BROWSER) for cpu in range(cpus))
 
 
 Schedule = RoundRobin | Random | Steps
@@ -82,7 +82,7 @@ def record_cpus(
     arena: Arena,
     schedule: Schedule | Sequence[int] | None = None,
     ctx: Sequence[bytes] | None = None,
-    fuel: int = CAPACITY,
+    fuel: int = IN_BROWSER,
 ) -> Trace:
     """Run one program per CPU on a shared arena and return the one recording of all.
 
@@ -107,7 +107,7 @@ def find_schedule(
     seeds: Iterable[int] = range(1000),
     ctx: Sequence[bytes] | None = None,
     longest: int = 8,
-    fuel: int = CAPACITY,
+    fuel: int = IN_BROWSER,
     progress: Callable[[int], object] | None = None,
 ) -> "Trace | None":
     """Search random schedules for one after which `broken(arena)` is true, and record it.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STEPS = ["line", "pc", "frame", "instruction", "state", "came_from"]
 STEPS += ["source", "file", "source_line"]
 VALUES = ["step", "pc", "frame", "name", "kind", "text", "constant", "offset", "known", "unknown"]
-SHOWN = 400  # steps in the notebook's table: the last of the path
+SHOWN = 400  # last steps of the path: bounds the notebook's table; not measured
 
 
 def steps_frame(log: Reading) -> "pd.DataFrame":
