@@ -17,8 +17,8 @@ ANY_TRAIL = 1 << 16
 LOOK_UP = 8
 """Entries of a path's past between questions whether this was walked before.
 
-1, 8 and 64 took 1.35, 1.31 and 1.28 s for all programs of hash, list and allocator: it bounds the
-work on a past that many paths share.
+1, 8 and 64 took the same time within the noise (1.3 s for all programs of hash, list and
+allocator): it bounds the work on a past that many paths share.
 """
 _KEEPS = facts.UNARY
 _COMBINES = facts.ALU_BINARY
