@@ -4,7 +4,7 @@ import { ABSENT, WRITE, lowerBound, registersAfter } from "./replay.js";
 import { pageOf } from "./memory.js";
 import { addressText } from "./places.js";
 import { place, say } from "./words.js";
-import { PAGE_BYTES, REGISTERS } from "./sizes.js";
+import { PAGE_BYTES, PAGE_SHIFT, REGISTERS } from "./sizes.js";
 
 const LONGEST = 200; // rows of a chain: what a person scrolls through; one can ask again from its end
 
@@ -121,7 +121,7 @@ export function writesOf(run, memory, { r, start, size }) {
 export function allocationOf(run, address, t) {
   const { arena, kinds, columns: { event_step, event_page, event_count } } = run;
   if (!arena || address < arena.start || address >= arena.end) return null;
-  const page = Number((address - arena.start) >> 12n);
+  const page = Number((address - arena.start) >> PAGE_SHIFT);
   const covers = (i) => page >= event_page[i] && page < event_page[i] + event_count[i];
   let found = null;
   for (let i = 0; i < kinds.length; i++) {

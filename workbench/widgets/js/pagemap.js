@@ -5,7 +5,7 @@ import { canvasContext, themeColours } from "./looks.js";
 import { PAINTERS, paintCell } from "./pagepaint.js";
 import { grouped, hex } from "./words.js";
 import { button, h, setText } from "./dom.js";
-import { PAGE, PAGE_BYTES } from "./sizes.js";
+import { PAGE, PAGE_BYTES, PAGE_SHIFT } from "./sizes.js";
 
 const ROW = 32; // pages in a row of the zoomed map
 const SIDE = 1024; // pages in a row of the whole map
@@ -118,7 +118,7 @@ export function createPageMap(session, height = 0) {
   /** Scroll the map, and only the map, to the page that the step touches. */
   function reveal() {
     const { columns: { address, size } } = run, { t } = session;
-    const page = size[t] && address[t] >= run.arena.start ? Number((address[t] - run.arena.start) >> 12n) : picked;
+    const page = size[t] && address[t] >= run.arena.start ? Number((address[t] - run.arena.start) >> PAGE_SHIFT) : picked;
     if (page < 0 || page >= run.arena.pages) return;
     const [, y, side] = boxOf(page);
     if (y < scroll.scrollTop || y + side > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = y - scroll.clientHeight / 2;
@@ -142,7 +142,7 @@ export function createPageMap(session, height = 0) {
 
   function touches(page) {
     const { columns: { address, size } } = run, { t } = session;
-    return size[t] > 0 && address[t] >= run.arena.start && Number((address[t] - run.arena.start) >> 12n) === page;
+    return size[t] > 0 && address[t] >= run.arena.start && Number((address[t] - run.arena.start) >> PAGE_SHIFT) === page;
   }
 
   function summary() {

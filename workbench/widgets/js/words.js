@@ -1,6 +1,6 @@
 // Numbers as people read them: hexadecimal, signed, and as places in the arena, stack or context.
 
-import { FRAME_BYTES, PAGE_BYTES } from "./sizes.js";
+import { FRAME_BYTES, PAGE_BYTES, PAGE_SHIFT } from "./sizes.js";
 
 const SMALL = 1n << 24n; // below this a number reads better in decimal
 
@@ -29,7 +29,7 @@ export function place(run, value, depth = 0) {
 function arenaPlace({ arena }, value) {
   if (!arena) return null;
   if (value >= arena.start && value < arena.end) return inArena(value - arena.start);
-  const kern = value - arena.low, negative = value >> 12n === 0xfffffn; // -1 and its like, of 32 bits
+  const kern = value - arena.low, negative = value >> PAGE_SHIFT === 0xfffffn; // -1 and its like, of 32 bits
   const inside = value >= PAGE_BYTES && !negative && kern >= 0n && kern < arena.end - arena.start;
   return inside ? inArena(kern) : null;
 }
@@ -70,7 +70,7 @@ export function where(run, address, depth) {
 }
 
 /** Page number relative to the arena's start. */
-const pageNumber = ({ arena }, address) => Number((address - arena.start) >> 12n);
+const pageNumber = ({ arena }, address) => Number((address - arena.start) >> PAGE_SHIFT);
 
 /** Register meaning in the registers pane: a place with its form, or the number in decimal. */
 export function meaning(run, value, depth) {
