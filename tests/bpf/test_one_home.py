@@ -286,9 +286,7 @@ def page_sizes(tree: ast.Module) -> Iterator[int]:
             yield from [node.lineno] * (number(node.right) == 12)
         elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.LShift | ast.RShift):
             yield from [node.lineno] * (number(node.value) == 12)
-    yield from (
-        0 for name, n in assigned(tree) if n == 12 and "SHIFT" in name.upper() != "PAGE_SHIFT"
-    )
+    yield from (0 for name, n in assigned(tree) if n == 12 and "SHIFT" in name.upper())
     yield from (0 for text in texts(tree) if LLVM_PAGE.search(text))
 
 
