@@ -71,7 +71,7 @@ BY_NAME = {
     "workbench.recording.notebook": "the table of methods",
     "workbench.engines.kernel": "its own modules, on first use",
     "workbench.labs.check": "runs what a student wrote",
-    "workbench.experiments.sweep": "asks whether a function came from a notebook",
+    "workbench.experiments.sweep": "sets the threads of numba, where it is loaded",
 }
 """Who does, and what for."""
 
