@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generate.mixed import mixed
+from support.agreement import emulated_arena
 from support.paths import ROOT
 
 import workbench as wb
+from workbench.bpf.program import Program, Reference
 from workbench.debugger.cpus import RoundRobin
 from workbench.errors import TraceError, Unsupported
 from workbench.examples import programs
@@ -267,3 +270,31 @@ def test_other_versions_are_refused(version: int, tmp_path: Path) -> None:
 def test_a_view_of_an_older_version_is_refused_with_what_to_do() -> None:
     with pytest.raises(TraceError, match=r"format version 1; open it with wb\.load_trace"):
         Stepper(VERSION_1.read_bytes())
+
+
+def forked(trace: Trace, step: int) -> Trace | str:
+    """What r6 = 9 leads to, or why the run cannot be repeated: user space took part."""
+    try:
+        return dense(trace.fork(step, registers={6: 9}))
+    except TraceError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_program_with_maps_or_a_packet_comes_back(seed: int, tmp_path: Path) -> None:
+    """The run, a window of it and, if it can fork, what another value leads to."""
+    made = mixed(seed)
+    references = tuple(Reference(*reference) for reference in made.case.references)
+    program = Program("mixed", made.kind, made.case.bytecode, references, maps=made.maps)
+    with emulated_arena(made.case) as arena:
+        trace = wb.record(program, arena, made.case.ctx, capacity=2000)
+    loaded = again(trace, tmp_path)
+    assert differences(dense(trace), dense(loaded)) == []
+    middle = len(trace) // 2
+    mine, theirs = (forked(one, middle) for one in (trace, loaded))
+    assert differences(mine, theirs) == []
+    if isinstance(mine, Trace):
+        assert differences(mine, dense(again(mine, tmp_path))) == []
+    part = loaded.window(middle, 40)
+    assert differences(dense(trace.window(middle, 40)), dense(part)) == []
+    assert differences(dense(part), dense(again(part, tmp_path))) == []
