@@ -42,7 +42,6 @@ NO_PAGES = {
     "engines/machine/helpers.py": "a shift of xorshift64*",
     "verifier/paths/calls.py": "MAX_ERRNO",
     "verifier/paths/explore.py": "instructions between two reports of progress",
-    "verifier/values/branches.py": "the size of a cache",
     "widgets/explorers.py": "a number of pages",
 }
 """Where 12, 4095 or 4096 is no page, and what it is."""
