@@ -273,7 +273,7 @@ def test_a_full_disk_is_told(small, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(WorkbenchError, match=r"No space left on device; what was .*kept; make roo"):
+    with pytest.raises(WorkbenchError, match=r"No space left on device; .*kept, and used"):
         command.reproduce(tmp_path)
 
 

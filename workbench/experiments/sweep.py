@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.errors import WorkbenchError
+from workbench.errors import SaveError, WorkbenchError
 from workbench.evidence import provenance
 from workbench.widgets.progress import bar
 
@@ -141,12 +141,13 @@ class Sweep:
             return
         about = {"parameters": point.arguments, "seed": point.seed, "seconds": outcome.seconds}
         frame.attrs = {**frame.attrs, **about}
+        path = self._path(point)
         try:
-            provenance.save(frame, self._path(point))
-        except OSError as error:
+            provenance.save(frame, path)
+        except SaveError as error:
             raise WorkbenchError(
-                f"a result cannot be kept: {error.strerror or error}; earlier ones are safe in "
-                f"{self._path(point).parent}; make room there and run again"
+                f"a result cannot be kept: {error}; earlier ones are safe in {path.parent}, "
+                "and used when you run again"
             ) from None
 
     def _computed(
