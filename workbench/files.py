@@ -31,19 +31,22 @@ _CURES = {
 }
 
 
-def write_whole(path: str | Path, content: bytes | str) -> None:
+def write_whole(
+    path: str | Path, content: bytes | str, mode: int = 0o666, sync: bool = True
+) -> None:
     """Write a file so that readers see the old content or all of the new; text becomes UTF-8.
 
-    Missing directories are made. Raises SaveError, with the errno's name and what to try, where
-    that fails; the old file is whole then.
+    Missing directories are made. `mode` is what a new file may be permitted, less the umask.
+    Without `sync` the file may be empty after a power failure: for what is sealed and can be made
+    anew. Raises SaveError, with the errno's name and what to try; the old file is whole then.
     """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary:
+    with replacing(path, mode, sync) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, mode: int = 0o666, sync: bool = True) -> Iterator[Path]:
     """Give an empty file to write, which takes the place of `path` if the block comes to its end.
 
     It keeps the old file's permissions. A link stays one: what it leads to is written. What is no
@@ -55,20 +58,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
             return
         place = Path(os.path.realpath(path))
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(place)
+        temporary = _beside(place, mode)
         try:
             yield temporary
-            _to_disk(temporary)
+            if sync:
+                _to_disk(temporary)
             temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)
-        with suppress(OSError):  # not every file system can; the new file is in its place
-            _to_disk(place.parent)
+        if sync:
+            with suppress(OSError):  # not every file system can; the new file is in its place
+                _to_disk(place.parent)
     except OSError as error:
         raise _refusal(path, error) from None
 
 
-def _beside(place: Path) -> Path:
+def cache_root() -> Path | None:
+    """$WORKBENCH_CACHE, else $XDG_CACHE_HOME, else ~/.cache; None for a user without a home."""
+    if named := os.environ.get("WORKBENCH_CACHE"):
+        return Path(named).absolute()
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):  # others are to be ignored: XDG Base Directory Specification
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return None
+
+
+def _beside(place: Path, mode: int) -> Path:
     """An empty file in the directory of `place`, with the rights of the file that it replaces."""
     old = place.stat() if place.exists() else None
     if old and (stat.S_ISDIR(old.st_mode) or not os.access(place, os.W_OK)):
@@ -77,7 +95,7 @@ def _beside(place: Path) -> Path:
     # 200 bytes: the longest name may have 255, of which the rest of this one takes 23
     name = os.fsdecode(os.fsencode(place.name)[:200])
     temporary = place.with_name(f".{name}-{secrets.token_hex(8)}.part")
-    handle = os.open(temporary, _NEW, 0o666)  # less what umask forbids, as for any new file
+    handle = os.open(temporary, _NEW, mode)
     if old:
         with suppress(OSError):  # another's file becomes ours, if we may not give it away
             os.fchown(handle, old.st_uid, old.st_gid)

@@ -25,6 +25,7 @@ import numpy as np
 
 from workbench.errors import SaveError, WorkbenchError
 from workbench.evidence import provenance
+from workbench.files import cache_root
 from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
@@ -234,8 +235,12 @@ def _code(function: Callable[..., Any]) -> str:
 
 
 def _default_directory() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpf-arena-workbench"
-    return Path(os.environ.get("WORKBENCH_CACHE", base)) / "sweeps"
+    """Of a user's own: below $WORKBENCH_CACHE, or in our part of the user's cache directory."""
+    root = cache_root()
+    if root is None:
+        raise WorkbenchError("you have no home directory; give the sweep a `directory`")
+    named = os.environ.get("WORKBENCH_CACHE")
+    return root / "sweeps" if named else root / "bpf-arena-workbench" / "sweeps"
 
 
 def _outcomes(
