@@ -77,11 +77,16 @@ def cache_root() -> Path | None:
     """$WORKBENCH_CACHE, else $XDG_CACHE_HOME, else ~/.cache; None for a user without a home."""
     if named := os.environ.get("WORKBENCH_CACHE"):
         return Path(named).absolute()
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):  # others are to be ignored: XDG Base Directory Specification
+    return user_directory("XDG_CACHE_HOME", ".cache")
+
+
+def user_directory(variable: str, below_home: str) -> Path | None:
+    """A directory of the user's, by the XDG Base Directory Specification; None without a home."""
+    named = os.environ.get(variable, "")
+    if os.path.isabs(named):  # the specification has any other ignored
         return Path(named)
     try:
-        return Path.home() / ".cache"
+        return Path.home() / below_home
     except RuntimeError:
         return None
 

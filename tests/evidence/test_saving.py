@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,16 @@ def test_an_error_in_the_block_is_its_own(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-# Calls that write a file by its path, and the files where they are allowed.
+# Calls that write or remove a file by its path, and the files where they are allowed.
 WRITE = {"write_text", "write_bytes", "to_parquet", "to_csv", "replace", "rename"}
+REMOVE = {"unlink", "rmtree", "rmdir", "remove", "removedirs"}
+MAY_REMOVE = {
+    ("files.py", "unlink"),  # its own temporary file
+    ("compiled/cache.py", "rmtree"),  # with our marker, in our subfolder
+    ("compiled/cache.py", "unlink"),  # entries there
+    ("experiments/sweep.py", "unlink"),  # results by their full names
+    ("experiments/reproduce.py", "unlink"),  # what says that a sweep has written it
+}
 ALLOWED = {
     ("files.py", "write_bytes"),
     ("files.py", "replace"),
@@ -156,10 +165,26 @@ def writes(node: ast.Call) -> str:
     return function.attr if node.args or function.attr != "rename" else ""
 
 
-def test_files_have_one_door():
+def removes(node: ast.Call) -> str:
+    """The name of a call that removes files, not an item of a list; "" for any other."""
+    called = ast.unparse(node.func).rpartition(".")
+    of_list = called[2] == "remove" and called[0] != "os"
+    return called[2] if called[2] in REMOVE and not of_list else ""
+
+
+def calls(kind: Callable[[ast.Call], str]) -> set[tuple[str, str]]:
+    """File and name of every such call in the package."""
     found = set()
     for path in (ROOT / "workbench").rglob("*.py"):
         name = str(path.relative_to(ROOT / "workbench"))
-        calls = (node for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.Call)
-        found |= {(name, kind) for node in calls if (kind := writes(node))}
-    assert found == ALLOWED
+        nodes = ast.walk(ast.parse(path.read_text()))
+        found |= {(name, what) for n in nodes if isinstance(n, ast.Call) and (what := kind(n))}
+    return found
+
+
+def test_files_are_written_by_one_door():
+    assert calls(writes) == ALLOWED
+
+
+def test_files_are_removed_where_they_are_known_to_be_ours():
+    assert calls(removes) == MAY_REMOVE

@@ -34,7 +34,7 @@ LOOP = "r0 = 0\nagain:\nr0 += 1\nif r0 != 300 goto again\nexit"
 @styled
 def small() -> Figure:
     figure = Figure(figsize=page(1))
-    figure.add_axes((0, 0, 1, 1)).plot([1, 2])
+    figure.subplots().plot([1, 2])
     return figure
 
 

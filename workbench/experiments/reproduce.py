@@ -11,6 +11,7 @@ from workbench.errors import SaveError, WorkbenchError
 from workbench.evidence import provenance
 from workbench.experiments import gallery
 from workbench.experiments.exhibit import Claim, Exhibit
+from workbench.experiments.sweep import kept_in
 from workbench.files import write_whole
 from workbench.plots import VENUES, style
 from workbench.widgets.progress import bar
@@ -123,7 +124,7 @@ def _reproduce(output: Path, quick: bool, place: tuple[str, int]) -> Report:
 
 def forget(kept: Path) -> None:
     """Delete kept measurements, and nothing else."""
-    for path in kept.glob("*.parquet"):
+    for path in kept_in(kept):
         path.unlink()
 
 

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ BLAS_SETTERS = (
     "scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads",
     "openblas_set_num_threads64_", "openblas_set_num_threads",
 )  # fmt: skip
+_KEPT_NAME = re.compile(r".+-[0-9a-f]{24}\.parquet")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -178,6 +180,22 @@ class Sweep:
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frame.attrs = {provenance.KEY: provenance.provenance(), "seed": self.seed}
         return frame
+
+
+def kept_in(directory: Path) -> list[Path]:
+    """The results that sweeps have kept in a directory: files with such a name that say so."""
+    paths = directory.glob("*.parquet")
+    return [path for path in paths if _KEPT_NAME.fullmatch(path.name) and _by_a_sweep(path)]
+
+
+def _by_a_sweep(path: Path) -> bool:
+    from pyarrow.parquet import read_schema
+
+    try:
+        about = read_schema(path).pandas_metadata["attributes"]
+        return {provenance.KEY, "parameters", "seed", "seconds"} <= set(about)
+    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's own errors are ValueErrors
+        return False
 
 
 def _product(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
