@@ -53,19 +53,22 @@ def replacing(path: str | Path, mode: int = 0o666, sync: bool = True) -> Iterato
     regular file, such as /dev/stdout, is written as it is. Raises as `write_whole` does.
     """
     try:
-        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        old = os.stat(path) if os.path.exists(path) else None
+        if old and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):
             yield Path(path)
             return
-        place = Path(os.path.realpath(path))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(place, mode)
+        place = Path(os.path.realpath(path) if os.path.islink(path) else path)
+        if not old:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(place, old, mode)
         try:
             yield temporary
             if sync:
                 _to_disk(temporary)
             temporary.replace(place)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
         if sync:
             with suppress(OSError):  # not every file system can; the new file is in its place
                 _to_disk(place.parent)
@@ -91,9 +94,8 @@ def user_directory(variable: str, below_home: str) -> Path | None:
         return None
 
 
-def _beside(place: Path, mode: int) -> Path:
+def _beside(place: Path, old: os.stat_result | None, mode: int) -> Path:
     """An empty file in the directory of `place`, with the rights of the file that it replaces."""
-    old = place.stat() if place.exists() else None
     if old and (stat.S_ISDIR(old.st_mode) or not os.access(place, os.W_OK)):
         number = errno.EISDIR if stat.S_ISDIR(old.st_mode) else errno.EACCES
         raise OSError(number, os.strerror(number))

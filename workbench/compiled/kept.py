@@ -80,8 +80,10 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
+        # not the path of the locator, which a variable of numba's can choose
+        source = _Locator.get_suitable_cache_subpath(inspect.getfile(function))
         stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Entries(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = _Entries(source, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench import moved
 from workbench.errors import WorkbenchError
 from workbench.evidence.places import CHECKOUT
 from workbench.files import replacing
@@ -172,3 +173,6 @@ def _git(*words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip()
+
+
+__getattr__ = moved.parts(__name__)
