@@ -26,6 +26,7 @@ from workbench.maps import emulated
 from workbench.maps.layout import Field
 
 FUEL = 3000
+TRACES = (None, None, None, None, "steps", "events", "counts", "faults")
 CPU_SECONDS, SECONDS = 60, 1200  # of one program: beyond it hangs, in a loop or on a lock
 CHUNK = 250  # programs of a process: the machine code of all of them stays in its memory
 LARGE = 1 << 16  # bytes of an array that are compared, or that are copied between fences
@@ -51,7 +52,7 @@ class Tally(NamedTuple):
 def left_by(engine: type, case: Wild, runs: int = 2) -> list[object]:
     """All that runs of a wild program leave, the second on what the first left in maps and arena.
 
-    An error of the workbench's is an answer like others.
+    An error of the workbench's is an answer like others. Some programs are watched meanwhile.
     """
     references = tuple(Reference(*reference) for reference in case.references)
     program = Program(f"wild_{case.seed}", case.type, case.bytecode, references, maps=case.maps)
@@ -65,11 +66,13 @@ def left_by(engine: type, case: Wild, runs: int = 2) -> list[object]:
     arena = wb.Arena(case.pages, 0, BASE) if case.pages else None
     if arena:
         arena.user.write(BASE, bytes(range(1, 129)) * 32)
+    watched = TRACES[case.seed % len(TRACES)]
+    trace = None if engine is wb.Jit and watched in ("steps", "events") else watched
     found: list[object] = []
     try:
         with engine(program, arena=arena, maps=maps, verify=case.verify) as machine:
             for _ in range(runs):
-                ran = machine.run(case.ctx, fuel=FUEL)
+                ran = machine.run(case.ctx, fuel=FUEL, trace=trace)
                 found += [ran.stop, ran.r0, ran.steps, ran.pc, ran.reason, ran.ctx, ran.packet]
                 found.append(ran.printed)
     except WorkbenchError as error:

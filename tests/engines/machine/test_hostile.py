@@ -1,9 +1,12 @@
 """No program, whatever it does, ends or hangs this process, and both engines say the same of it."""
 
+import ctypes
+import faulthandler
 from collections.abc import Callable
 
 import pytest
 from generate.wild import wild
+from support import hostile
 from support.hostile import judged, left_by, run_all
 
 import workbench as wb
@@ -46,15 +49,13 @@ def _called(seed: int) -> list[str]:
 @pytest.mark.parametrize("act", ["crash", "hang"])
 def test_what_ends_a_process_is_found(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The judge itself: a program that kills its process, and one that never ends."""
-    import ctypes
-
-    from support import hostile
 
     def fatal(seed: int) -> object:
         if seed != FIRST + 2:
             return judged(seed)
         while act == "hang":
             pass
+        faulthandler.disable()
         return ctypes.string_at(8)
 
     monkeypatch.setattr(hostile, "judged", fatal)
@@ -75,7 +76,7 @@ FORGED = [
     ("raw", b"", "r1 = 7 ll\ncall bpf_spin_lock", "is in no memory"),
     ("raw", b"", "r1 = 1\nr2 = 99999\nr3 = 0\nr4 = 0\ncall bpf_loop", "not an instruction"),
     ("raw", b"abcd", "r2 = r1\nr1 = 1\nr4 = 0\ncall bpf_stream_vprintk", "has no end"),
-    ("raw", b"", "r3 = 1 << 40\ncall bpf_csum_diff", "no memory"),
+    ("raw", b"", "r3 = 0x10000000000 ll\nr4 = 8\ncall bpf_csum_diff", "is in no memory"),
 ]
 
 

@@ -80,7 +80,7 @@ class Jit:
         self.report = self._prepared.report
         began = time.perf_counter()
         prepared = self._prepared
-        typed = self.report is not None and not program.type_row.raw  # whose functions share r0-r9
+        typed = self.report is not None and not program.type_row.raw  # raw functions share r0-r9
         self._wanted = Wanted(prepared.machine.code.tobytes(), typed, prepared.starts)
         self._tiers = Tiers(self._wanted)
         self.compile_seconds = time.perf_counter() - began
