@@ -111,7 +111,7 @@ def between_fences(patch: pytest.MonkeyPatch, at_end: bool) -> None:
 
     Machine code is not kept on disk, and made in a hurry: good code takes five times as long.
     """
-    machine, inputs, lazy = prepared._machine, prepared.surroundings, emulated.lazy_bytes
+    machine, inputs, lazy = prepared._machine, prepared.inputs, emulated.lazy_bytes
 
     def arrays(*args: Any) -> Machine:
         made = machine(*args)._asdict()
@@ -128,7 +128,7 @@ def between_fences(patch: pytest.MonkeyPatch, at_end: bool) -> None:
         return native.compile_program(wanted._replace(quick=True))
 
     patch.setattr(prepared, "_machine", arrays)
-    patch.setattr(prepared, "surroundings", bytes_of)
+    patch.setattr(prepared, "inputs", bytes_of)
     patch.setattr(emulated, "lazy_bytes", memory)
     patch.setattr(tiers, "compile_program", hurried)
     patch.setattr(cache, "load", lambda key: None)
