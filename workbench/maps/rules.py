@@ -30,7 +30,7 @@ def creation_refusal(definition: MapDefinition) -> str:
     """The errno's name with which Linux refuses to make this map; "" if it makes it."""
     if not all(_fits(getattr(definition, name), bits) for name, bits in _WIDTHS.items()):
         return "EINVAL"  # bpf(2) cannot even be asked
-    if not isinstance(definition.lock, int | np.integer):
+    if not _is_integer(definition.lock):
         return "EINVAL"
     definition = in_integers(definition)
     kind, flags, extra = definition.type, definition.map_flags, definition.map_extra
@@ -55,6 +55,10 @@ def in_integers(definition: MapDefinition) -> MapDefinition:
 
 def _fits(number: object, bits: int) -> bool:
     return isinstance(number, int | np.integer) and 0 <= int(number) < 1 << bits
+
+
+def _is_integer(number: object) -> bool:
+    return isinstance(number, int | np.integer)
 
 
 def _lock(definition: MapDefinition) -> str:
