@@ -19,7 +19,7 @@ import workbench as wb
 from support.fences import fenced
 from workbench.bpf.program import Program, Reference
 from workbench.engines.jit import cache, native, tiers
-from workbench.engines.machine import prepared
+from workbench.engines.machine import entries, prepared
 from workbench.engines.machine.state import Machine
 from workbench.errors import WorkbenchError
 from workbench.maps import emulated
@@ -27,7 +27,7 @@ from workbench.maps.layout import Field
 
 FUEL = 3000
 TRACES = (None, None, None, None, "steps", "events", "counts", "faults")
-CPU_SECONDS, SECONDS = 60, 1200  # of one program: beyond it hangs, in a loop or on a lock
+CPU_SECONDS, SECONDS = 120, 1200  # of one program: beyond it hangs, in a loop or on a lock
 CHUNK = 250  # programs of a process: the machine code of all of them stays in its memory
 LARGE = 1 << 16  # bytes of an array that are compared, or that are copied between fences
 LAZY = ("journal", "printed")  # half a megabyte and more, mappings of their own
@@ -104,6 +104,18 @@ def judged(seed: int) -> tuple[str, Finding | None]:
         parts = [f"{a!r:.200} / {b!r:.200}" for a, b in zip(one, other, strict=False) if a != b]
         return "difference", Finding("difference", seed, parts[0] if parts else "length")
     return str(one[0]), None
+
+
+def compile_all() -> None:
+    """Compile what programs need here, once for all processes that are forked from this one."""
+    program = wb.assemble("r0 = 0\nexit")
+    for entry in (entries.step, entries.call, entries.show, entries.advance):
+        assert entry.address
+    for trace in sorted(set(TRACES), key=str):
+        with wb.Interpreter(program) as machine:
+            machine.run(trace=trace)
+    with wb.Jit(program) as machine:
+        machine.run()
 
 
 def between_fences(patch: pytest.MonkeyPatch, at_end: bool) -> None:
