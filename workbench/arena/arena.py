@@ -1,5 +1,7 @@
 """The emulated arena: what `bpf(BPF_MAP_CREATE)` and `mmap` give, in one Python object."""
 
+import os
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +64,7 @@ class Arena:
         self.state = core.arena_state(pages, int(self.flags), start, end)
         self.state.meta[core.VMA_START : core.WRITABLE + 1] = start, end, 1
         self.user = UserView(self.state)
+        _ALIVE.add(self)
 
     def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
         """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0.
@@ -189,6 +192,25 @@ class Arena:
             f"{self.live_pages} present, {self.free_pages} free in {len(lengths)} ranges>"
             + (f"\n{text_histogram(lengths)}" if len(lengths) > 1 else "")
         )
+
+
+_ALIVE: "weakref.WeakSet[Arena]" = weakref.WeakSet()
+_HELD: list[core.ArenaState] = []
+
+
+def _hold() -> None:
+    """Let no thread be in the midst of a change: its child would wait for it for ever."""
+    _HELD.extend(arena.state for arena in list(_ALIVE))
+    for state in _HELD:
+        core.lock(state)
+
+
+def _let_go() -> None:
+    while _HELD:
+        core.unlock(_HELD.pop())
+
+
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 def _gaps(page_count: int, snapshot: Snapshot) -> list[tuple[int, int]]:

@@ -60,7 +60,8 @@ BASE = "base"
 class Function(NamedTuple):
     """A callable row: `number` is a Helper or a Kfunc.
 
-    A program may call it whose type names its `group` (`raw` may call all); `sleepable` functions
+    A program may call it whose type names its `group`; `raw` may call all but what works on the
+    packet of a context, which it has not. `sleepable` functions
     need a sleepable program, `gpl` ones a GPL-compatible licence. `releases` functions take back
     what another gave: a "record_or_null". `moves_packet` functions make packet pointers invalid,
     `packets` ones take memory that lies in the packet.
@@ -82,6 +83,13 @@ class Function(NamedTuple):
     def types(self) -> tuple[str, ...]:
         """The types of program that may call it, `raw` left out."""
         return tuple(row.name for row in PROGRAM_TYPES.values() if self.group in row.functions)
+
+    @property
+    def type_bits(self) -> int:
+        """The types of program that it can run in, `raw` among them: see `ProgramType.bit`."""
+        own = self.group != BASE and "ctx" in self.arguments
+        rows = PROGRAM_TYPES.values()
+        return sum(row.bit for row in rows if row.name in self.types or (row.raw and not own))
 
 
 def _helper(name: str, arguments: str = "", returns: str = "scalar",

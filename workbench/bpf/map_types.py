@@ -6,6 +6,7 @@ map_in_map}.c (flags); check_map_func_compatibility in kernel/bpf/verifier.c (fu
 """
 
 from enum import IntEnum
+from functools import cache
 from typing import NamedTuple
 
 
@@ -94,3 +95,23 @@ LRU = tuple(row.name for row in _ROWS if row.lru)
 HOLDERS = tuple(row.name for row in _ROWS if row.holder)
 ITERABLE = tuple(name for name in ARRAYS + HASHES if name not in HOLDERS)
 """Maps that bpf_for_each_map_elem goes through."""
+
+
+@cache
+def types_for(function: str) -> frozenset[str]:
+    """The names of the map types that a function (without bpf_) works on.
+
+    Source: check_map_func_compatibility in kernel/bpf/verifier.c.
+    """
+    fitting = {row.name for row in _ROWS if row.only is None or function in row.only}
+    if function in _OWN:
+        fitting &= {row.name for row in _ROWS if function in (row.only or ())}
+    elif function == "map_lookup_percpu_elem":
+        fitting &= set(PER_CPU)
+    elif function == "for_each_map_elem":
+        fitting &= set(ITERABLE)
+    return frozenset(fitting)
+
+
+_OWN = {function for row in _ROWS for function in row.only or ()} - {"map_lookup_elem"}
+"""Functions that work on no map but those of certain types."""

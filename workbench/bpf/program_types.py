@@ -55,6 +55,11 @@ class ProgramType(NamedTuple):
         return self.input == "memory"
 
     @property
+    def bit(self) -> int:
+        """A bit of its own in a set of types."""
+        return 1 << list(PROGRAM_TYPES).index(self.name)
+
+    @property
     def takes_packet(self) -> bool:
         """Whether a run is given a packet, and gives one back."""
         return self.input in ("packet", "frame")

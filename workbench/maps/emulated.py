@@ -4,20 +4,25 @@ The kernel's counterpart is workbench.engines.kernel.KernelMap; workbench.maps.M
 """
 
 import os
+import threading
+import weakref
+from collections.abc import Callable
 from errno import EINVAL
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from workbench.bpf.addresses import PART_BITS
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.map_types import ARRAYS, HASHES, HOLDERS, MAP_TYPES, PER_CPU, QUEUES, MapFlag
 from workbench.compiled.lazy import lazy_bytes
 from workbench.errors import MapError, errno_name
 from workbench.maps import layout, operations, ringbuf
 from workbench.maps.layout import Field
-from workbench.maps.rules import creation_refusal
+from workbench.maps.rules import creation_refusal, in_integers
 
-_LARGEST = 1 << 34  # bytes of values: what the addresses of one map span, both parts
+_LARGEST = 1 << PART_BITS  # bytes of values, and of keys: what the addresses of each span
 _USUAL_HASHES = 5  # of a bloom filter made without a number (bloom_filter.c)
 
 
@@ -34,20 +39,24 @@ class EmulatedMap:
     """One map in the memory of this process.
 
     `header` is what compiled code gets the address of, `values` the bytes that programs may point
-    into. `held` are the maps or programs in a map that holds such, by key. Raises MapError, with
-    the errno that Linux gives, for a definition that Linux refuses.
+    into. `held` are the maps or programs in a map that holds such, by key. `lock` is held while
+    compiled code, which has no GIL, works on the map: by each call here, and by an engine for the
+    length of a run. Raises MapError, with the errno that Linux gives, for a definition that Linux
+    refuses.
     """
 
     def __init__(self, definition: MapDefinition, cpus: int | None = None) -> None:
         if refusal := creation_refusal(definition):
             raise MapError(refusal, f"Linux does not make {_described(definition)}")
-        self.definition = definition
+        self.definition = in_integers(definition)
         self.cpus = (cpus or possible_cpus()) if definition.type in PER_CPU else 1
         self.held: dict[bytes, object] = {}
         self.frozen = False
+        self.lock = threading.Lock()
         self.header = np.zeros(Field.WORDS, np.uint64)
         self._arrays: list[np.ndarray] = []
         self._lay_out()
+        _ALIVE.add(self)
 
     @property
     def address(self) -> int:
@@ -63,7 +72,7 @@ class EmulatedMap:
     def lookup(self, key: bytes) -> bytes | None:
         """The value of a key, for all CPUs; None without one."""
         buffer = _buffer(key)
-        at = operations.lookup(self._at, _address(buffer), np.uint64(0), False)
+        at = self._do(operations.lookup, _address(buffer), np.uint64(0), False)
         return None if at == 0 else self._read(int(at), self.value_bytes)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
@@ -72,8 +81,13 @@ class EmulatedMap:
         self._check_lock(flags)
         one, two = _buffer(key), _buffer(value)
         self._done(
-            operations.update(
-                self._at, _address(one), _address(two), np.uint64(flags), np.uint64(0), True
+            self._do(
+                operations.update,
+                _address(one),
+                _address(two),
+                np.uint64(flags),
+                np.uint64(0),
+                True,
             )
         )
 
@@ -86,7 +100,7 @@ class EmulatedMap:
         """Remove a key; raises MapError without it (ENOENT), and for arrays of values (EINVAL)."""
         self._check_writable()
         buffer = _buffer(key)
-        self._done(operations.delete(self._at, _address(buffer)))
+        self._done(self._do(operations.delete, _address(buffer)))
         self.held.pop(key, None)
 
     def next_key(self, key: bytes | None) -> bytes | None:
@@ -106,10 +120,10 @@ class EmulatedMap:
         if self.definition.type not in HASHES:
             raise MapError("EINVAL", f"a {self.definition.type} has no keys")
         if key is None:
-            at = operations.first(self._at)
+            at = self._do(operations.first)
         else:
             buffer = _buffer(key)
-            at = operations.next_slot(self._at, _address(buffer))
+            at = self._do(operations.next_slot, _address(buffer))
         return None if at == 0 else self._key(int(at) - 1)
 
     def push(self, value: bytes, flags: int = 0) -> None:
@@ -117,23 +131,23 @@ class EmulatedMap:
         self._check_writable()
         self._check_lock(flags)
         buffer = _buffer(value)
-        self._done(operations.push(self._at, _address(buffer), np.uint64(flags)))
+        self._done(self._do(operations.push, _address(buffer), np.uint64(flags)))
 
     def peek(self, remove: bool) -> bytes | None:
         """The value that comes out next, taken out with `remove`; None if there is none."""
         buffer = np.zeros(self.definition.value_size, np.uint8)
-        if operations.peek(self._at, _address(buffer), remove) != 0:
+        if self._do(operations.peek, _address(buffer), remove) != 0:
             return None
         return buffer.tobytes()
 
     def may_contain(self, value: bytes) -> bool:
         """Whether a value may have been added to a bloom filter."""
         buffer = _buffer(value)
-        return bool(operations.peek(self._at, _address(buffer), False) == 0)
+        return bool(self._do(operations.peek, _address(buffer), False) == 0)
 
     def consume(self) -> bytes | None:
         """The next committed record of a ring buffer; None if there is none."""
-        at = int(ringbuf.consume(self._at))
+        at = int(self._do(ringbuf.consume))
         if at == 0:
             return None
         offset = at - self.values.ctypes.data
@@ -142,7 +156,7 @@ class EmulatedMap:
 
     def query(self, what: int) -> int:
         """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3)."""
-        return int(ringbuf.query(self._at, np.uint64(what)))
+        return int(self._do(ringbuf.query, np.uint64(what)))
 
     def freeze(self) -> None:
         """Refuse changes from user space from now on; programs are not concerned."""
@@ -157,6 +171,11 @@ class EmulatedMap:
     @property
     def _at(self) -> np.uint64:
         return np.uint64(self.header.ctypes.data)
+
+    def _do(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """Let compiled code work on the map; threads, and engines that have it, take turns."""
+        with self.lock:
+            return operation(self._at, *arguments)
 
     def _lay_out(self) -> None:
         """Make the arrays and fill in the header."""
@@ -179,8 +198,8 @@ class EmulatedMap:
             self._lay_out_table(slots)
         else:
             self.keys = self._array("KEYS", max(4 * slots if kind in ARRAYS else 0, 1))
-        if count > _LARGEST:
-            raise MapError("E2BIG", f"the values of {_described(d)} take more than 16 GiB")
+        if max(count, self.keys.size) > _LARGEST:
+            raise MapError("E2BIG", f"{_described(d)} takes more than {_LARGEST >> 30} GiB")
         self.values = self._array("VALUES", count)
         self._set("VALUE_BYTES", count)
 
@@ -204,7 +223,10 @@ class EmulatedMap:
             self._array("SCRATCH", self.definition.key_size)
 
     def _array(self, field: str, size: int) -> np.ndarray:
-        array = lazy_bytes(size)
+        try:
+            array = lazy_bytes(size)
+        except MemoryError as error:
+            raise MapError("ENOMEM", f"{_described(self.definition)}: {error}") from None
         self._arrays.append(array)
         self._set(field, array.ctypes.data)
         return array
@@ -241,14 +263,26 @@ class EmulatedMap:
         return self.keys[slot * size : (slot + 1) * size].tobytes()
 
     def _next_prefix(self, key: bytes | None) -> bytes | None:
-        keys, at = [], int(operations.first(self._at))
+        keys, at = [], int(self._do(operations.first))
         while at:
             keys.append(self._key(at - 1))
-            at = int(operations.following(self._at, np.uint64(at)))
+            at = int(self._do(operations.following, np.uint64(at)))
         ordered = sorted(keys, key=_walk_order)
         same = [n for n, found in enumerate(ordered) if key and _same_prefix(found, key)]
         position = same[0] + 1 if same else 0
         return ordered[position] if position < len(ordered) else None
+
+
+_ALIVE: "weakref.WeakSet[EmulatedMap]" = weakref.WeakSet()
+
+
+def _unlock_all() -> None:
+    """In the child of a fork: the threads that had maps are not there to give them back."""
+    for store in list(_ALIVE):
+        store.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_all)
 
 
 def number_of(value: object) -> int:
@@ -275,9 +309,11 @@ def _walk_order(key: bytes) -> str:
 
 def _described(definition: MapDefinition) -> str:
     sizes = f"key {definition.key_size}, value {definition.value_size} bytes"
+    flags = definition.map_flags
+    shown = f"{flags:#x}" if isinstance(flags, int) else repr(flags)
     return (
         f"a {definition.type} '{definition.name}' ({sizes}, {definition.max_entries} entries, "
-        f"flags {definition.map_flags:#x})"
+        f"flags {shown}, lock {definition.lock})"
     )
 
 

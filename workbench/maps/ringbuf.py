@@ -64,6 +64,12 @@ def reserve(m, size, flags):
 
 
 @njit
+def is_reserved(header):
+    """Whether what lies at a host address is the header of a record that is being written."""
+    return read32(header) & np.uint64(BUSY) != _0
+
+
+@njit
 def commit(m, sample, discard):
     """Hand a reserved record to the reader, or have the reader skip it."""
     at = sample - _8

@@ -1,8 +1,15 @@
 """Which maps Linux makes: the refusals of BPF_MAP_CREATE, type by type.
 
+Compiled code trusts what stands in a definition, so that every map passes here first.
+
 Source: the alloc_check functions of kernel/bpf/{arraymap,hashtab,lpm_trie,queue_stack_maps,
-bloom_filter,ringbuf,map_in_map}.c, and a run of them all on Linux 6.18.
+bloom_filter,ringbuf,map_in_map}.c, and a run of them all on Linux 6.18; map_check_btf of
+kernel/bpf/syscall.c and btf_parse_fields of kernel/bpf/btf.c for locks.
 """
+
+from typing import Any
+
+import numpy as np
 
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.declarations import MapDefinition
@@ -13,10 +20,19 @@ _PERCPU_LIMIT = 32768  # PCPU_MIN_UNIT_SIZE
 _KMALLOC_LIMIT = 1 << 22  # KMALLOC_MAX_SIZE: an entry is allocated in one piece
 _MOST_BUCKETS = 1 << 31  # the greatest power of 2 in the 32 bits of a hash table's n_buckets
 _TRIE_KEYS = range(5, 4 + 256 + 1)  # LPM_KEY_SIZE_MIN to LPM_KEY_SIZE_MAX
+_WIDTHS = {"key_size": 32, "value_size": 32, "max_entries": 32, "map_flags": 32, "map_extra": 64}
+"""Bits that union bpf_attr has for each number."""
+_LOCK_BYTES = 4  # struct bpf_spin_lock, aligned as it is long
+_LOCKABLE = ("array", "hash")
 
 
 def creation_refusal(definition: MapDefinition) -> str:
     """The errno's name with which Linux refuses to make this map; "" if it makes it."""
+    if not all(_fits(getattr(definition, name), bits) for name, bits in _WIDTHS.items()):
+        return "EINVAL"  # bpf(2) cannot even be asked
+    if not _is_integer(definition.lock):
+        return "EINVAL"
+    definition = in_integers(definition)
     kind, flags, extra = definition.type, definition.map_flags, definition.map_extra
     if kind not in MAPS or not MAPS[kind].kind:
         return "EINVAL"
@@ -28,7 +44,33 @@ def creation_refusal(definition: MapDefinition) -> str:
         return "ENOTSUPP"
     if kind in ("array_of_maps", "hash_of_maps") and definition.inner is None:
         return "EBADF"
-    return _sizes(definition)
+    return _sizes(definition) or _lock(definition)
+
+
+def in_integers(definition: MapDefinition) -> MapDefinition:
+    """The definition with Python's integers: sums and products of NumPy's would wrap around."""
+    numbers: dict[str, Any] = {name: int(getattr(definition, name)) for name in _WIDTHS}
+    return definition._replace(**numbers, lock=int(definition.lock))
+
+
+def _fits(number: object, bits: int) -> bool:
+    return isinstance(number, int | np.integer) and 0 <= int(number) < 1 << bits
+
+
+def _is_integer(number: object) -> bool:
+    return isinstance(number, int | np.integer)
+
+
+def _lock(definition: MapDefinition) -> str:
+    """A bpf_spin_lock lies whole and aligned in the value, and not in every map."""
+    at = definition.lock
+    if at == -1:
+        return ""
+    if at < 0 or at % _LOCK_BYTES or at + _LOCK_BYTES > definition.value_size:
+        return "EINVAL"
+    if definition.map_flags & (MapFlag.RDONLY_PROG | MapFlag.WRONLY_PROG):
+        return "EACCES"
+    return "" if definition.type in _LOCKABLE else "EOPNOTSUPP"
 
 
 def _sizes(definition: MapDefinition) -> str:

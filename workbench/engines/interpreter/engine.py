@@ -75,8 +75,8 @@ class Interpreter:
         """
         if trace not in TRACES:
             raise WorkbenchError(f"unknown trace '{trace}'; choose from counts, events, steps")
-        self._prepared.start(ctx)
-        return self._go(fuel, trace, breakpoints, capacity)
+        with self._prepared.running(ctx):
+            return self._go(fuel, trace, breakpoints, capacity)
 
     def resume(
         self,
@@ -92,7 +92,8 @@ class Interpreter:
         """
         if not self._prepared.started:
             raise WorkbenchError("nothing to resume; call run first")
-        return self._go(fuel, trace, breakpoints, capacity)
+        with self._prepared.running():
+            return self._go(fuel, trace, breakpoints, capacity)
 
     def step(self, count: int = 1, ctx: bytes = b"") -> Result:
         """Execute `count` instructions; the first call starts the program with `ctx`."""

@@ -57,8 +57,8 @@ class Jit:
     that took is `compile_seconds`. A program that runs for long is compiled again, with more care,
     while it runs (`jit.tiers`). Raises what `Interpreter` does, and Unsupported for programs of
     more than 20,000 slots.
-    Several threads may run engines of their own on one arena at the same time, but not with the
-    same maps: helpers do not lock them, and bpf_spin_lock is no atomic operation here.
+    Several threads may run engines of their own on one arena at the same time; those with a map in
+    common take turns, a run each.
 
         >>> with wb.Jit(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
         ...     engine.run().r0
@@ -80,9 +80,8 @@ class Jit:
         self.report = self._prepared.report
         began = time.perf_counter()
         prepared = self._prepared
-        self._wanted = Wanted(
-            prepared.machine.code.tobytes(), self.report is not None, prepared.starts
-        )
+        typed = self.report is not None and not program.type_row.raw  # raw functions share r0-r9
+        self._wanted = Wanted(prepared.machine.code.tobytes(), typed, prepared.starts)
         self._tiers = Tiers(self._wanted)
         self.compile_seconds = time.perf_counter() - began
         self._words = _parameters(self._prepared)
@@ -100,10 +99,14 @@ class Jit:
             raise Unsupported(f"the jit does not record '{trace}'; use the interpreter")
         if fuel is not None and fuel < 0:
             raise WorkbenchError(f"fuel must not be negative: {fuel}")
+        with self._prepared.running(ctx):
+            return self._run(_ENDLESS if fuel is None else fuel, trace)
+
+    def _run(self, fuel: int, trace: str | None) -> Result:
+        """Go from where the machine was put, and describe what happened."""
         prepared = self._prepared
-        prepared.start(ctx)
         recorded = Recorded(prepared, trace, 0)
-        stop, seconds = self._go(_ENDLESS if fuel is None else fuel, recorded)
+        stop, seconds = self._go(fuel, recorded)
         reason = prepared.reason() if stop == "fault" else ""
         return Result(
             engine="jit",

@@ -1,7 +1,8 @@
 """The maps of a program on a machine: numbers, handles, addresses, and the programs they hold."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -70,6 +71,17 @@ class BoundMaps:
             row = MAP_REGIONS + 2 * (number - 1)
             regions[row] = _region(addresses.map_values(number), store.values, writable)
             regions[row + 1] = _region(addresses.map_keys(number), store.keys, False)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other threads out of the maps: always in the same order, so that none wait in turn.
+
+        Waits while another engine, or a call from Python, has one of them.
+        """
+        with ExitStack() as stack:
+            for store in sorted(self._stores, key=lambda store: store.address):
+                stack.enter_context(store.lock)
+            yield
 
     def held_programs(self, first: list[int]) -> np.ndarray:
         """Number and first slot of each program that an array may hold, in turns: uint64[2n]."""

@@ -1,17 +1,22 @@
 """Helpers and kfuncs, compiled: what `workbench.bpf.functions` lists, done on an emulated machine.
 
+Nothing here relies on a verifier, which may not have seen the program: `_TYPES`, `_KFUNC_TYPES` and
+`_MAPS` say which programs may call a function and on which maps it works, and memory is reached
+through `host_of` alone, with its size.
+
 Results are left in `machine.out`: O_VALUE for r0, and O_WROTE 0 where a function returns nothing.
 Errors are negative errno, as in Linux; only memory that is not the program's is a fault.
 """
 
+from collections.abc import Callable, Iterable
 from errno import E2BIG, EINVAL, ENOENT
 
 import numpy as np
 
 from workbench.bpf.addresses import HANDLE_STEP, MAP_HANDLE
-from workbench.bpf.functions import Kfunc
+from workbench.bpf.functions import HELPERS, KFUNCS, Function, Kfunc
 from workbench.bpf.helper_names import Helper
-from workbench.bpf.map_types import MapType
+from workbench.bpf.map_types import MapType, types_for
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load32, load64, store32, store64
 from workbench.engines.machine import packets, probes
@@ -26,9 +31,11 @@ from workbench.engines.machine.state import (
     MAP_REGIONS,
     MAY_GOTO_LIMIT,
     NOT_A_MAP,
+    NOT_A_RECORD,
     O_REG,
     O_VALUE,
     O_WROTE,
+    OTHER_TYPE,
     PC,
     PRINT,
     PROCESS,
@@ -37,13 +44,14 @@ from workbench.engines.machine.state import (
     R_START,
     SEED,
     TAIL_CALLS,
+    TYPE,
     UNKNOWN_CALL,
     by_address,
 )
 from workbench.maps import operations, ringbuf
 from workbench.maps.layout import Field, get, is_of, is_type, note_all, put, type_bits
 
-_0, _1, _2, _8 = (np.uint64(n) for n in (0, 1, 2, 8))
+_0, _7, _8 = (np.uint64(n) for n in (0, 7, 8))
 _HANDLE, _STEP = np.uint64(MAP_HANDLE), np.uint64(HANDLE_STEP)
 _MOST_TAIL_CALLS = 33  # MAX_TAIL_CALL_CNT
 _IRQS_ON = np.uint64(0x200)  # X86_EFLAGS_IF
@@ -65,12 +73,42 @@ _MARKS = (
 )  # fmt: skip
 
 
+def _by_number(rows: Iterable[Function], value: Callable[[Function], int]) -> np.ndarray:
+    """A word for each number of a helper or kfunc; 0 where there is none: uint64[n]."""
+    words = {row.number: value(row) for row in rows}
+    return np.array([words.get(number, 0) for number in range(max(words) + 1)], np.uint64)
+
+
+_TYPES = _by_number(HELPERS.values(), lambda row: row.type_bits)
+_KFUNC_TYPES = _by_number(KFUNCS.values(), lambda row: row.type_bits)
+_MAPS = _by_number(
+    HELPERS.values(),
+    lambda row: int(type_bits(types_for(row.name.removeprefix("bpf_")))),
+)
+
+
 @njit
-def number_of(machine, handle):
-    """The number of the map that a program's register holds; -1 and a fault for none."""
+def _may_call(machine, types, which):
+    """Whether the program is of one of the types for this number; else a fault."""
+    number = np.uint64(which)
+    if number >= np.uint64(types.shape[0]) or types[number] == _0:
+        fault(machine, UNKNOWN_CALL, number)
+        return False
+    if types[number] & np.uint64(machine.control[TYPE]) == _0:
+        fault(machine, OTHER_TYPE, number)
+        return False
+    return True
+
+
+@njit
+def number_of(machine, handle, which):
+    """The number of the map that a register holds, if the helper works on it; else -1, a fault."""
     number = (handle - _HANDLE) // _STEP
     inside = number < np.uint64(machine.maps.shape[0]) and number > _0
     if (handle - _HANDLE) % _STEP != _0 or not inside or machine.maps[number] == _0:
+        fault(machine, NOT_A_MAP, handle)
+        return np.int64(-1)
+    if not is_of(machine.maps[number], _MAPS[which]):
         fault(machine, NOT_A_MAP, handle)
         return np.int64(-1)
     put(machine.maps[number], Field.JOURNAL, np.uint64(machine.control[JOURNAL]))
@@ -152,18 +190,21 @@ def _commit(machine, sample, discard):
         return
     for number in range(1, machine.maps.shape[0]):
         row = MAP_REGIONS + 2 * (number - 1)
-        inside = sample - machine.regions[row, R_START] < machine.regions[row, R_BYTES]
-        if inside and is_type(machine.maps[number], MapType.RINGBUF):
+        at = sample - _8 - machine.regions[row, R_START]
+        inside = at < machine.regions[row, R_BYTES] and at & _7 == _0
+        if inside and is_type(machine.maps[number], MapType.RINGBUF) and ringbuf.is_reserved(host):
             put(machine.maps[number], Field.JOURNAL, np.uint64(machine.control[JOURNAL]))
             ringbuf.commit(machine.maps[number], host + _8, discard)
             return
-    fault(machine, NOT_A_MAP, sample)
+    fault(machine, NOT_A_RECORD, sample)
 
 
 @njit
-def _perf_output(machine, number, flags):
+def _perf_output(machine, number, flags, memory, size):
     """bpf_perf_event_output, where no event is open: -ENOENT, or what comes before."""
     index = flags & LOW_32
+    if size != _0 and host_of(machine, memory, size, False) == _0:
+        return _0
     if flags >> np.uint64(32):
         return np.uint64(-EINVAL)
     if index == LOW_32:
@@ -220,8 +261,10 @@ def call_helper(machine, arena, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     r1, r2, r3, r4 = regs[frame + 1], regs[frame + 2], regs[frame + 3], regs[frame + 4]
     out[O_REG] = _0
+    if not _may_call(machine, _TYPES, which):
+        return
     if which in _KEYED or which in _UNKEYED:
-        number = number_of(machine, r1)
+        number = number_of(machine, r1, which)
         if number > 0:
             out[O_VALUE] = _map_call(machine, which, number, r2, r3, r4)
     elif which == Helper.KTIME_GET_NS:
@@ -236,27 +279,27 @@ def call_helper(machine, arena, which, frame, pc, clock):
         by_address(machine.control, PRINT, pc, r1, r2, clock)
     elif which == Helper.TAIL_CALL:
         out[O_WROTE] = _0
-        number = number_of(machine, r2)
+        number = number_of(machine, r2, which)
         if number > 0:
             _tail_call(machine, number, r3)
     elif which == Helper.PERF_EVENT_OUTPUT:
-        number = number_of(machine, r2)
+        number = number_of(machine, r2, which)
         if number > 0:
-            out[O_VALUE] = _perf_output(machine, number, r3)
+            out[O_VALUE] = _perf_output(machine, number, r3, r4, regs[frame + 5])
     elif which == Helper.SPIN_LOCK or which == Helper.SPIN_UNLOCK:
         out[O_WROTE] = _0
         _spin_lock(machine, r1, which == Helper.SPIN_LOCK, pc)
     elif which in _PROBES:
         out[O_VALUE] = probes.read(machine, arena, which, r1, r2, r3)
     elif which in _RINGS:
-        number = number_of(machine, r1)
+        number = number_of(machine, r1, which)
         if number > 0:
             out[O_VALUE] = _ring_call(machine, which, number, r2, r3, r4)
     elif which == Helper.RINGBUF_SUBMIT or which == Helper.RINGBUF_DISCARD:
         out[O_WROTE] = _0
         _commit(machine, r1, which == Helper.RINGBUF_DISCARD)
     elif which == Helper.FOR_EACH_MAP_ELEM:
-        number = number_of(machine, r1)
+        number = number_of(machine, r1, which)
         if number > 0:
             for_each(machine, number, r2, r3, r4, pc)
     elif which == Helper.LOOP:
@@ -304,6 +347,8 @@ def call_kfunc(machine, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0
+    if not _may_call(machine, _KFUNC_TYPES, which):
+        return
     if which in _ITERATIONS:
         out[O_VALUE] = _iterate(machine, which, r1, r2, r3)
         if which == Kfunc.ITER_NUM_DESTROY:

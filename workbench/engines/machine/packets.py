@@ -13,7 +13,7 @@ import numpy as np
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import ETHERNET
 from workbench.compiled.njit import njit
-from workbench.compiled.raw import LOW_32, load8, load32, store8, store32
+from workbench.compiled.raw import LOW_32, load8, store8, store32
 from workbench.engines.machine.memory import host_of
 from workbench.engines.machine.state import (
     CTX_REGION,
@@ -101,7 +101,7 @@ def adjust(machine, head, delta):
     """bpf_xdp_adjust_head and adjust_tail: move the packet's start or end; 0 or -EINVAL."""
     packet, ctx = machine.regions[PACKET_REGION], machine.regions[CTX_REGION, R_HOST]
     change = np.int64(np.int32(np.uint32(delta)))
-    room = np.int64(load32(ctx) & np.uint32(PAGE_SIZE - 1))  # where the packet starts in its page
+    room = np.int64(packet[R_START] & np.uint64(PAGE_SIZE - 1))  # its place in its page
     length = np.int64(packet[R_BYTES])
     if head:
         if room + change < FRAME_HEADER or change > length - ETHERNET:

@@ -5,7 +5,8 @@ What the interpreter and the jit share: both run what stands here.
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from workbench.engines.machine.printing import (
     printed_frame,
     printed_lines,
 )
-from workbench.errors import Unsupported
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map
 from workbench.verifier import verify as check
 
@@ -92,6 +93,7 @@ class Prepared:
         self.inputs = inputs("raw", b"")
         self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
         self.started = False
+        self._busy = threading.Lock()
 
     def start(self, ctx: bytes, cpu: int = 0) -> None:
         """Put the machine at the first instruction with fresh registers, stack and context.
@@ -118,6 +120,7 @@ class Prepared:
         machine.control[:] = 0
         machine.control[core.SEED] = self.seed
         machine.control[core.CPU] = cpu
+        machine.control[core.TYPE] = self.program.type_row.bit
         machine.control[core.UNTYPED] = self.report is None or raw
         machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
         machine.control[core.ADDRESS_BITS] = address_bits().word
@@ -126,6 +129,24 @@ class Prepared:
             machine.control[entry] = address
         machine.control[core.TABLE] = self.table.ctypes.data
         self.started = True
+
+    @contextmanager
+    def running(self, ctx: bytes | None = None) -> Iterator[None]:
+        """Hold the machine and its maps for a run in this thread; with `ctx`, `start` it.
+
+        Raises WorkbenchError if the machine is running already.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise WorkbenchError(
+                "this engine is running, in another thread; make an engine for each thread"
+            )
+        try:
+            if ctx is not None:
+                self.start(ctx)
+            with self._bound_maps.locked():
+                yield
+        finally:
+            self._busy.release()
 
     @property
     def ctx(self) -> np.ndarray:
@@ -193,6 +214,9 @@ class Prepared:
                 core.TOO_DEEP: f"more than {addresses.MAX_FRAMES} nested calls",
                 core.UNKNOWN_CALL: f"function {address} does not exist here",
                 core.NOT_A_MAP: f"{address:#x} is no map that can do this",
+                core.OTHER_TYPE: f"a {self.program.type} program cannot call this",
+                core.NOT_A_RECORD: f"{address:#x} is no record that is being written",
+                core.NO_TEXT: f"the text at {address:#x} has no end",
             }[reason]
         )
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load8, load64, store8
-from workbench.engines.machine.memory import host_of
+from workbench.engines.machine.memory import fault, host_of, owned
 from workbench.engines.machine.probes import byte_host, user_top
-from workbench.engines.machine.state import REGS_AT
+from workbench.engines.machine.state import NO_TEXT, OUT_OF_BOUNDS, REGS_AT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +183,10 @@ def _put_text(machine, arena, to, at, address, user, length, flags, width):
     if not flags & _LEFT:
         at = _pad(to, at, width - length, _SPACE)
     for byte in range(length):
-        at = _put(to, at, load8(byte_host(machine, arena, address + np.uint64(byte), user, False)))
+        host = byte_host(machine, arena, address + np.uint64(byte), user, False)
+        if host == _0:  # another thread has freed its page since the text was measured
+            break
+        at = _put(to, at, load8(host))
     return _pad(to, at, width - length, _SPACE) if flags & _LEFT else at
 
 
@@ -381,6 +384,19 @@ def print_text(machine, arena, format, size, first, pc, clock):
 
 
 @njit
+def _text_room(machine, address):
+    """How far a text may be read, LONGEST at most; 0 and a fault if its memory ends before it."""
+    for length in range(LONGEST):
+        host = owned(machine.regions, address + np.uint64(length), 1, False)
+        if host == _0:
+            fault(machine, NO_TEXT if length else OUT_OF_BOUNDS, address)
+            return 0
+        if load8(host) == 0:
+            return length + 1
+    return LONGEST
+
+
+@njit
 def print_array(machine, arena, stream, format, args, size, pc, clock):
     """bpf_stream_vprintk: arguments are words in memory; 0 or a negative errno."""
     size &= LOW_32
@@ -389,11 +405,12 @@ def print_array(machine, arena, stream, format, args, size, pc, clock):
     if size & _7 or size > _MOST_BYTES:
         return np.uint64(-EINVAL)
     host = np.uint64(0) if size == _0 else host_of(machine, args, size, False)
-    text = host_of(machine, format, 1, False)
-    if text == _0 or (host == _0 and size != _0):
+    room = _text_room(machine, format)
+    if room == 0 or (host == _0 and size != _0):
         return _0
+    text = host_of(machine, format, 1, False)
     length = _keep(
-        machine, arena, np.int64(stream), text, LONGEST, host, np.int64(size >> np.uint64(3)),
+        machine, arena, np.int64(stream), text, room, host, np.int64(size >> np.uint64(3)),
         pc, clock,
     )  # fmt: skip
     return np.uint64(length if length < 0 else 0)

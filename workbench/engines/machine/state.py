@@ -24,12 +24,14 @@ MAY_GOTO_LIMIT = 1 << 28  # rounds; Linux on x86 stops after 250 ms instead, abo
 
 RUNNING, EXIT, FUEL, BREAKPOINT, FAULT = range(5)
 OUT_OF_BOUNDS, READ_ONLY, NOT_CODE, TOO_DEEP, UNKNOWN_CALL, NOT_A_MAP = range(6)
+OTHER_TYPE, NOT_A_RECORD, NO_TEXT = range(6, 9)  # further reasons of a fault
 PC, DEPTH, STOP, REASON, SEED, STEPS, UNTYPED, CPU = range(8)  # control indices
 TAIL_CALLS, JOURNAL, PROCESS, REGS_AT, TABLE, STEP, CALL, PRINT, ADDRESS_BITS = range(8, 17)
+TYPE = 17  # the bit of the program's type
 STACK_REGION, CTX_REGION, PACKET_REGION, MAP_REGIONS = range(4)  # rows of regions
 R_START, R_BYTES, R_HOST, R_WRITABLE = range(4)  # columns of regions
 O_VALUE, O_WROTE, O_ADDRESS, O_SIZE, O_ACCESS, O_OLD, O_NEW, O_REG = range(8)  # out indices
-CONTROLS, OUTS = ADDRESS_BITS + 1, O_REG + 1  # how many there are
+CONTROLS, OUTS = TYPE + 1, O_REG + 1  # how many there are
 STEPS_KEPT, ACCESSES_KEPT, CHANGES_KEPT = range(3)  # indices of length in a Recording
 
 
@@ -37,7 +39,7 @@ class Machine(NamedTuple):
     """One program being run.
 
     code: INSTRUCTION records with resolved references and a final INVALID. regs: uint64, 13 for
-    each of 8 frames. control: int64, see PC..ADDRESS_BITS. returns: int64[9], return slot of each
+    each of 8 frames. control: int64, see PC..TYPE. returns: int64[9], return slot of each
     frame, and room for what the jit's deepest frame writes as it leaves. regions: uint64[n, 4], the
     memory that a program owns, see R_START..R_WRITABLE: stack, context, packet, and from
     MAP_REGIONS on values and keys of each map. out: uint64[8], results of `uncommon`. maps: uint64,

@@ -95,7 +95,7 @@ def _call(machine, arena, op, which, frame, pc, clock):
     regs, out = machine.regs, machine.out
     arena.meta[arena_core.CLOCK] = clock
     out[O_REG] = _0
-    if op != Op.CALL_KFUNC or which > LAST_ARENA_KFUNC:
+    if op != Op.CALL_KFUNC or which < Kfunc.ARENA_ALLOC_PAGES or which > LAST_ARENA_KFUNC:
         if machine.control[CALL] == 0:
             fault(machine, UNKNOWN_CALL, np.uint64(which))
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.functions import Function
-from workbench.bpf.map_types import ITERABLE, MAP_TYPES, MAPS, PER_CPU, MapFlag
+from workbench.bpf.map_types import ITERABLE, MAP_TYPES, MapFlag, types_for
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.verifier.rules import memory
 from workbench.verifier.rules.facts import Argument, Fitting, MayCall, Section
@@ -379,12 +379,6 @@ _KFUNC_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
     "size_or_zero": _k_ignored,
 }
 
-_ANY_TYPE = "map_lookup_elem"  # works on others than those that allow it alone, too
-_NEEDS = {
-    name: {row.name for row in MAPS.values() if name in (row.only or ())}
-    for name in {name for row in MAPS.values() for name in row.only or ()} - {_ANY_TYPE}
-} | {"map_lookup_percpu_elem": set(PER_CPU)}
-"""Functions that only work on some map types."""
 _CHANGING = ("map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem")
 
 
@@ -398,8 +392,7 @@ def fitting_refusal(fact: Fitting, situation: Situation) -> Reason:
         return "write into map forbidden"
     if name == "for_each_map_elem" and map.type not in ITERABLE:
         return "callback function not allowed for map"
-    only = MAPS[map.type].only if map.type in MAPS else None
-    if (only is not None and name not in only) or map.type not in _NEEDS.get(name, {map.type}):
+    if map.type not in types_for(name):
         return (
             f"cannot pass map_type {MAP_TYPES.get(map.type, 0)} into func {row.name}#{row.number}"
         )
