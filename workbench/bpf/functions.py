@@ -19,10 +19,13 @@ same, it is given in brackets):
     record             a reserved ring-buffer record, given back [RINGBUF_MEM | OBJ_RELEASE]
     callback           a function of the program [FUNC]
     stack_or_null      a pointer into the stack, or NULL [STACK_OR_NULL]
-    spin_lock          the bpf_spin_lock in a map value [SPIN_LOCK]
+    spin_lock, spin_lock_held              the bpf_spin_lock of a map value, to take, to give back
     text               constant text in read-only memory, with its end [CONST_STR, __str]
     iterator_new, iterator, iterator_end   a bpf_iter_num on the stack, before, in and after use
     irq_flag_new, irq_flag                 eight bytes of stack for the interrupt flag [__irq_flag]
+
+What a path holds and must give back follows from these kinds: a lock, an iterator, interrupts that
+are off, a record.
 
 What is returned: "scalar", "void", "map_value_or_null", "record_or_null", "int_or_null" (a pointer
 to four readable bytes), "never" (control does not come back).
@@ -34,7 +37,7 @@ what from a load into Linux 6.18.
 
 import difflib
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workbench.bpf.helper_names import HELPER_NAMES, Helper
 from workbench.bpf.program_types import PROGRAM_TYPES
@@ -60,11 +63,19 @@ BASE = "base"
 class Function(NamedTuple):
     """A callable row: `number` is a Helper or a Kfunc.
 
+<<<<<<< HEAD
     A program may call it whose type names its `group`; `raw` may call all but what works on the
     packet of a context, which it has not. `sleepable` functions
     need a sleepable program, `gpl` ones a GPL-compatible licence. `releases` functions take back
     what another gave: a "record_or_null". `moves_packet` functions make packet pointers invalid,
     `packets` ones take memory that lies in the packet.
+=======
+    A program may call it whose type names its `group` (`raw` may call all); `sleepable` functions
+    need a sleepable program, `gpl` ones a GPL-compatible licence. `section` says what begins or
+    ends with the call: "preempt+", "preempt-" (no preemption between them), "rcu+", "rcu-" (an RCU
+    read lock). `moves_packet` functions make packet pointers invalid, `packets` ones take memory
+    that lies in the packet.
+>>>>>>> k1
     """
 
     name: str
@@ -75,7 +86,7 @@ class Function(NamedTuple):
     group: str = BASE
     sleepable: bool = False
     gpl: bool = False
-    releases: bool = False
+    section: str = ""
     moves_packet: bool = False
     packets: bool = False
 
@@ -93,15 +104,15 @@ class Function(NamedTuple):
 
 
 def _helper(name: str, arguments: str = "", returns: str = "scalar",
-            group: str = BASE, **flags: bool) -> Function:  # fmt: skip
+            group: str = BASE, **more: Any) -> Function:  # fmt: skip
     return Function("bpf_" + name, "helper", Helper[name.upper()], tuple(arguments.split()),
-                    returns, group, **flags)  # fmt: skip
+                    returns, group, **more)  # fmt: skip
 
 
 def _kfunc(name: str, arguments: str = "", returns: str = "scalar",
-           group: str = BASE, **flags: bool) -> Function:  # fmt: skip
+           group: str = BASE, **more: Any) -> Function:  # fmt: skip
     return Function("bpf_" + name, "kfunc", Kfunc[name.upper()], tuple(arguments.split()),
-                    returns, group, gpl=True, **flags)  # fmt: skip
+                    returns, group, gpl=True, **more)  # fmt: skip
 
 
 _PRINT = "scalar text mem size_or_zero ignored"
@@ -128,15 +139,15 @@ FUNCTIONS: tuple[Function, ...] = (
     _helper("map_pop_elem", "map map_value_uninit"),
     _helper("map_peek_elem", "map map_value_uninit"),
     _helper("spin_lock", "spin_lock", "void"),
-    _helper("spin_unlock", "spin_lock", "void"),
+    _helper("spin_unlock", "spin_lock_held", "void"),
     _helper("probe_read_user", "mem_uninit size_or_zero anything", gpl=True),
     _helper("probe_read_kernel", "mem_uninit size_or_zero anything", gpl=True),
     _helper("probe_read_user_str", "mem_uninit size_or_zero anything", gpl=True),
     _helper("probe_read_kernel_str", "mem_uninit size_or_zero anything", gpl=True),
     _helper("ringbuf_output", "map mem size_or_zero anything"),
     _helper("ringbuf_reserve", "map record_size anything", "record_or_null"),
-    _helper("ringbuf_submit", "record anything", "void", releases=True),
-    _helper("ringbuf_discard", "record anything", "void", releases=True),
+    _helper("ringbuf_submit", "record anything", "void"),
+    _helper("ringbuf_discard", "record anything", "void"),
     _helper("ringbuf_query", "map anything"),
     _helper("copy_from_user", "mem_uninit size_or_zero anything", sleepable=True),
     _helper("for_each_map_elem", "map callback stack_or_null anything"),
@@ -149,10 +160,10 @@ FUNCTIONS: tuple[Function, ...] = (
     _kfunc("iter_num_new", "iterator_new scalar scalar"),
     _kfunc("iter_num_next", "iterator", "int_or_null"),
     _kfunc("iter_num_destroy", "iterator_end", "void"),
-    _kfunc("preempt_disable", returns="void"),
-    _kfunc("preempt_enable", returns="void"),
-    _kfunc("rcu_read_lock", returns="void"),
-    _kfunc("rcu_read_unlock", returns="void"),
+    _kfunc("preempt_disable", returns="void", section="preempt+"),
+    _kfunc("preempt_enable", returns="void", section="preempt-"),
+    _kfunc("rcu_read_lock", returns="void", section="rcu+"),
+    _kfunc("rcu_read_unlock", returns="void", section="rcu-"),
     _kfunc("local_irq_save", "irq_flag_new", "void"),
     _kfunc("local_irq_restore", "irq_flag", "void"),
     _kfunc("throw", "scalar", "never", group="exceptions"),

@@ -27,6 +27,7 @@ _PARAMETERS = {
     "callback": "void *callback",
     "stack_or_null": "void *callback_ctx",
     "spin_lock": "struct bpf_spin_lock *lock",
+    "spin_lock_held": "struct bpf_spin_lock *lock",
     "text": "const char *format",
     "iterator_new": "struct bpf_iter_num *it",
     "iterator": "struct bpf_iter_num *it",

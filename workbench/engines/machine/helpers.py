@@ -14,7 +14,11 @@ from errno import E2BIG, EINVAL, ENOENT
 import numpy as np
 
 from workbench.bpf.addresses import HANDLE_STEP, MAP_HANDLE
+<<<<<<< HEAD
 from workbench.bpf.functions import HELPERS, KFUNCS, Function, Kfunc
+=======
+from workbench.bpf.functions import KFUNCS, Kfunc
+>>>>>>> k1
 from workbench.bpf.helper_names import Helper
 from workbench.bpf.map_types import MapType, types_for
 from workbench.compiled.njit import njit
@@ -67,10 +71,7 @@ _PROBES = (
     Helper.PROBE_READ_KERNEL_STR, Helper.COPY_FROM_USER,
 )  # fmt: skip
 _ITERATIONS = (Kfunc.ITER_NUM_NEW, Kfunc.ITER_NUM_NEXT, Kfunc.ITER_NUM_DESTROY)
-_MARKS = (
-    Kfunc.PREEMPT_DISABLE, Kfunc.PREEMPT_ENABLE, Kfunc.RCU_READ_LOCK,
-    Kfunc.RCU_READ_UNLOCK, Kfunc.LOCAL_IRQ_RESTORE,
-)  # fmt: skip
+_MARKS = tuple(row.number for row in KFUNCS.values() if row.section or "irq_flag" in row.arguments)
 
 
 def _by_number(rows: Iterable[Function], value: Callable[[Function], int]) -> np.ndarray:

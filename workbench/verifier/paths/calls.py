@@ -57,18 +57,19 @@ def call(i: Instruction, path: Path) -> int | None:
     map: MapDefinition | None = path.registers[1].about if "map" in row.arguments[:1] else None
     key = _constant_key(row, map, path) if map is not None else None
     longest = _touch_memory(row, map, path)
-    if row.releases:
-        release(path, path.registers[1].reference)
-    special = _SPECIAL.get(row.name)
-    if special is not None:
-        special(row, path)
+    for n, kind in enumerate(row.arguments, 1):
+        if kind in _HELD:
+            _HELD[kind](path, path.registers[n])
+    for word in (row.section, row.name):
+        if word in _SPECIAL:
+            _SPECIAL[word](path)
     if row.returns == "never":
         path.throws = True
         return END
     path.registers[0:6] = [_result(row, map, key, longest, path)] + [NOTHING] * 5
     if row.moves_packet:
         lose_packets(path)
-    if row.name == "bpf_iter_num_next":
+    if "iterator" in row.arguments:
         _next(path)
     return None
 
@@ -187,35 +188,33 @@ def lose_packets(path: Path) -> None:
     each_value(path.state, lambda v: ANY_SCALAR if v.kind in gone else v)
 
 
-def _lock(row: Function, path: Path) -> None:
-    value = path.registers[1]
+def _lock(path: Path, value: Value) -> None:
     acquire(path, "lock", value.id, value.about)
 
 
-def _unlock(row: Function, path: Path) -> None:
+def _unlock(path: Path, value: Value) -> None:
     held = path.state.locks.lock
     if held is not None:
         _drop(path, "lock", held.id)
 
 
-def _preempt(by: int) -> Callable[[Function, Path], None]:
-    def change(row: Function, path: Path) -> None:
+def _preempt(by: int) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
         locks = path.state.locks
         path.state.locks = locks._replace(preempt=locks.preempt + by)
 
     return change
 
 
-def _rcu(inside: bool) -> Callable[[Function, Path], None]:
-    def change(row: Function, path: Path) -> None:
+def _rcu(inside: bool) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
         path.state.locks = path.state.locks._replace(rcu=inside)
 
     return change
 
 
-def _write_slot(path: Path, types: str, value: Value | None) -> None:
-    """Put an object into the whole slot that r1 points to."""
-    base = path.registers[1]
+def _write_slot(path: Path, base: Value, types: str, value: Value | None) -> None:
+    """Put an object into the whole slot that a pointer leads to."""
     frame, low, _ = stack.reach(path, base, base.off)
     at = (-low - 1) // 8
     frame.put(at, Slot(types, value))
@@ -223,8 +222,7 @@ def _write_slot(path: Path, types: str, value: Value | None) -> None:
     path.touch(at)
 
 
-def _read_slot(path: Path) -> Value | None:
-    base = path.registers[1]
+def _read_slot(path: Path, base: Value) -> Value | None:
     frame, low, _ = stack.reach(path, base, base.off)
     at = (-low - 1) // 8
     path.live.read(path.state, frame.number, path.pc, 1 << at)
@@ -232,22 +230,22 @@ def _read_slot(path: Path) -> Value | None:
     return frame.stack[at].value
 
 
-def _iterate(row: Function, path: Path) -> None:
+def _iterate(path: Path, pointer: Value) -> None:
     identity = acquire(path, "pointer")
     iterator = Iterator(identity, "active", 0)
-    _write_slot(path, "i" * 8, Value(STACK, about=iterator, reference=identity))
+    _write_slot(path, pointer, "i" * 8, Value(STACK, about=iterator, reference=identity))
 
 
-def _end_iteration(row: Function, path: Path) -> None:
-    held = _read_slot(path)
+def _end_iteration(path: Path, pointer: Value) -> None:
+    held = _read_slot(path, pointer)
     if held is not None:
         release(path, held.reference)
-    _write_slot(path, "?" * 8, None)
+    _write_slot(path, pointer, "?" * 8, None)
 
 
-def _ask(row: Function, path: Path) -> None:
-    _read_slot(path)
-    path.asked = path.registers[1]
+def _ask(path: Path, pointer: Value) -> None:
+    _read_slot(path, pointer)
+    path.asked = pointer
 
 
 def _next(path: Path) -> None:
@@ -275,25 +273,25 @@ def _set_iterator(state: State, pointer: Value, iterator: Iterator) -> None:
     frame.put(at, Slot("i" * 8, value))
 
 
-def _irq_save(row: Function, path: Path) -> None:
+def _irq_save(path: Path, pointer: Value) -> None:
     identity = acquire(path, "irq")
-    _write_slot(path, "f" * 8, Value(STACK, reference=identity))
+    _write_slot(path, pointer, "f" * 8, Value(STACK, reference=identity))
 
 
-def _irq_restore(row: Function, path: Path) -> None:
-    held = _read_slot(path)
+def _irq_restore(path: Path, pointer: Value) -> None:
+    held = _read_slot(path, pointer)
     if held is not None:
         _drop(path, "irq", held.reference)
-    _write_slot(path, "?" * 8, None)
+    _write_slot(path, pointer, "?" * 8, None)
 
 
-def _tail_call(row: Function, path: Path) -> None:
+def _tail_call(path: Path) -> None:
     index, map = path.registers[3], path.registers[2].about
     if index.kind == SCALAR and index.number.known and index.number.value < map.max_entries:
         path.rely(3)
 
 
-def _loop(row: Function, path: Path) -> None:
+def _loop(path: Path) -> None:
     """Enter the callback once more, unless it was entered as often as it can be."""
     target = path.registers[2].about
     if is_null(path.registers[4]):
@@ -313,7 +311,7 @@ def _loop(row: Function, path: Path) -> None:
             path.subject.log.loop_limit(len(path.state.frames) - 1)
 
 
-def _for_each(row: Function, path: Path) -> None:
+def _for_each(path: Path) -> None:
     map = path.registers[1]
     key, value = Value(MAP_KEY, about=map.about), Value(MAP_VALUE, about=map.about)
     _callback(path, path.registers[2].about, [map, key, value, path.registers[3]])
@@ -334,23 +332,28 @@ def _callback(path: Path, target: int, arguments: list[Value]) -> None:
     path.frame.depth = 0
 
 
-_SPECIAL: dict[str, Callable[[Function, Path], None]] = {
-    "bpf_spin_lock": _lock,
-    "bpf_spin_unlock": _unlock,
-    "bpf_preempt_disable": _preempt(1),
-    "bpf_preempt_enable": _preempt(-1),
-    "bpf_rcu_read_lock": _rcu(True),
-    "bpf_rcu_read_unlock": _rcu(False),
-    "bpf_local_irq_save": _irq_save,
-    "bpf_local_irq_restore": _irq_restore,
-    "bpf_iter_num_new": _iterate,
-    "bpf_iter_num_next": _ask,
-    "bpf_iter_num_destroy": _end_iteration,
+_HELD: dict[str, Callable[[Path, Value], None]] = {
+    "record": lambda path, value: release(path, value.reference),
+    "spin_lock": _lock,
+    "spin_lock_held": _unlock,
+    "irq_flag_new": _irq_save,
+    "irq_flag": _irq_restore,
+    "iterator_new": _iterate,
+    "iterator": _ask,
+    "iterator_end": _end_iteration,
+}
+"""What a path holds after a call with an argument of this kind, or no longer."""
+
+_SPECIAL: dict[str, Callable[[Path], None]] = {
+    "preempt+": _preempt(1),
+    "preempt-": _preempt(-1),
+    "rcu+": _rcu(True),
+    "rcu-": _rcu(False),
     "bpf_tail_call": _tail_call,
     "bpf_loop": _loop,
     "bpf_for_each_map_elem": _for_each,
 }
-"""What some functions do beside reading their arguments and returning something."""
+"""What a section's begin or end does, and what some functions do beside reading and returning."""
 
 
 def local(i: Instruction, path: Path) -> int:

@@ -37,13 +37,14 @@ from workbench.verifier.values.domain import (
 
 MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
 MEMORY_TEXT = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+_WHILE_LOCKED = {"spin_lock_held", "iterator_new", "iterator", "iterator_end"}
 _MEMORY = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEM, RECORD}
 
 
 def may_call_refusal(fact: MayCall, situation: Situation) -> Reason:
     """Whether a function may be called by this program, at this place."""
     row, setting, locks = fact.function, situation.setting, situation.state.locks
-    if locks.lock and not (row.name == "bpf_spin_unlock" or row.name.startswith("bpf_iter_num")):
+    if locks.lock and _WHILE_LOCKED.isdisjoint(row.arguments):
         return "function calls are not allowed while holding a lock"
     if row.kind == "kfunc":
         return _may_call_kfunc(row, situation)
@@ -79,13 +80,12 @@ def _sleeps(row: Function, situation: Situation) -> bool:
 def section_refusal(fact: Section, situation: Situation) -> Reason:
     """Whether sections begin and end in pairs, and nothing in them sleeps."""
     row, locks = fact.function, situation.state.locks
-    name = row.name.removeprefix("bpf_")
     full = f"kernel function {row.name}"
-    if name == "rcu_read_lock" and locks.rcu:
+    if row.section == "rcu+" and locks.rcu:
         return f"nested rcu read lock ({full})"
-    if name == "rcu_read_unlock" and not locks.rcu:
+    if row.section == "rcu-" and not locks.rcu:
         return f"unmatched rcu read unlock ({full})"
-    if name == "preempt_enable" and not locks.preempt:
+    if row.section == "preempt-" and not locks.preempt:
         return f"unmatched attempt to enable preemption ({full})"
     if not _sleeps(row, situation):
         return None
@@ -232,7 +232,7 @@ def _spin_lock(fact: Argument, value: Value, situation: Situation) -> Reason:
     at = value.off + value.number.smin
     if at != row.lock:
         return f"off {at} doesn't point to 'struct bpf_spin_lock' that is at {row.lock}"
-    if fact.function.name == "bpf_spin_lock":
+    if fact.kind == "spin_lock":
         return "Locking two bpf_spin_locks are not allowed" if locks.lock else None
     if locks.lock is None:
         return "bpf_spin_unlock without taking a lock"
@@ -256,6 +256,7 @@ _HELPER_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
     "callback": _callback,
     "stack_or_null": _stack_or_null,
     "spin_lock": _spin_lock,
+    "spin_lock_held": _spin_lock,
 }
 
 
