@@ -63,19 +63,11 @@ BASE = "base"
 class Function(NamedTuple):
     """A callable row: `number` is a Helper or a Kfunc.
 
-<<<<<<< HEAD
     A program may call it whose type names its `group`; `raw` may call all but what works on the
-    packet of a context, which it has not. `sleepable` functions
-    need a sleepable program, `gpl` ones a GPL-compatible licence. `releases` functions take back
-    what another gave: a "record_or_null". `moves_packet` functions make packet pointers invalid,
-    `packets` ones take memory that lies in the packet.
-=======
-    A program may call it whose type names its `group` (`raw` may call all); `sleepable` functions
-    need a sleepable program, `gpl` ones a GPL-compatible licence. `section` says what begins or
-    ends with the call: "preempt+", "preempt-" (no preemption between them), "rcu+", "rcu-" (an RCU
-    read lock). `moves_packet` functions make packet pointers invalid, `packets` ones take memory
-    that lies in the packet.
->>>>>>> k1
+    packet of a context, which it has not. `sleepable` functions need a sleepable program, `gpl` ones
+    a GPL-compatible licence. `section` says what begins or ends with the call: "preempt+",
+    "preempt-" (no preemption between them), "rcu+", "rcu-" (an RCU read lock). `moves_packet`
+    functions make packet pointers invalid, `packets` ones take memory that lies in the packet.
     """
 
     name: str

@@ -14,11 +14,7 @@ from errno import E2BIG, EINVAL, ENOENT
 import numpy as np
 
 from workbench.bpf.addresses import HANDLE_STEP, MAP_HANDLE
-<<<<<<< HEAD
 from workbench.bpf.functions import HELPERS, KFUNCS, Function, Kfunc
-=======
-from workbench.bpf.functions import KFUNCS, Kfunc
->>>>>>> k1
 from workbench.bpf.helper_names import Helper
 from workbench.bpf.map_types import MapType, types_for
 from workbench.compiled.njit import njit
