@@ -64,8 +64,8 @@ class Function(NamedTuple):
     """A callable row: `number` is a Helper or a Kfunc.
 
     A program may call it whose type names its `group`; `raw` may call all but what works on the
-    packet of a context, which it has not. `sleepable` functions need a sleepable program, `gpl` ones
-    a GPL-compatible licence. `section` says what begins or ends with the call: "preempt+",
+    packet of a context, which it has not. `sleepable` functions need a sleepable program, `gpl`
+    ones a GPL-compatible licence. `section` says what begins or ends with the call: "preempt+",
     "preempt-" (no preemption between them), "rcu+", "rcu-" (an RCU read lock). `moves_packet`
     functions make packet pointers invalid, `packets` ones take memory that lies in the packet.
     """
