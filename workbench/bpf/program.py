@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.bpf import isa
 from workbench.bpf.declarations import Field, Layout, MapDefinition, Subprogram
+from workbench.bpf.isa import Op
 from workbench.bpf.program_types import PROGRAM_TYPES, ProgramType
 from workbench.bpf.text import assembly
 from workbench.errors import DecodeError, WorkbenchError
@@ -23,6 +24,10 @@ class Reference(NamedTuple):
     pc: int
     kind: str
     name: str
+
+
+_MAP_LOADS = isa.WIDE - {Op.LD_FUNC, Op.LD_BTF_ID}
+_TAKES = {"arena": _MAP_LOADS, "map": _MAP_LOADS, "kfunc": frozenset({Op.CALL_KFUNC})}
 
 
 class SourceLine(NamedTuple):
@@ -72,6 +77,15 @@ class Program:
         if not self.bytecode:
             raise DecodeError(0, "the program is empty; it needs at least 'exit'")
         _ = self.instructions
+        for reference in self.references:
+            self._check_reference(reference)
+
+    def _check_reference(self, reference: Reference) -> None:
+        """Raise DecodeError for a name at an instruction that takes none."""
+        pc, kind, name = reference
+        takes = _TAKES.get(kind, frozenset())
+        if not 0 <= pc < len(self) or self.instructions["op"][pc] not in takes:
+            raise DecodeError(pc, f"it cannot refer to '{name}' as {kind}")
 
     @cached_property
     def instructions(self) -> np.ndarray:

@@ -19,10 +19,10 @@ from workbench.recording.columns import CHANGES, STEP_COLUMNS
 from workbench.recording.format import compress, pack, unpack
 from workbench.recording.program import program_json, program_of
 from workbench.recording.trace import ArenaFacts, Part, Trace
+from workbench.recording.validate import FRAME_WORDS, check
 from workbench.verifier import verify
 from workbench.verifier.report import Asked, Record, Report
 
-FRAME_WORDS = 11 * addresses.MAX_FRAMES  # registers of one CPU in a keyframe
 _SHOWN = ("lines", "subprograms", "structures", "variables")  # of a program, also by the stepper
 _COUNTS = ("ok", "pc", "reason", "processed", "instructions", "arena_accesses", "casts")
 
@@ -35,17 +35,22 @@ def save(trace: Trace, path: str | Path) -> None:
     Path(path).write_bytes(compress(pack(meta(trace), columns(trace))))
 
 
-def load_trace(path: str | Path) -> Trace:
-    """Read a recording that `Trace.save` wrote; raises TraceError for anything else."""
+def load_trace(path: str | Path, limit: int | None = None) -> Trace:
+    """Read a recording that `Trace.save` wrote, checked in every part.
+
+    `limit` is how many bytes it may decompress to: 1 GiB, or 100 times the file if that is more,
+    unless given. Raises TraceError, saying what is wrong and where, for anything else.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise TraceError(f"cannot read {path}: {error.strerror}") from None
-    parts = unpack(content)
     try:
-        return rebuilt(*parts)
-    except (KeyError, TypeError, ValueError, WorkbenchError) as error:
-        raise TraceError(f"{path} is not a whole trace: {error}") from None
+        return rebuilt(*unpack(content, limit))
+    except WorkbenchError as error:
+        raise TraceError(
+            f"{path} is not a whole recording: {error}; get the file again, or record the run again"
+        ) from None
 
 
 def meta(trace: Trace) -> dict[str, Any]:
@@ -169,7 +174,8 @@ def columns(trace: Trace) -> dict[str, np.ndarray]:
 
 
 def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
-    """Make the value from what `unpack` gives."""
+    """Make the value from what `unpack` gives; raises WorkbenchError unless all of it is sound."""
+    check(meta, columns)
     shown = {name: meta[name] for name in ("name", *_SHOWN)}
     program, facts = program_of(meta["program"] | shown), meta["arena"]
     absent, report = meta["absent"], meta["report"]
