@@ -16,6 +16,7 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 ORDER = (
     "moved",
     "errors",
+    "arguments",
     "compiled",
     "evidence",
     "bpf",

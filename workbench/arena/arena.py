@@ -18,6 +18,7 @@ from workbench.arena.rules import (
 )
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
+from workbench.arguments import MOST, flags, optional, takes, whole
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.releases import release as find_release
 from workbench.errors import WorkbenchError
@@ -38,6 +39,7 @@ class Arena:
     Freeing pages below the arena's start is ignored whatever the release.
     """
 
+    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole()))
     def __init__(
         self,
         pages: int = 1024,
@@ -196,8 +198,18 @@ def _gaps(page_count: int, snapshot: Snapshot) -> list[tuple[int, int]]:
 
 
 def _u64(value: int) -> np.uint64:
-    return np.uint64(value & (1 << 64) - 1)
+    try:
+        return np.uint64(value & (1 << 64) - 1)
+    except TypeError:
+        raise _no_number(value) from None
 
 
 def _s32(value: int) -> int:
-    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    try:
+        return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    except TypeError:
+        raise _no_number(value) from None
+
+
+def _no_number(value: object) -> WorkbenchError:
+    return WorkbenchError(f"addresses, counts, nodes and flags are whole numbers, not {value!r}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arguments import instance, string, want
 from workbench.bpf import isa
 from workbench.bpf.declarations import Field, Layout, MapDefinition, Subprogram
 from workbench.bpf.isa import Op
@@ -70,7 +71,9 @@ class Program:
     variables: tuple[Field, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.type not in PROGRAM_TYPES:
+        want(self.name, "a program's name", string)
+        want(self.bytecode, "bytecode", instance(bytes))
+        if not isinstance(self.type, str) or self.type not in PROGRAM_TYPES:
             raise WorkbenchError(
                 f"unknown program type '{self.type}'; choose from {', '.join(PROGRAM_TYPES)}"
             )
@@ -124,3 +127,12 @@ class Program:
 
     def _repr_html_(self) -> str:
         return f"<pre style='line-height:1.25'>{escape(str(self))}</pre>"
+
+
+def a_program(value: object) -> str:
+    """Check of `workbench.arguments`: a Program, with what to do about what is mistaken for one."""
+    if isinstance(value, Program):
+        return ""
+    if hasattr(value, "programs"):
+        return "one of the object's programs, as obj.program('name')"
+    return "a program; wb.assemble(text) makes one" if isinstance(value, str) else "a program"

@@ -12,6 +12,8 @@ values                C values in memory, by type
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workbench.arguments import instance, want
+from workbench.arguments import path as is_path
 from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import Types, read_btf
@@ -41,7 +43,11 @@ def load_object(
     values to settings such as CONFIG_HZ, before the running kernel's. A program that cannot be
     loaded is told in Object.errors. Raises WorkbenchError, one line.
     """
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    want(path, "path", instance(str, Path, list, tuple, instead="the path of a file, or several"))
+    given = [path] if isinstance(path, str | Path) else list(path)
+    for one in given:
+        want(one, "path", is_path)
+    paths = list(map(Path, given))
     if not paths:
         raise WorkbenchError("no object file is given")
     files = {one.name: _content(one) for one in paths}

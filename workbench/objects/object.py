@@ -33,6 +33,13 @@ _FIRST = bytes(4)  # the key of an array's first value
 SomeArena = TypeVar("SomeArena", bound=AnyArena)
 
 
+class _Programs(dict[str, Program]):
+    """Programs by name; asked for another, it says which there are."""
+
+    def __missing__(self, name: object) -> Program:
+        raise WorkbenchError(f"no program {name!r}; there is {', '.join(self)}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Object:
     """An object file: programs by name, maps, global variables, types.
@@ -68,7 +75,7 @@ class Object:
         for name, program in self.linked.items():
             if name not in self._finished:
                 self._finished[name] = replace(program, maps=_reached(program, maps))
-        return {name: self._finished[name] for name in self.linked}
+        return _Programs((name, self._finished[name]) for name in self.linked)
 
     @property
     def maps(self) -> dict[str, MapDefinition]:

@@ -9,6 +9,7 @@ import numpy as np
 from workbench.arena import ArenaFlags, Snapshot
 from workbench.arena.events import COLUMNS, Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import optional, path, takes, whole
 from workbench.bpf import addresses, isa
 from workbench.bpf.disassembler import listing
 from workbench.bpf.effects import effects
@@ -27,6 +28,7 @@ _SHOWN = ("lines", "subprograms", "structures", "variables")  # of a program, al
 _COUNTS = ("ok", "pc", "reason", "processed", "instructions", "arena_accesses", "casts")
 
 
+@takes(path=path)
 def save(trace: Trace, path: str | Path) -> None:
     """Write the recording to one compressed file, which `wb.load_trace` reads.
 
@@ -35,6 +37,7 @@ def save(trace: Trace, path: str | Path) -> None:
     Path(path).write_bytes(compress(pack(meta(trace), columns(trace))))
 
 
+@takes(path=path, limit=optional(whole()))
 def load_trace(path: str | Path, limit: int | None = None) -> Trace:
     """Read a recording that `Trace.save` wrote, checked in every part.
 

@@ -16,6 +16,7 @@ import numpy as np
 from workbench.arena import Snapshot, events
 from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import want, whole
 from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
 from workbench.bpf.disassembler import listing
 from workbench.bpf.isa import REGISTERS, Op
@@ -167,6 +168,7 @@ class Trace(Notebook):
 
     def registers(self, t: int) -> np.ndarray:
         """r0 to r10 of every frame before step `t`: uint64[frames, 11]; 8 frames for each CPU."""
+        want(t, "t", whole())
         if not 0 <= t <= len(self):
             raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
         key = min(t, len(self) - 1) // KEYFRAME
@@ -177,6 +179,8 @@ class Trace(Notebook):
 
     def memory(self, t: int, page: int) -> np.ndarray | None:
         """The 4096 bytes of an arena page before step `t`; None while it is absent."""
+        want(t, "t", whole())
+        want(page, "page", whole())
         facts = self.arena
         if facts is None:
             return None

@@ -7,6 +7,7 @@ import numpy as np
 from workbench.arena import Snapshot
 from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import optional, takes, whole
 from workbench.bpf import addresses
 from workbench.errors import TraceError
 from workbench.recording.columns import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE
@@ -18,6 +19,7 @@ _EIGHT = np.arange(8)
 IN_BROWSER = 1_000_000  # steps that one view holds at a time
 
 
+@takes(first=whole(), count=optional(whole(1)))
 def window(trace: Trace, first: int, count: int | None = None) -> Trace:
     """The `count` steps from `first` on (rounded down to a keyframe), memory as it was then.
 

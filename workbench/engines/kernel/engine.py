@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from workbench.arena import Arena
 from workbench.arena.either import AnyArena
 from workbench.arena.rules import ArenaFlags
+from workbench.arguments import instance, mapping, optional, want
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
@@ -48,6 +50,8 @@ class Kernel:
         log_level: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
+        want(program, "program", a_program)
+        want(maps, "maps", optional(mapping))
         self.program = program
         self.arena, self._owned = _real_arena(program, arena)
         self._kept = ExitStack()
@@ -194,6 +198,7 @@ def _real_arena(program: Program, arena: AnyArena | None) -> tuple[KernelArena |
     """Return the arena to use, and whether the engine owns it."""
     if isinstance(arena, KernelArena):
         return arena, False
+    want(arena, "arena", optional(instance(Arena, instead="an arena")))
     if arena is not None:
         return _copy_of(arena), True
     return (KernelArena(), True) if program.uses_arena else (None, False)

@@ -13,10 +13,11 @@ import numpy as np
 
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import mapping, octets, optional, want, whole
 from workbench.bpf import addresses, isa
 from workbench.bpf.functions import HELPERS, KFUNCS, missing
 from workbench.bpf.isa import REGISTERS, Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
@@ -60,6 +61,9 @@ class Prepared:
         seed: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
+        want(program, "program", a_program)
+        want(maps, "maps", optional(mapping))
+        want(seed, "seed", whole(-(1 << 63)))
         self._bound = BoundMaps(program, maps)
         programs = self._bound.programs
         if arena is None and any(one.uses_arena for one in programs):
@@ -93,6 +97,7 @@ class Prepared:
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
         own, `cpu`, and so their own addresses.
         """
+        want(ctx, "ctx", octets)
         machine, raw = self.machine, self.program.type_row.raw
         self.surroundings = surroundings(self.program.type, ctx)
         self.stack[:] = 0

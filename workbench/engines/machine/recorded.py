@@ -12,6 +12,7 @@ from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.bpf.isa import REGISTERS
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
+from workbench.errors import WorkbenchError
 from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
 from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
 
@@ -42,7 +43,7 @@ class Recorded:
         counted = COUNTED.get(trace or "")
         self.counts = core.new_counts(len(prepared.program)) if counted else None
         self.accesses: Ring | None = ring(ACCESS_EVENTS) if trace == "events" else None
-        self.steps = core.new_recording(capacity) if trace == "steps" else None
+        self.steps = _room(capacity) if trace == "steps" else None
         self.capacity = capacity
         arena = prepared.arena
         self.initial = arena.snapshot() if arena and trace == "steps" else None
@@ -90,6 +91,13 @@ class Recorded:
         if self.kind == "blocks":
             return replace(trace, page_counts=None)
         return replace(trace, counted=None) if self.kind == "pages" else trace
+
+
+def _room(capacity: int) -> core.Recording:
+    try:
+        return core.new_recording(capacity)
+    except (MemoryError, ValueError):
+        raise WorkbenchError(f"no memory to record {capacity:,} steps; ask for fewer") from None
 
 
 def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarray]:

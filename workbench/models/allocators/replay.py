@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.arena.ranges import extents
 from workbench.arena.rules import MAX_PAGES
-from workbench.errors import WorkbenchError
+from workbench.arguments import instance, optional, takes, whole
 from workbench.models import requests as logs
 from workbench.models.allocators import loop
 from workbench.models.allocators.book import open_book
@@ -79,6 +79,7 @@ class Replay:
         )
 
 
+@takes(log=instance(pd.DataFrame), pages=whole(1, MAX_PAGES), k=whole(1), every=optional(whole(1)))
 def replay(
     log: pd.DataFrame,
     rule: "Rule" = "range_tree",
@@ -97,10 +98,6 @@ def replay(
     the rows lie at the pages where an arena recorded them. Raises WorkbenchError for a log that
     does not hold together.
     """
-    if not 1 <= pages <= MAX_PAGES:
-        raise WorkbenchError(f"an arena has 1 to {MAX_PAGES:,} pages, not {pages:,}")
-    if k < 1:
-        raise ValueError(f"a request is for at least 1 page, not {k}")
     chosen = policy(rule)
     columns = logs.placed_columns(log) if fixed else logs.columns(log)
     rows = len(columns.kind)
