@@ -85,9 +85,7 @@ def slots(value: Any) -> str:
 
 string = instance(str, instead="text")
 path = instance(str, PathLike, instead="the path of a file")
-octets = instance(
-    bytes, bytearray, memoryview, np.ndarray, instead="bytes, as bytes(16)"
-)
+octets = instance(bytes, bytearray, memoryview, np.ndarray, instead="bytes, as bytes(16)")
 function = instance(Callable, instead="a function")  # type: ignore[arg-type]
 mapping = instance(Mapping, instead="a dict")
 flags = instance(int, np.integer, instead="flags, a number")

@@ -11,7 +11,7 @@ from workbench.arena.ranges import extents
 from workbench.arena.rules import MAX_PAGES
 from workbench.arguments import instance, optional, takes, whole
 from workbench.models import requests as logs
-from workbench.models.allocators import loop
+from workbench.models.allocators import apart, loop
 from workbench.models.allocators.book import open_book
 from workbench.models.allocators.policies import Policy, policy
 from workbench.models.fragmentation import JohnstoneWilson
@@ -96,7 +96,8 @@ def replay(
     `free_pages`, `largest_extent`, `extents`, `span_pages` (up to the last page in use), `refused`
     (so far), `external_fragmentation`, `unusable` (for k pages) and `entropy` (bits). With `fixed`,
     the rows lie at the pages where an arena recorded them. Raises WorkbenchError for a log that
-    does not hold together.
+    does not hold together, and, with the request, for a function that raises, crashes or returns
+    what is no page; Ctrl-C ends one that does not come back.
     """
     chosen = policy(rule)
     columns = logs.placed_columns(log) if fixed else logs.columns(log)
@@ -112,7 +113,7 @@ def replay(
     if chosen.choose is None:
         loop.run(book, state, columns, samples, every, placed, status)
     else:
-        loop.run_chosen(book, state, columns, samples, every, placed, status, chosen.choose)
+        apart.run(chosen, book, state, columns, samples, every, placed, status)
     table, unusable = _table(samples, log, pages, k)
     left = extents(book.ranges)
     return Replay(chosen, pages, k, log, placed, status, table, unusable, left, samples.peaks)
