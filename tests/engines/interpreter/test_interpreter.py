@@ -161,7 +161,7 @@ REFUSED = [
     (
         lambda: wb.Interpreter(wb.assemble(LOOP)).run(fuel=-1),
         WorkbenchError,
-        "fuel must be a whole",
+        "fuel must be",
     ),
     (lambda: wb.Interpreter(wb.assemble(LOOP)).run(trace="all"), WorkbenchError, "choose from"),
     (lambda: wb.Interpreter(wb.assemble(LOOP)).run(breakpoints=(9,)), WorkbenchError, "0 to 3"),

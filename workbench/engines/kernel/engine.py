@@ -22,6 +22,7 @@ from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
 from workbench.engines.kernel.prints import PRINTING, Printed
 from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
+from workbench.engines.machine.prepared import check_variables
 from workbench.errors import KernelError, Unsupported
 from workbench.maps import Map, create
 
@@ -199,6 +200,10 @@ def _real_arena(program: Program, arena: AnyArena | None) -> tuple[KernelArena |
     if isinstance(arena, KernelArena):
         return arena, False
     want(arena, "arena", optional(instance(Arena, instead="an arena")))
+    if arena is None and program.variables:
+        arena = Arena()  # which does not hold them
+    if isinstance(arena, Arena):
+        check_variables(program, arena)
     if arena is not None:
         return _copy_of(arena), True
     return (KernelArena(), True) if program.uses_arena else (None, False)

@@ -27,7 +27,7 @@ from workbench.engines.machine.entries import address_table, doors
 from workbench.engines.machine.inputs import surroundings
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
-from workbench.errors import Unsupported
+from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map
 from workbench.verifier import verify as check
 
@@ -74,6 +74,8 @@ class Prepared:
             )
         if arena is not None:
             _check_release(arena.release, programs)
+            for one in programs:
+                check_variables(one, arena)
         self.program, first = joined(programs)
         self.starts = tuple(first)
         self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
@@ -193,6 +195,17 @@ class Prepared:
                 core.NOT_A_MAP: f"{address:#x} is no map that can do this",
             }[reason]
         )
+
+
+def check_variables(program: Program, arena: Arena) -> None:
+    """Raise WorkbenchError where a program has variables in an arena that does not hold them."""
+    for variable in program.variables[:1]:
+        page = variable.offset // PAGE_SIZE
+        if page >= arena.page_count or not arena.page_bits[page]:
+            raise WorkbenchError(
+                f"'{program.name}' has variables in the arena, such as '{variable.name}', and this "
+                "arena does not hold them; make it with obj.arena(), or call obj.fill(arena)"
+            )
 
 
 def _check_release(release: Release, programs: Sequence[Program]) -> None:
