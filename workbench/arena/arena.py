@@ -137,8 +137,12 @@ class Arena:
 
     @property
     def events(self) -> "pd.DataFrame":
-        """The newest page events (up to 2**20), oldest first; see workbench.arena.events."""
-        return events.frame(events.columns(self.state.log))
+        """The newest page events (up to 2**20), oldest first; see workbench.arena.events.
+
+        Its `attrs["lost"]` says how many were before them.
+        """
+        log = self.state.log
+        return events.frame(events.columns(log), lost=events.lost(log))
 
     def snapshot(self) -> Snapshot:
         """Copy the present pages; nothing is faulted in."""

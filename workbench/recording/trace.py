@@ -81,7 +81,8 @@ class Trace(Notebook):
     log. counted: executions of each slot, or None. clock: the arena's
     clock before the run. stop, reason: how it ended. stack: content of the stacks before the
     first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
-    report: the verifier's, None where the program ran without it.
+    report: the verifier's, None where the program ran without it. lost: how many of its oldest
+    events were not kept.
     """
 
     program: Program
@@ -103,6 +104,7 @@ class Trace(Notebook):
     stack: bytes = field(default=b"", repr=False)
     part: Part | None = None
     report: "Report | None" = field(default=None, repr=False)
+    lost: int = 0
 
     def __len__(self) -> int:
         """How many steps were recorded."""
@@ -134,7 +136,10 @@ class Trace(Notebook):
 
     @cached_property
     def events(self) -> "pd.DataFrame":
-        """Page events, and the accesses and casts that were recorded, in order of time."""
+        """Page events, and the accesses and casts that were recorded, in order of time.
+
+        Of each the newest 2**20 are kept; `attrs["lost"]` says how many were before them.
+        """
         parts = [self.page_events]
         if self.accesses is not None:
             parts.append(self.accesses)
@@ -144,7 +149,7 @@ class Trace(Notebook):
         if len(parts) > 1:
             order = np.argsort(joined["time"], kind="stable")
             joined = {name: column[order] for name, column in joined.items()}
-        return events.frame(joined)
+        return events.frame(joined, lost=self.lost)
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -210,7 +215,8 @@ class Trace(Notebook):
 
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
-        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
+        lost = f", its {self.lost:,} oldest events lost" if self.lost else ""
+        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}{lost}>"
 
     def recorded_steps(self) -> dict[str, np.ndarray]:
         """The step columns; raises Unsupported when there are none."""

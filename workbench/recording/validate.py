@@ -157,6 +157,7 @@ def check(meta: dict[str, Any], columns: Columns) -> None:
     _META(meta, "meta")
     if missing := COLUMNS.keys() - columns.keys():
         refuse("the file", f"lacks the columns {', '.join(sorted(missing))}")
+    _count(meta.get("lost", 0), "meta.lost")  # of version 2 the older files lack it
     code = check_code(meta["code"], "meta.code")
     slots = len(meta["program"]["bytecode"]) // 16
     if len(code) != slots:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.arena import Arena
-from workbench.arena.events import COLUMNS, Ring, columns, ring
+from workbench.arena.events import COLUMNS, Ring, columns, lost, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.bpf.isa import REGISTERS
@@ -86,6 +86,7 @@ class Recorded:
             counted=None if counts is None else counts.executed[: len(code)],
             page_counts=pages,
             total_steps=steps,
+            lost=lost(log, self.logged) + (lost(self.accesses) if self.accesses else 0),
             report=prepared.report,
         )
         if self.kind == "blocks":

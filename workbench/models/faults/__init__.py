@@ -84,7 +84,7 @@ def fault_frame(
     repeat, after_free = look_back(kind, page, count, fault, MAX_PAGES)
     kept = np.flatnonzero(place[kind] >= 0)
     pc = events["pc"].to_numpy(np.int32)[kept]
-    return pd.DataFrame({
+    found = pd.DataFrame({
         "time": events["time"].to_numpy(np.uint64)[kept],
         "ns": _nanoseconds(events)[kept],
         "cause": pd.Categorical.from_codes(place[kind[kept]], NAMES),
@@ -97,6 +97,8 @@ def fault_frame(
         "after_free": after_free[kept],
         "source": _source(events).take(kept),
     }, copy=False)  # fmt: skip
+    found.attrs["lost"] = events.attrs.get("lost", 0)
+    return found
 
 
 REPORT = re.compile(
