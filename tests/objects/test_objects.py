@@ -6,6 +6,7 @@ import resource
 import struct
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from typing import NamedTuple
 from unittest import mock
@@ -372,7 +373,7 @@ def test_a_program_with_variables_wants_an_arena_that_holds_them():
 
 def test_an_arena_is_declared_as_bpf_takes_it():
     obj = load("list")
-    name = obj.arena_map.name
-    obj.declared[name] = obj.arena_map._replace(map_flags=0)
+    declared = {obj.arena_map.name: obj.arena_map._replace(map_flags=0)}
+    obj = replace(obj, declared=declared)
     with pytest.raises(ArenaError, match="EINVAL: an arena needs the flag MMAPABLE"):
         obj.arena()
