@@ -101,7 +101,7 @@ class Unsupported(WorkbenchError):
 
 
 def errno_name(number: int) -> str:
-    """The name of an errno, ENOTSUPP among them, which Linux returns and Python does not know."""
+    """The name of an errno such as 22 ("EINVAL"), also of ENOTSUPP, which Python does not know."""
     if number == errno.EOPNOTSUPP:  # Python has the name of its twin, ENOTSUP
         return "EOPNOTSUPP"
     return errno.errorcode.get(number, "ENOTSUPP" if number == _ENOTSUPP else f"errno {number}")

@@ -93,7 +93,10 @@ def new_name(name: str) -> str | None:
 
 
 def parts(module: str) -> Callable[[str], object]:
-    """Make the `__getattr__` of a module that finds, with a warning, what went to its parts."""
+    """Make the `__getattr__` of a module that finds, with a warning, what went to its parts.
+
+    It raises AttributeError for what none of them has.
+    """
     places = [f"workbench.{part}" for part in _PARTS[module].split()]
 
     def find(name: str) -> object:

@@ -53,7 +53,7 @@ def random_step(rng: random.Random, pages: int, greed: float) -> Step:
 
 
 def answer(arena: "wb.Arena", step: Step) -> object:
-    """Carry out a step; placements are told relative to the start of the arena."""
+    """Carry out a step; placements are relative to the start of the arena."""
     address = arena.user_start + step.page * PAGE + step.offset
     if step.action == "alloc":
         return placed(arena, arena.alloc(step.count))

@@ -31,7 +31,7 @@ def test_this_kernel_answers_as_the_row_says(row: Row) -> None:
 
 @pytest.mark.parametrize(("row", "side"), LEFT_OUT, ids=str)
 def test_a_row_that_one_side_cannot_express(row: Row, side: str) -> None:
-    """Skipped with the reason that the row gives, so that the summary tells it."""
+    """Skipped with the reason that the row gives, so that the summary shows it."""
     reason = row.reason(side)
     assert len(reason) > 15, "say why"
     pytest.skip(f"{side} side: {reason}")

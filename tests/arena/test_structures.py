@@ -10,7 +10,7 @@ from support.kernel_support import KERNEL
 
 import workbench as wb
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.examples.studies import heap, structures
 from workbench.examples.studies.structures import read_ring
 from workbench.objects.compiler import compile_c
@@ -107,13 +107,13 @@ def test_a_sparse_array_holds_only_the_pages_in_use():
 
 
 @pytest.mark.parametrize(
-    "name", sorted(path.stem for path in (corpus.directory() / "studies").glob("*.c"))
+    "name", sorted(path.stem for path in (programs.directory() / "studies").glob("*.c"))
 )
 def test_an_object_is_that_of_its_source(name, monkeypatch):
     if find_spec("ziglang") is None or metadata.version("ziglang") != "0.17.1":
         pytest.skip("the objects are those of ziglang 0.17.1 (the extra cc)")
     monkeypatch.setenv("WORKBENCH_CC", ZIG)
-    built, prebuilt = compile_c(corpus.directory() / "studies" / f"{name}.c"), load(name)
+    built, prebuilt = compile_c(programs.directory() / "studies" / f"{name}.c"), load(name)
     assert prebuilt.programs == built.programs
     assert prebuilt.contents == built.contents
     lines = [line.file for program in prebuilt.programs.values() for line in program.lines]

@@ -9,7 +9,7 @@ from workbench.bpf.declarations import Subprogram
 from workbench.bpf.effects import Effect, effect, effects
 from workbench.bpf.functions import FUNCTIONS
 from workbench.bpf.isa import ZERO, Op
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording.columns import NO_REGISTER
 
 KINDS = {
@@ -133,10 +133,10 @@ def test_local_calls_read_what_their_type_says() -> None:
     assert effect(10, record, "", {13: Subprogram(13, "f")}).reads == ()
 
 
-@pytest.mark.parametrize("name", [example.name for example in corpus.EXAMPLES])
+@pytest.mark.parametrize("name", [example.name for example in programs.EXAMPLES])
 def test_what_a_run_wrote_is_what_its_instructions_write(name: str) -> None:
-    program = next(iter(corpus.load(name).values()))
-    with wb.Arena(pages=corpus.example(name).pages) as arena:
+    program = next(iter(programs.load(name).values()))
+    with wb.Arena(pages=programs.example(name).pages) as arena:
         trace = wb.record(program, arena, verify=False, capacity=20_000)
     found = effects(program)
     steps = trace.recorded_steps()

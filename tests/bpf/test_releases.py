@@ -77,6 +77,13 @@ def test_an_address_at_the_end_of_the_arena(name: str, ok: bool) -> None:
     assert wb.verify(program, arena_pages=3, release=name).ok
 
 
+@pytest.mark.parametrize("row", [RELEASES["6.18"], RELEASES["7.3"]], ids=str)
+def test_a_kfunc_that_the_release_lacks_is_refused(row: Release) -> None:
+    for name in sorted(name for name in KFUNCS if "stream" in name):
+        verdict = wb.verify(wb.assemble(f"call {name}\nr0 = 0\nexit"), release=row)
+        assert (f"Linux {row} has none" in verdict.reason) == (name in row.lacks)
+
+
 def test_a_release_that_the_verifier_does_not_follow() -> None:
     with pytest.raises(Unsupported, match=r"the verifier does not follow Linux 6\.12 yet: signed_"):
         wb.verify(wb.assemble("r0 = 0\nexit"), release="6.12")

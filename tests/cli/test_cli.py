@@ -15,8 +15,8 @@ import pytest
 from support.bpf_probe import refusal
 from support.paths import PROGRAMS, ROOT, VERIFIER_LOGS
 
-from workbench.cli import main
-from workbench.examples import programs as corpus
+from workbench.cli import cli, main
+from workbench.examples import programs
 
 LIST = str(PROGRAMS / "list.bpf")
 KERNEL = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal() or "bpf works")]
@@ -277,6 +277,25 @@ def test_help_imports_next_to_nothing() -> None:
     assert not {"numpy", "numba", "pandas"} & set(done.stderr.split())
 
 
+@pytest.mark.parametrize("group", ["", "labs"])
+def test_no_summary_of_a_command_is_cut_off(
+    group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*group.split(), "--help"])
+    commands = capsys.readouterr().out.partition("Commands:\n")[2]
+    assert len(commands.splitlines()) >= 5
+    assert "..." not in commands
+
+
+def test_no_help_speaks_of_exceptions(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in cli.commands:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "Raises" not in capsys.readouterr().out, command
+
+
 def test_a_plain_run_imports_neither_pandas_nor_matplotlib() -> None:
     code = f"import sys\nfrom workbench.cli import main\ntry:\n    main(['run', {LIST!r}])\n" \
         "finally:\n    print(*sys.modules, file=sys.stderr)"  # fmt: skip
@@ -309,8 +328,8 @@ def test_ctrl_c_ends_an_endless_program(files: Path) -> None:
 
 
 def example_runs() -> list[pytest.param]:
-    names = [name for name in corpus.programs() if corpus.example(name).sizes is None]
-    return [pytest.param(str(corpus.path(name)), id=name, marks=KERNEL) for name in names]
+    names = [name for name in programs.names() if programs.example(name).sizes is None]
+    return [pytest.param(str(programs.path(name)), id=name, marks=KERNEL) for name in names]
 
 
 @pytest.mark.parametrize("path", example_runs())
@@ -331,7 +350,7 @@ KERNEL_ROWS = [
     Row("run unread.bpf --engine kernel", 1, "", "unread.bpf:2: instruction 1: R3 !read_ok"),
     Row("run ok.bpf --engine kernel", 0, r"r0 = 0x2a \(its low 32 bits\), steps not counted"),
     Row("run ok.bpf --engine kernel --pages 0", 1, "", "EINVAL: an arena has at least 1 page"),
-    Row("agreement --help", 0, "Judge thousands of programs"),
+    Row("agreement --help", 0, "on thousands of programs"),
     Row("verify unread.bpf --kernel", 1, "R3 !read_ok", "refused by the kernel"),
     Row("verify ok.bpf --kernel --log-level 2", 0, "Live regs(.|\n)*accepted by the kernel"),
     Row("verify ok.bpf --engine kernel", 0, "ok: accepted by the kernel"),

@@ -11,8 +11,7 @@ from support.bpf_probe import refusal
 import workbench as wb
 from workbench.cli import demo
 from workbench.errors import KernelError
-from workbench.examples import c_programs as c_examples
-from workbench.examples import programs as corpus
+from workbench.examples import c_programs, programs
 
 FIGURES = {"page_events", "fragmentation", "holes", "conversion"}
 TABLES = {"summary", "events", "steps", "fragmentation", "free_extents", "conversion"}
@@ -33,7 +32,7 @@ def test_every_example_agrees_on_every_engine(report: demo.Report) -> None:
     engines = ["interpreter"] if report.kernel else ["interpreter", "kernel"]
     pairs = [(name, engine) for name in demo.EXAMPLES for engine in engines]
     engines.insert(1, "jit")
-    pairs += [(f"{name}.c", engine) for name in c_examples.names() for engine in engines]
+    pairs += [(f"{name}.c", engine) for name in c_programs.names() for engine in engines]
     assert [(row.program, row.engine) for row in report.rows] == pairs
     assert bool(report.kernel) == bool(refusal())
 
@@ -105,14 +104,14 @@ def test_without_bpf_the_rest_is_done(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("pages", [20, 40, 64, 100])
 def test_the_allocator_model(pages: int) -> None:
-    program = corpus.load("allocator")["main"]
+    program = programs.load("allocator")["main"]
     with wb.Arena(pages) as arena, wb.Interpreter(program, arena) as engine:
         engine.run()
         assert demo._runs_found(arena) == demo.allocator_model(pages)
 
 
 def test_a_wrong_arena_does_not_agree() -> None:
-    program = corpus.load("list")["add"]
+    program = programs.load("list")["add"]
     with wb.Arena(64) as arena, wb.Interpreter(program, arena) as engine:
         engine.run(bytes(16))
         assert not demo._agrees("list", arena)

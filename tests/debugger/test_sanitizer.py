@@ -8,8 +8,7 @@ import pytest
 
 import workbench as wb
 from workbench.errors import Unsupported
-from workbench.examples import c_programs as c_examples
-from workbench.examples import programs as corpus
+from workbench.examples import c_programs, programs
 from workbench.examples.studies import heap
 from workbench.examples.studies.kv import Store
 
@@ -41,14 +40,14 @@ def test_the_mistake_is_found(row):
 
 
 @pytest.mark.parametrize("flags", [0, wb.ArenaFlags.NO_USER_CONV], ids=["conversion", "none"])
-@pytest.mark.parametrize("name", corpus.programs())
+@pytest.mark.parametrize("name", programs.names())
 def test_the_examples_have_no_mistakes(name, flags):
-    example = corpus.example(name)
-    for program_name, program in corpus.load(name).items():
+    example = programs.example(name)
+    for program_name, program in programs.load(name).items():
         context = example.contexts[program_name]
         arena = wb.Arena(example.pages, flags)
         if example.sizes and program_name != "setup":
-            corpus.prepare(name, arena, wb.Interpreter)
+            programs.prepare(name, arena, wb.Interpreter)
         ctx = context.pack(8) if context.fields else b""
         trace = wb.record(program, arena, ctx, capacity=200_000, fuel=200_000)
         found = trace.sanitize()
@@ -65,9 +64,9 @@ class Watched(wb.Interpreter):
         return result
 
 
-@pytest.mark.parametrize("name", c_examples.names())
+@pytest.mark.parametrize("name", c_programs.names())
 def test_the_c_examples_have_no_mistakes(name):
-    example = c_examples.example(name)
+    example = c_programs.example(name)
     code = example.load()
     with code.arena() as arena:
         assert {result.stop for result in example.run(code, arena, Watched)} == {"exit"}
@@ -82,7 +81,7 @@ STUDIES = {
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_have_no_mistakes(name):
     code, (program, ctx) = (
-        wb.load_object(corpus.directory() / "studies" / f"{name}.o"),
+        wb.load_object(programs.directory() / "studies" / f"{name}.o"),
         STUDIES[name],
     )
     with code.arena() as arena, Watched(code.program(program), arena) as engine:
@@ -90,12 +89,12 @@ def test_the_studies_have_no_mistakes(name):
 
 
 def test_the_heap_and_the_store_have_no_mistakes():
-    code = wb.load_object(corpus.directory() / "studies" / "heap.o")
+    code = wb.load_object(programs.directory() / "studies" / "heap.o")
     with code.arena() as arena:
         assert len(heap.churn(code, arena, Watched, rounds=120, steps=3)) == 3
         with Watched(code.program("drain"), arena) as engine:
             engine.run()
-    code = wb.load_object(corpus.directory() / "studies" / "kv.o")
+    code = wb.load_object(programs.directory() / "studies" / "kv.o")
     with code.arena() as arena:
         kept = Store(arena, arena.user_start + code.variables["table"].offset, 8, 64, 1024)
         kept[b"here"] = b"value"
@@ -117,13 +116,13 @@ def test_every_cpu_has_its_own_pointers_and_stack():
         exit
     """
     head = "r1 = arena ll\nr2 = 0\nr3 = 1\nr4 = -1\nr5 = 0\n"
-    programs = [
+    loaded = [
         wb.assemble(head + text.replace("RESULT", result))
         for result in ("*(u64 *)(r10 - 8)", "0", "*(u64 *)(r10 - 8)")
     ]
-    found = wb.record_cpus(programs, wb.Arena(64)).sanitize()
+    found = wb.record_cpus(loaded, wb.Arena(64)).sanitize()
     assert found["finding"].tolist() == ["null pointer"] * 3 + ["leak"]
-    assert found["pc"].tolist()[-1] == len(programs[0]) + 6
+    assert found["pc"].tolist()[-1] == len(loaded[0]) + 6
 
 
 def test_pages_placed_at_a_distance_are_found_as_long_as_their_neighbour_is():
@@ -154,11 +153,11 @@ def test_pages_placed_at_a_distance_are_found_as_long_as_their_neighbour_is():
 
 def test_a_structure_used_again_in_a_second_run_has_no_mistakes():
     arena = wb.Arena(64)
-    programs = corpus.load("hash")
-    context = corpus.example("hash").contexts
-    wb.record(programs["fill"], arena, context["fill"].pack(50))
+    loaded = programs.load("hash")
+    context = programs.example("hash").contexts
+    wb.record(loaded["fill"], arena, context["fill"].pack(50))
     for name, arguments in (("lookup", (7,)), ("insert", (99, 1)), ("resize", (256,))):
-        found = wb.record(programs[name], arena, context[name].pack(*arguments)).sanitize()
+        found = wb.record(loaded[name], arena, context[name].pack(*arguments)).sanitize()
         assert not found["level"].isin(GRAVE).any(), found.to_string()
 
 

@@ -8,7 +8,7 @@ import pytest
 import workbench as wb
 from workbench.debugger.difference import align
 from workbench.errors import TraceError, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 LOOP = """
     r6 = arena ll
@@ -67,13 +67,13 @@ def test_changed_memory_changes_what_is_read_from_there_on():
 
 
 def test_a_fork_restores_which_pages_were_free():
-    context = corpus.example("allocator").contexts
-    programs = corpus.load("allocator")
+    context = programs.example("allocator").contexts
+    loaded = programs.load("allocator")
     arena = wb.Arena(64)
     for pages in (3, 1, 2):
-        wb.record(programs["allocate"], arena, context["allocate"].pack(pages))
+        wb.record(loaded["allocate"], arena, context["allocate"].pack(pages))
     arena.reserve(arena.user_start + 20 * 4096, 4)
-    trace = wb.record(programs["churn"], arena, context["churn"].pack(40, 7))
+    trace = wb.record(loaded["churn"], arena, context["churn"].pack(40, 7))
     assert trace.fork(len(trace) // 2).frame.equals(trace.frame)
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_changed_is_refused(change, message):
 
 
 def test_the_two_conversion_modes_differ_in_their_pointers_alone():
-    program = corpus.load("list")["main"]
+    program = programs.load("list")["main"]
     runs = [wb.record(program, wb.Arena(64, flags)) for flags in (0, wb.ArenaFlags.NO_USER_CONV)]
     differences = runs[0].diff(runs[1])
     assert len(differences) > 10
@@ -140,7 +140,7 @@ def test_different_programs_cannot_be_compared():
 
 
 def test_perfetto_shows_calls_pages_and_faults(tmp_path):
-    trace = wb.record(corpus.load("hash")["main"], wb.Arena(64))
+    trace = wb.record(programs.load("hash")["main"], wb.Arena(64))
     rows = json.loads(trace.to_perfetto(tmp_path / "run.json").read_text())["traceEvents"]
     slices = [row for row in rows if row["ph"] == "X"]
     assert max(row["dur"] for row in slices) == len(trace)

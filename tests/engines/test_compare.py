@@ -13,13 +13,13 @@ from workbench.engines import compare as module
 from workbench.engines.base import Result
 from workbench.engines.compare import Comparison, Fault, Outcome, compare
 from workbench.errors import KernelError, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 REFUSAL = refusal()
 KERNEL = [pytest.mark.kernel, pytest.mark.skipif(bool(REFUSAL), reason=REFUSAL or "bpf(2) works")]
 FLAGS = [wb.ArenaFlags(0), wb.ArenaFlags.NO_USER_CONV]
-EXAMPLES = [name for name in corpus.programs() if corpus.example(name).sizes is None]
-MICRO = [name for name in corpus.programs() if corpus.example(name).sizes is not None]
+EXAMPLES = [name for name in programs.names() if programs.example(name).sizes is None]
+MICRO = [name for name in programs.names() if programs.example(name).sizes is not None]
 
 ONE = Result("interpreter", "p", "exit", 0x1_0000_002A, 3, 0.0, b"\1\2")
 PAGES = Snapshot(np.array([1], np.uint32), np.zeros((1, 4096), np.uint8))
@@ -154,19 +154,19 @@ def on_both(program: wb.Program, **arguments: object) -> Comparison:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=KERNEL) for name in EXAMPLES])
 @pytest.mark.parametrize("flags", FLAGS, ids=["conversion", "no_user_conv"])
 def test_the_examples_are_equal(name: str, flags: wb.ArenaFlags) -> None:
-    found = on_both(corpus.load(name)["main"], flags=flags)
+    found = on_both(programs.load(name)["main"], flags=flags)
     assert "equal on interpreter and jit and kernel" in str(found)
     assert {result.stop for result in found.results.values()} == {"exit"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=KERNEL) for name in MICRO])
 def test_the_micro_programs_are_equal(name: str) -> None:
-    example = corpus.example(name)
+    example = programs.example(name)
     assert example.sizes is not None
-    programs = corpus.load(name)
-    before = [programs["setup"]] if "setup" in programs else []
+    loaded = programs.load(name)
+    before = [loaded["setup"]] if "setup" in loaded else []
     ctx = example.contexts[name].pack(example.sizes.quick)
-    found = on_both(programs[name], ctx=ctx, pages=example.pages, before=before)
+    found = on_both(loaded[name], ctx=ctx, pages=example.pages, before=before)
     assert found.results["interpreter"].r0 == example.sizes.quick_r0
 
 
@@ -177,7 +177,7 @@ def test_the_base_is_the_one_asked_for(base: int) -> None:
     assert found.results["kernel"].r0 == base >> 32
 
 
-@pytest.mark.parametrize("program", [pytest.param(corpus.load("list")["main"], marks=KERNEL)])
+@pytest.mark.parametrize("program", [pytest.param(programs.load("list")["main"], marks=KERNEL)])
 def test_another_open_arena_is_no_obstacle(program: wb.Program) -> None:
     with wb.KernelArena(64):
         on_both(program)

@@ -15,8 +15,7 @@ from support.paths import C_SOURCES, ROOT
 
 import workbench as wb
 from workbench.errors import WorkbenchError
-from workbench.examples import c_programs as c_examples
-from workbench.examples import programs as corpus
+from workbench.examples import c_programs, programs
 from workbench.maps import drained
 from workbench.objects import Object
 from workbench.objects.compiler import compile_c
@@ -37,7 +36,7 @@ RESULTS = {
 
 def outcome(obj: Object, name: str, engine: type, make: Callable[..., object]) -> tuple:  # type: ignore[type-arg]
     """Results of all steps and the arena after them, once the user side has looked at it."""
-    example = c_examples.example(name)
+    example = c_programs.example(name)
     with obj.arena(make, user_base=BASE) as arena:  # type: ignore[type-var]
         results = example.run(obj, arena, engine)
         snapshot = arena.snapshot()
@@ -61,14 +60,14 @@ def compare(obj: Object, name: str) -> None:
         assert np.array_equal(snapshot.bytes, first.bytes), engine
 
 
-@pytest.mark.parametrize("name", c_examples.names())
+@pytest.mark.parametrize("name", c_programs.names())
 def test_the_prebuilt_objects_agree_everywhere(name: str) -> None:
-    compare(c_examples.example(name).load(), name)
+    compare(c_programs.example(name).load(), name)
 
 
-@pytest.mark.parametrize("name", c_examples.names())
+@pytest.mark.parametrize("name", c_programs.names())
 def test_both_compilers_agree_everywhere(each_compiler: str, name: str) -> None:
-    compare(compile_c(c_examples.example(name).source), name)
+    compare(compile_c(c_programs.example(name).source), name)
 
 
 @pytest.mark.parametrize("name", [pytest.param("helpers", marks=KERNEL)])
@@ -142,7 +141,7 @@ def test_linux_prints_the_same(each_compiler: str, each: str) -> None:
 
 @pytest.mark.parametrize("name", ["search", "hash"])
 def test_programs_of_an_object_are_compared_with_its_variables(name: str) -> None:
-    example = c_examples.example(name)
+    example = c_programs.example(name)
     obj, step = example.load(), example.steps[0]
     context = struct.pack(f"<{len(step.context)}Q", *step.context)
     engines = ["interpreter", "jit", *([] if refusal() else ["kernel"])]
@@ -169,22 +168,22 @@ def test_the_notebook_comes_with_its_object(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_source_is_an_example() -> None:
-    folder = corpus.directory() / "c"
+    folder = programs.directory() / "c"
     sources = sorted(path.stem for path in folder.glob("*.c"))
-    assert sources == sorted(c_examples.names()) == sorted(RESULTS)
+    assert sources == sorted(c_programs.names()) == sorted(RESULTS)
     assert sources == sorted(path.stem for path in folder.glob("*.o"))
     readme = (folder / "README.md").read_text()
-    for example in c_examples.EXAMPLES:
+    for example in c_programs.EXAMPLES:
         assert f"| {example.name} | {example.summary} |" in readme
 
 
 def test_unknown_names() -> None:
     with pytest.raises(WorkbenchError, match="no C example 'heap'; there are list, hash, tree, "):
-        c_examples.example("heap")
+        c_programs.example("heap")
 
 
 def test_a_broken_tree_is_noticed() -> None:
-    example = c_examples.example("tree")
+    example = c_programs.example("tree")
     obj = example.load()
     with obj.arena() as arena:
         example.run(obj, arena, wb.Interpreter)

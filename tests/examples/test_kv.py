@@ -12,13 +12,13 @@ from support.kernel_support import KERNEL, REASON
 import workbench as wb
 from workbench.debugger.cpus import find_schedule
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.examples.studies import packets
 from workbench.examples.studies.kv import Store, Value
 from workbench.verifier import remembering
 
 XDP_PASS, XDP_TX = 2, 3
-OBJECT = wb.load_object(corpus.directory() / "studies" / "kv.o")
+OBJECT = wb.load_object(programs.directory() / "studies" / "kv.o")
 ENGINES = [
     pytest.param(wb.Arena, wb.Interpreter, id="interpreter"),
     pytest.param(wb.Arena, wb.Jit, id="jit"),

@@ -46,7 +46,7 @@ QUEUES = [
 ]
 
 
-def told(call: Callable[[], object]) -> object:
+def outcome_of(call: Callable[[], object]) -> object:
     """The answer, or the errno's name."""
     try:
         return call()
@@ -86,7 +86,7 @@ def test_tables(definition: MapDefinition, scale: Callable[[int, int], int]) -> 
             value = rng.randbytes(ours.store.value_bytes)
             draws = rng.getrandbits(32)
             found = [
-                told(partial(table_call, random.Random(draws), m, key, value, call))
+                outcome_of(partial(table_call, random.Random(draws), m, key, value, call))
                 for m in (ours, theirs)
             ]
             assert found[0] == found[1] or padded(definition, found), (step, call, key, found)
@@ -121,7 +121,7 @@ def test_queues(definition: MapDefinition, scale: Callable[[int, int], int]) -> 
             call = rng.choice(("push", "push", "pop", "peek"))
             value, draws = rng.randrange(60).to_bytes(definition.value_size, "little"), step
             found = [
-                told(partial(queue_call, random.Random(draws), m, value, call))
+                outcome_of(partial(queue_call, random.Random(draws), m, value, call))
                 for m in (ours, theirs)
             ]
             assert found[0] == found[1], (step, call, found)
@@ -145,7 +145,7 @@ def test_creation(scale: Callable[[int, int], int]) -> None:
             rng.choice((0, 0, 0, 1, 16)),
         )  # fmt: skip
         refused = creation_refusal(definition)
-        theirs = told(partial(make_and_close, definition))
+        theirs = outcome_of(partial(make_and_close, definition))
         assert (refused or None) == theirs, definition
 
 

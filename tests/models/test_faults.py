@@ -54,9 +54,9 @@ def test_causes_by_hand():
 
 
 def test_lines_of_c_where_they_are_known():
-    from workbench.examples import programs as corpus
+    from workbench.examples import programs
 
-    loaded = wb.load_object(corpus.directory() / "c" / "sparse.o")
+    loaded = wb.load_object(programs.directory() / "c" / "sparse.o")
     program = loaded.programs["gather"]
     with loaded.arena() as arena, wb.Interpreter(program, arena=arena) as engine:
         result = engine.run(ctx=(60).to_bytes(8, "little"), trace="events")

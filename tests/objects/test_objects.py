@@ -22,7 +22,7 @@ import workbench as wb
 from workbench.bpf.disassembler import disassemble
 from workbench.bpf.program_types import of_section
 from workbench.errors import ArenaError, SegmentationFault, Unsupported, WorkbenchError
-from workbench.examples import c_programs as c_examples
+from workbench.examples import c_programs
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
 from workbench.objects.compiler import compile_bytes
@@ -41,7 +41,7 @@ def load(name: str) -> Object:
 
 def run_all(obj: Object, name: str, arena: object) -> None:
     """Run the steps of an example on the interpreter."""
-    c_examples.example(name).run(obj, arena, wb.Interpreter)  # type: ignore[arg-type]
+    c_programs.example(name).run(obj, arena, wb.Interpreter)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -269,7 +269,7 @@ def survives(content: bytes) -> bool:
 
 
 def test_structures_that_contain_themselves_end() -> None:
-    """Each has two of the next, and the last two of the first: 2 ** 64 parts, if all were told."""
+    """Each has two of the next, the last two of the first: 2 ** 64 parts, if all were counted."""
     count = 40
     types = [
         Type(Kind.STRUCT, f"s{n}", 8, members=(Member("a", (n + 1) % count + 1),
@@ -355,10 +355,10 @@ def test_flipped_bits(scale) -> None:  # type: ignore[no-untyped-def]
         with ProcessPoolExecutor() as pool:
             found = list(pool.map(fuzz, seeds, [each] * len(seeds)))
     loaded, slowest, grown = (column for column in zip(*found, strict=True))
-    told = f"{count} damaged objects: {sum(loaded)} load, slowest {max(slowest):.1f} usual"
-    print(f"{told}, {max(grown)} KiB more")
+    summary = f"{count} damaged objects: {sum(loaded)} load, slowest {max(slowest):.1f} usual"
+    print(f"{summary}, {max(grown)} KiB more")
     assert 0 < sum(loaded) < count
-    assert max(slowest) < 2000, told  # of 300, the slowest takes some 70 usual times
+    assert max(slowest) < 2000, summary  # of 300, the slowest takes some 70 usual times
     assert max(grown) < 500_000, f"{max(grown)} KiB more"
 
 

@@ -1,6 +1,7 @@
 """The architecture, held by reading imports: they point down; heavy libraries have one door."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,21 @@ DOORS = {
     "distributed": ("workbench.experiments",),
 }
 SLOW_TO_IMPORT = ("matplotlib", "pandas", "IPython", "anywidget", "ipywidgets", "scipy", "numba")
+
+LOADERS = {
+    "import_module", "__import__", "exec", "eval", "modules", "run_module", "run_path",
+    "resolve_name", "module_from_spec", "exec_module", "load_module",
+}  # fmt: skip
+"""Names of what loads a module, or runs a text, without an import statement."""
+BY_NAME = {
+    "workbench": "its public names, on first use",
+    "workbench.moved": "names of the last release",
+    "workbench.recording.notebook": "the table of methods",
+    "workbench.engines.kernel": "its own modules, on first use",
+    "workbench.labs.check": "runs what a student wrote",
+    "workbench.experiments.sweep": "sets the threads of numba, where it is loaded",
+}
+"""Who does, and what for."""
 
 
 class Import(NamedTuple):
@@ -123,11 +139,11 @@ def within(name: str, places: tuple[str, ...]) -> bool:
 def test_imports_point_down(path: Path) -> None:
     name = module_name(path)
     if name == "workbench":  # loads its public names on first use
-        used = {i.name for i in imports(path) if i.name.startswith("workbench")}
+        used = {i.name for i in imports(path, types=True) if i.name.startswith("workbench")}
         assert used == {"workbench.moved"}
         return
     assert layer_member(name) in RANK, f"{name}: give it a rank in ORDER"
-    for imported in imports(path):
+    for imported in imports(path, types=True):
         if imported.name.split(".")[0] != "workbench":
             continue
         member = layer_member(imported.name)
@@ -202,7 +218,68 @@ def test_engines_do_not_load_the_views() -> None:
     assert loaded.isdisjoint({"matplotlib", "IPython", "anywidget", "ipywidgets"})
 
 
-def test_only_the_table_of_methods_imports_by_name() -> None:
-    inside = [path for path in FILES if layer_member(module_name(path)) == "recording"]
-    by_name = {path.stem for path in inside if "importlib" in path.read_text()}
-    assert by_name == {"notebook"}
+def ways_round(tree: ast.AST) -> list[str]:
+    """What in a file loads a module without an import statement, or runs a text that may."""
+    named = (
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    )
+    used = (
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name | ast.Attribute)
+    )
+    return [name for name in (*named, *used) if name in LOADERS]
+
+
+def test_only_tables_of_names_load_by_name() -> None:
+    trees = {module_name(path): ast.parse(path.read_text()) for path in FILES}
+    assert {name for name, tree in trees.items() if ways_round(tree)} == BY_NAME.keys()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from importlib import import_module as load",
+        "import importlib; importlib.import_module('workbench.cli')",
+        "__import__('workbench.cli')",
+        "exec('import workbench.cli')",
+        "sys.modules['workbench.cli']",
+        "import runpy; runpy.run_module('workbench.cli')",
+        "from pkgutil import resolve_name",
+        "importlib.util.module_from_spec(spec)",
+    ],
+)
+def test_a_way_round_imports_is_seen(statement: str) -> None:
+    assert ways_round(ast.parse(statement))
+
+
+def test_the_engine_in_the_kernel_loads_its_own_modules_alone() -> None:
+    text = (ROOT / "workbench/engines/kernel/__init__.py").read_text()
+    assert re.findall(r"import_module\((.*?)\.", text) == ['f"{__name__}']
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import workbench.cli.run",
+        "from workbench.cli import run",
+        "from workbench import cli",
+        "from ..cli import run",
+        "def f():\n    from workbench import cli",
+        "if TYPE_CHECKING:\n    from workbench.cli import run",
+        "if typing.TYPE_CHECKING:\n    import workbench.cli as top",
+        "try:\n    import workbench.cli\nexcept ImportError: pass",
+        "import workbench",
+        "from workbench import Interpreter",
+        "class A:\n    from workbench import cli",
+        "f = lambda: 0\nif 1:\n    import workbench.cli",
+    ],
+)
+def test_an_import_is_seen_wherever_it_stands(text: str) -> None:
+    nodes = ast.walk(ast.parse(text))
+    names = [name for node in nodes for name in imported_names(node, "workbench.bpf")]
+    members = [layer_member(name) for name in names if name.split(".")[0] == "workbench"]
+    assert any(RANK.get(member, TOP) > RANK["bpf"] for member in members)

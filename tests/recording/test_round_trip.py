@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generate.mixed import mixed
+from support.agreement import emulated_arena
 from support.paths import ROOT
 
 import workbench as wb
+from workbench.bpf.program import Program, Reference
 from workbench.debugger.cpus import RoundRobin
 from workbench.errors import TraceError, Unsupported
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording import file
-from workbench.recording.format import VERSION, unpack
+from workbench.recording.format import VERSION, pack, unpack
 from workbench.recording.trace import Trace
 from workbench.widgets import enriched
 from workbench.widgets.stepper import Stepper
 
-VERSION_1 = Path(__file__).with_name("format_1.trace")
+VERSION_1, VERSION_2 = (Path(__file__).with_name(f"format_{n}.trace") for n in (1, 2))
 
 MAPS = """
 .map counts hash key=4 value=8 entries=16
@@ -55,8 +58,8 @@ out: exit
 
 
 def an_example(name: str) -> Trace:
-    program = next(iter(corpus.load(name).values()))
-    example = corpus.example(name)
+    program = next(iter(programs.load(name).values()))
+    example = programs.example(name)
     ctx = struct.pack("<QQ", 9, 0) if example.sizes else b""
     with wb.Arena(pages=example.pages) as arena:
         return wb.record(program, arena, ctx, capacity=3000)
@@ -76,8 +79,8 @@ def functions() -> Trace:
 
 
 def cpus() -> Trace:
-    programs = [*corpus.load("list").values()][:2]
-    return wb.record_cpus(programs, wb.Arena(64), RoundRobin(5))
+    loaded = [*programs.load("list").values()][:2]
+    return wb.record_cpus(loaded, wb.Arena(64), RoundRobin(5))
 
 
 def after_user_space() -> Trace:
@@ -99,7 +102,7 @@ CASES: dict[str, Callable[[], Trace]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[*CASES, *(example.name for example in corpus.EXAMPLES)])
+@pytest.fixture(scope="module", params=[*CASES, *(example.name for example in programs.EXAMPLES)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A recording, and what comes back of it."""
     make = CASES.get(request.param)
@@ -229,6 +232,32 @@ def test_a_file_of_version_1_is_shown_with_the_facts_of_today() -> None:
     assert calls["call bpf_map_update_elem"] == [1, 2, 3, 4]
 
 
+def test_a_file_of_version_2_still_loads() -> None:
+    loaded, now = wb.load_trace(VERSION_2), maps()
+    for name in ("steps", "keyframes", "changes", "initial", "program", "code", "stack", "ctx"):
+        assert differences(getattr(loaded, name), getattr(now, name), name) == []
+    assert loaded.events.equals(now.events)
+    assert (loaded.arena, loaded.stop, loaded.clock) == (now.arena, now.stop, now.clock)
+    assert loaded.report is not None
+    assert now.report is not None
+    assert loaded.report.asked == now.report.asked
+
+
+def test_numbers_of_operations_events_and_kfuncs_are_those_of_the_reader(tmp_path: Path) -> None:
+    """Another workbench may number them otherwise: their names count."""
+    trace = functions()
+    shown, columns = file.meta(trace), file.columns(trace)
+    shown["operations"] = shown["operations"][::-1]
+    turned = trace.code.copy()
+    turned["op"] = len(shown["operations"]) - 1 - turned["op"]
+    turned["imm"][turned["op"] == shown["operations"].index("CALL_KFUNC")] = 99
+    shown["code"], shown["report"] = turned.tobytes().hex(), None
+    shown["event_kinds"] = shown["event_kinds"][::-1]
+    columns["event_kind"] = len(shown["event_kinds"]) - 1 - columns["event_kind"]
+    loaded = file.rebuilt(*unpack(pack(shown, columns)))
+    assert differences(dense(loaded), replace(dense(trace), report=None)) == []
+
+
 @pytest.mark.parametrize("version", [0, VERSION + 1, 2**31])
 def test_other_versions_are_refused(version: int, tmp_path: Path) -> None:
     plain, path = content(maps(), tmp_path), tmp_path / "other.trace"
@@ -241,3 +270,31 @@ def test_other_versions_are_refused(version: int, tmp_path: Path) -> None:
 def test_a_view_of_an_older_version_is_refused_with_what_to_do() -> None:
     with pytest.raises(TraceError, match=r"format version 1; open it with wb\.load_trace"):
         Stepper(VERSION_1.read_bytes())
+
+
+def forked(trace: Trace, step: int) -> Trace | str:
+    """What r6 = 9 leads to, or why the run cannot be repeated: user space took part."""
+    try:
+        return dense(trace.fork(step, registers={6: 9}))
+    except TraceError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_program_with_maps_or_a_packet_comes_back(seed: int, tmp_path: Path) -> None:
+    """The run, a window of it and, if it can fork, what another value leads to."""
+    made = mixed(seed)
+    references = tuple(Reference(*reference) for reference in made.case.references)
+    program = Program("mixed", made.kind, made.case.bytecode, references, maps=made.maps)
+    with emulated_arena(made.case) as arena:
+        trace = wb.record(program, arena, made.case.ctx, capacity=2000)
+    loaded = again(trace, tmp_path)
+    assert differences(dense(trace), dense(loaded)) == []
+    middle = len(trace) // 2
+    mine, theirs = (forked(one, middle) for one in (trace, loaded))
+    assert differences(mine, theirs) == []
+    if isinstance(mine, Trace):
+        assert differences(mine, dense(again(mine, tmp_path))) == []
+    part = loaded.window(middle, 40)
+    assert differences(dense(trace.window(middle, 40)), dense(part)) == []
+    assert differences(dense(part), dense(again(part, tmp_path))) == []

@@ -1,4 +1,4 @@
-"""A recording tells every state of a run, forwards and backwards."""
+"""A recording has every state of a run, forwards and backwards."""
 
 import numpy as np
 import pytest

@@ -6,13 +6,13 @@ import pytest
 import workbench as wb
 from workbench.debugger.cpus import Random, record_cpus
 from workbench.errors import TraceError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording.trace import Trace
 
 
 def recorded(name: str) -> Trace:
-    with wb.Arena(pages=corpus.example(name).pages) as arena:
-        return wb.record(next(iter(corpus.load(name).values())), arena)
+    with wb.Arena(pages=programs.example(name).pages) as arena:
+        return wb.record(next(iter(programs.load(name).values())), arena)
 
 
 @pytest.fixture(scope="module", params=["hash", "list", "allocator"])
@@ -69,10 +69,37 @@ def test_stacks_and_contexts_are_those_of_the_moment() -> None:
     assert np.frombuffer(part.ctx, "<u8")[1] == expected
 
 
+def test_a_change_by_hand_in_the_arena_is_there_too() -> None:
+    source = """
+        r1 = arena ll
+        r2 = 0
+        r3 = 1
+        r4 = -1
+        r5 = 0
+        call bpf_arena_alloc_pages
+        r6 = cast_kern(r0)
+        *(u64 *)(r6 + 8) = 42
+        r1 = 0
+    again:
+        r1 += 1
+        if r1 != 600 goto again
+        r0 = *(u64 *)(r6 + 16)
+        exit
+    """
+    whole = wb.record(wb.assemble(source), wb.Arena(8))
+    assert whole.arena is not None
+    forked = whole.fork(50, memory={whole.arena.user_start + 12: bytes(range(1, 9))})
+    part = forked.window(512)
+    check(forked, part, 512)
+    held = part.memory(0, 0)
+    assert held is not None
+    assert held[8:24].tolist() == [42, 0, 0, 0, *range(1, 9), 0, 0, 0, 0]
+
+
 def test_several_cpus() -> None:
-    programs = [next(iter(corpus.load("list").values()))] * 2
+    loaded = [next(iter(programs.load("list").values()))] * 2
     with wb.Arena(pages=64) as arena:
-        whole = record_cpus(programs, arena, Random(3))
+        whole = record_cpus(loaded, arena, Random(3))
     check(whole, whole.window(1024, 900), 1024)
 
 

@@ -98,24 +98,24 @@ class TestLinux:
     def test_the_value_is_followed_through_moves_spills_and_calls(self, level: int) -> None:
         from workbench.engines.kernel import verdict
 
-        told = explain(verdict(assemble(STORY), log_level=level))
-        assert told.name == "number used as address"
-        assert told.value.startswith("R3 is a number")
-        lines = [line for line in told.origin if line.startswith("instruction")]
+        story = explain(verdict(assemble(STORY), log_level=level))
+        assert story.name == "number used as address"
+        assert story.value.startswith("R3 is a number")
+        lines = [line for line in story.origin if line.startswith("instruction")]
         steps = [line.split(":")[0].removeprefix("instruction ") for line in lines]
         assert steps == ["1", "3", "4", "8", "9"]
-        assert any("falls through" in line for line in told.path)
-        assert any("calls the function at 8" in line for line in told.path)
-        assert "cast_kern(r3)" in told.advice
+        assert any("falls through" in line for line in story.path)
+        assert any("calls the function at 8" in line for line in story.path)
+        assert "cast_kern(r3)" in story.advice
 
     def test_source_lines_come_from_the_program(self) -> None:
         from workbench.engines.kernel import verdict
 
         lines = (SourceLine(0, 3, "int first = *x;", "a.c"), SourceLine(8, 9, "return *y;", "a.c"))
         program = replace(assemble(STORY), lines=lines)
-        told = explain(verdict(program), program)
-        assert "a.c:9  return *y;" in told.place
-        assert any("a.c:3  int first = *x;" in line for line in told.origin)
+        story = explain(verdict(program), program)
+        assert "a.c:9  return *y;" in story.place
+        assert any("a.c:3  int first = *x;" in line for line in story.origin)
 
     def test_changed_programs_are_refused_in_words_that_are_known(self, scale) -> None:
         from workbench.engines.kernel import KernelArena, verdict
@@ -127,9 +127,9 @@ class TestLinux:
                 with suppress(KernelError):
                     answer = verdict(program, arena)
                     refused += not answer.ok
-                    told = explain(answer, program)
-                    assert answer.ok or answer.reason in str(told)
-                    unknown += [answer.reason] if not answer.ok and not told.name else []
+                    story = explain(answer, program)
+                    assert answer.ok or answer.reason in str(story)
+                    unknown += [answer.reason] if not answer.ok and not story.name else []
         assert refused > scale(100, 3_000)
         assert len(unknown) <= refused // 100, unknown
 
@@ -137,9 +137,9 @@ class TestLinux:
         from workbench.engines.kernel import verdict
 
         text = "call bpf_rcu_read_lock\ncall bpf_preempt_disable\ncall bpf_rcu_read_unlock\n"
-        told = explain(verdict(assemble(text + "r0 = 0\nexit")))
-        assert told.name == "region"
-        assert told.origin[0].startswith("instruction 1: call bpf_preempt_disable")
+        story = explain(verdict(assemble(text + "r0 = 0\nexit")))
+        assert story.name == "region"
+        assert story.origin[0].startswith("instruction 1: call bpf_preempt_disable")
 
 
 def test_an_accepted_log_has_nothing_to_explain() -> None:
@@ -149,14 +149,14 @@ def test_an_accepted_log_has_nothing_to_explain() -> None:
 
 def test_unknown_words_are_still_shown() -> None:
     text = "0: (95) exit\nthe moon is full\nprocessed 1 insns (limit 1000000)"
-    told = explain(text)
-    assert (told.name, told.reason) == ("", "the moon is full")
-    assert "the moon is full" in str(told)
+    story = explain(text)
+    assert (story.name, story.reason) == ("", "the moon is full")
+    assert "the moon is full" in str(story)
 
 
 def test_linux_own_explanation_is_kept() -> None:
     text = (VERIFIER_LOGS / "linux_7_3.log").read_text()
-    told = str(explain(read_verifier_log(text)))
-    assert "Linux explains" in told
-    assert "R6 is an integer scalar here" in told
-    assert "list.c:14  return *node;" in told
+    story = str(explain(read_verifier_log(text)))
+    assert "Linux explains" in story
+    assert "R6 is an integer scalar here" in story
+    assert "list.c:14  return *node;" in story

@@ -163,10 +163,10 @@ def test_numbers_from_arithmetic_that_runs_in_32_bits_are_unknown() -> None:
 
 # Programs
 
-CORPUS = sorted(PROGRAMS.rglob("*.bpf"))
+FILES = sorted(PROGRAMS.rglob("*.bpf"))
 
 
-@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_programs_of_the_workbench_are_accepted(path: Path) -> None:
     for program in read_programs(path).values():
         report = verify(program)

@@ -10,7 +10,7 @@ from support.paths import VERIFIER_LOGS
 
 import workbench as wb
 from workbench.bpf.assembler import assemble
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.verifier.log.known import ANY, LogValue, parse_value
 from workbench.verifier.log.view import VerifierLog, read_verifier_log
 
@@ -227,8 +227,8 @@ def test_timestamps_and_indentation_do_not_matter() -> None:
 def linux_logs() -> list[tuple[object, VerifierLog]]:
     from workbench.engines.kernel import verdict
 
-    programs = [corpus.load(name) for name in corpus.programs() if name != "hash"]
-    judged = [verdict(program, log_level=2) for found in programs for program in found.values()]
+    loaded = [programs.load(name) for name in programs.names() if name != "hash"]
+    judged = [verdict(program, log_level=2) for found in loaded for program in found.values()]
     judged.append(verdict(assemble(LOOP), log_level=2))
     return [(answer, read_verifier_log(answer.log)) for answer in judged]
 

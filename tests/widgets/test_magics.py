@@ -5,7 +5,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import workbench as wb
 from workbench.errors import Unsupported
-from workbench.examples import c_programs as c_examples
+from workbench.examples import c_programs
 from workbench.objects.compiler import find_compiler
 
 HEAD = '#include "arena.h"\nARENA(arena, 16);\nchar LICENSE[] SEC("license") = "GPL";\n'
@@ -92,7 +92,7 @@ def test_without_a_compiler_what_was_built_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("WORKBENCH_CC", "/nowhere/clang")
-    prebuilt = c_examples.example("lock").source.with_suffix(".o")
+    prebuilt = c_programs.example("lock").source.with_suffix(".o")
     out, _ = run(shell, f"%%bpf lock --prebuilt {prebuilt}\n...", capsys)
     assert out.splitlines()[0] == f"no C compiler here; this is {prebuilt}"
     assert list(shell.user_ns["lock"].programs) == ["pay_in", "hold"]

@@ -14,7 +14,7 @@ from support.paths import C_PROGRAMS, JAVASCRIPT
 
 import workbench as wb
 from workbench.debugger.cpus import Random
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.recording.format import unpack
 from workbench.verifier.report import Record
 
@@ -33,8 +33,8 @@ def replay(path: Path, steps: list[int]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["list", "hash", "allocator"])
 def test_the_browser_replays_what_ran(name: str, tmp_path: Path) -> None:
-    program = next(iter(corpus.load(name).values()))
-    with wb.Arena(pages=corpus.example(name).pages) as arena:
+    program = next(iter(programs.load(name).values()))
+    with wb.Arena(pages=programs.example(name).pages) as arena:
         trace = wb.record(program, arena, verify=False)
         left = arena.snapshot()
     (tmp_path / "run.trace").write_bytes(trace.payload())
@@ -115,7 +115,7 @@ def test_the_browser_replays_what_helpers_changed(tmp_path: Path) -> None:
 
 
 def test_the_browser_replays_several_cpus(tmp_path: Path) -> None:
-    program = next(iter(corpus.load("list").values()))
+    program = next(iter(programs.load("list").values()))
     with wb.Arena(pages=64) as arena:
         trace = wb.record_cpus([program, program], arena, Random(seed=3))
     (tmp_path / "run.trace").write_bytes(trace.payload())

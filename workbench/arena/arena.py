@@ -37,6 +37,12 @@ class Arena:
     `release` is the Linux that is followed, in the arena and by engines on it: a name such as
     "6.18", or a row of workbench.bpf.releases. Raises Unsupported for one with another allocator.
     Freeing pages below the arena's start is ignored whatever the release.
+
+    >>> arena = wb.Arena(pages=16)
+    >>> address = arena.alloc(2)  # as a program would
+    >>> arena.user.store(address + 4096, "u64", 42)  # as user space would
+    >>> arena
+    <Arena 16 pages at 0x100010000000: 2 present, 14 free in 1 ranges>
     """
 
     @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole()))
@@ -60,7 +66,10 @@ class Arena:
         self.user = UserView(self.state)
 
     def alloc(self, count: int = 1, address: int = 0, node: int = -1, flags: int = 0) -> int:
-        """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0."""
+        """Allocate pages as a program would (bpf_arena_alloc_pages): user address, or 0.
+
+        `address` is the user address of the first page wanted, 0 for any.
+        """
         arguments = _u64(address), _u64(count), np.int64(_s32(node)), _u64(flags), -1
         return int(core.alloc_pages(self.state, *arguments))
 

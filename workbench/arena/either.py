@@ -32,7 +32,7 @@ class UserSide(Protocol):
         """Write bytes; raises SegmentationFault."""
 
     def array(self, address: int, kind: str, count: int, write: bool = True) -> np.ndarray:
-        """View `count` numbers without copying; raises SegmentationFault."""
+        """View `count` numbers without copying, in one dimension; raises SegmentationFault."""
 
     def describe(
         self, struct: "Callable[..., dict[str, Any]]", walk: "Callable[..., pd.DataFrame]"
@@ -40,10 +40,16 @@ class UserSide(Protocol):
         """Take over how structures are read."""
 
     def struct(self, address: int, name: str) -> dict[str, Any]:
-        """Read a structure of the object that filled the arena: a dict by member."""
+        """Read a structure of the object that filled the arena: a dict by member.
+
+        Raises WorkbenchError without such an object, SegmentationFault.
+        """
 
     def walk(self, address: int, name: str, next: str = "next") -> "pd.DataFrame":
-        """Follow member `next` until it is NULL: a row per structure."""
+        """Follow member `next` until it is NULL: a row per structure.
+
+        Raises WorkbenchError without such an object, SegmentationFault.
+        """
 
 
 class AnyArena(Protocol):

@@ -52,7 +52,10 @@ del COLUMNS["written"]
 
 
 def ring(capacity: int) -> Ring:
-    """An empty ring that keeps the newest `capacity` events (a power of two)."""
+    """An empty ring that keeps the newest `capacity` events.
+
+    Raises ValueError for a capacity that is no power of two.
+    """
     if capacity & (capacity - 1) or capacity < 1:
         raise ValueError(f"capacity must be a power of two, not {capacity}")
     columns = {name: lazy_zeros(capacity, dtype) for name, dtype in COLUMNS.items()}
@@ -74,9 +77,10 @@ def push(events, time, kind, actor, pc, page, address, count):
 
 
 def columns(events: Ring, since: int = 0) -> dict[str, np.ndarray]:
-    """The events from number `since` on that the ring still holds, oldest first.
+    """The events from number `since` on that the ring still holds, oldest first, by column name.
 
-    Views without copying while the ring has not wrapped.
+    Each column is one-dimensional, with the dtype of COLUMNS: a view without copying while the ring
+    has not wrapped.
     """
     written, capacity = int(events.written[0]), len(events.time)
     first = max(since, written - capacity, 0)
@@ -99,6 +103,7 @@ def frame(
 ) -> "pd.DataFrame":
     """Event columns as a DataFrame: numeric columns are not copied, names become categories.
 
+    `values` are columns as `columns` gives them, `ns` int64[n] nanoseconds for a measured source.
     Its `attrs["lost"]` says how many older events were not kept.
     """
     import pandas as pd

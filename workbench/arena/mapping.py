@@ -72,7 +72,7 @@ class Trait(Enum):
 
 READ_WRITE = Protection.READ | Protection.WRITE
 _NO_REMAP_FLAGS = RemapFlags(0)
-_TYPE = 3
+_TYPE = 3  # the bits of MapFlags that are the type
 _REFUSED_ADVICE = {
     Advice.FREE: "EINVAL",
     Advice.DODUMP: "EINVAL",
@@ -107,7 +107,7 @@ class Window:
     """What the arena itself remembers, whoever maps it: `start` and `end` are fixed for ever.
 
     They come from map_extra, else from the first successful mmap; 0 before it. `was_writable`
-    tells that it was mapped for writing at least once, which rules out freezing it.
+    says that it was mapped for writing at least once, which rules out freezing it.
     """
 
     start: int = 0
@@ -126,7 +126,10 @@ class Window:
             _refuse("EINVAL", "arena's user address must be set via map_extra or mmap()")
 
     def freeze(self) -> None:
-        """BPF_MAP_FREEZE: no writable mapping from now on."""
+        """Allow no writable mapping from now on (BPF_MAP_FREEZE).
+
+        Raises ArenaError: EPERM if it is frozen already, EBUSY if it was ever mapped writable.
+        """
         if self.frozen:
             _refuse("EPERM", "the arena is frozen already")
         if self.was_writable:
@@ -170,7 +173,10 @@ class UserMapping:
         flags: MapFlags = MapFlags.SHARED,
         offset: int = 0,
     ) -> int:
-        """Map the arena; returns the address, even with FIXED maybe not the requested one."""
+        """Map the arena; returns the address, even with FIXED maybe not the requested one.
+
+        Lengths and offsets are in bytes. Raises ArenaError with the errno of mmap(2).
+        """
         if length == 0 or offset % PAGE_SIZE or flags & MapFlags.HUGETLB:
             _refuse("EINVAL", "the length is 0, the offset unaligned, or huge pages were wanted")
         length, fixed = _rounded(length), flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE)
@@ -248,7 +254,10 @@ class UserMapping:
         self.traits = frozenset({Trait.DONT_COPY})
 
     def map_other(self, address: int, length: int) -> int:
-        """Map something else at a fixed address, over whatever is there (anonymous MAP_FIXED)."""
+        """Map something else at a fixed address, over whatever is there (anonymous MAP_FIXED).
+
+        Raises ArenaError (EINVAL) where that would split the arena's mapping.
+        """
         self.munmap(address, length)
         self.others.append((address, address + _rounded(length)))
         return address
@@ -256,7 +265,10 @@ class UserMapping:
     # the other calls
 
     def munmap(self, address: int, length: int) -> None:
-        """Unmap; nothing happens where nothing is mapped."""
+        """Unmap `length` bytes; nothing happens where nothing is mapped.
+
+        Raises ArenaError (EINVAL) for an unaligned address, a length of 0, or a part of the arena.
+        """
         end = address + _rounded(length)
         if address % PAGE_SIZE or length == 0:
             _refuse("EINVAL", "munmap takes a multiple of 4096 and a length that is not 0")
@@ -268,7 +280,10 @@ class UserMapping:
         self.others = [(start, stop) for start, stop in pieces if start < stop]
 
     def mprotect(self, address: int, length: int, prot: Protection) -> None:
-        """Change what the user may do; the program's access does not depend on it."""
+        """Change what the user may do; the program's access does not depend on it.
+
+        Raises ArenaError with the errno of mprotect(2): EINVAL, ENOMEM or EACCES.
+        """
         end = self._end_of(address, length)
         if end > address and not self.start <= address < self.end:
             _refuse("ENOMEM", f"the arena is not mapped at {address:#x}")
@@ -283,7 +298,10 @@ class UserMapping:
             _refuse("EACCES", "an arena is never executable; one mapped to read stays read-only")
 
     def madvise(self, address: int, length: int, advice: Advice) -> None:
-        """Give advice; none of it makes an arena lose its data."""
+        """Give advice; none of it makes an arena lose its data.
+
+        Raises ArenaError with the errno of madvise(2).
+        """
         end = self._end_of(address, length)
         if self._overlaps(address, end):
             self._check_advice(advice)
@@ -307,7 +325,7 @@ class UserMapping:
     ) -> int:
         """Resize or move, which no arena allows; returns the address when nothing changes.
 
-        `old_length` must not reach out of the mapping.
+        `old_length` must not reach out of the mapping. Raises ArenaError: EINVAL or EFAULT.
         """
         moves = flags & (RemapFlags.FIXED | RemapFlags.DONTUNMAP)
         old, new = _rounded(old_length), _rounded(new_length)
@@ -324,7 +342,7 @@ class UserMapping:
         return address
 
     def msync(self, address: int, length: int, flags: SyncFlags) -> None:
-        """Write back: an arena has no file to write to, and says so."""
+        """Write back; raises ArenaError, as an arena has no file to write to (EINVAL, ENOMEM)."""
         if flags & SyncFlags.SYNC and flags & SyncFlags.ASYNC:
             _refuse("EINVAL", "write back now or later, not both")
         end = self._end_of(address, length)
@@ -333,7 +351,10 @@ class UserMapping:
         self._check_mapped(address, end)
 
     def mlock(self, address: int, length: int) -> None:
-        """Lock in memory, or unlock: nothing stays locked, but locking faults the range in."""
+        """Lock in memory, or unlock: nothing stays locked, but locking faults the range in.
+
+        Raises ArenaError (ENOMEM) for a range that is not mapped as a whole.
+        """
         first = address - address % PAGE_SIZE
         self._check_mapped(first, self._end_of(first, address + length - first))
 

@@ -11,16 +11,18 @@ or by size, with 64-ary bitmaps to find the next entry, four levels for 2^20 pag
     level 1            256 words           word i of the level below is not 0
     level 0      16384 words               one bit for each page (or size - 1)
 
-Every operation costs a few word reads however many ranges there are.
+Every operation costs a few word reads however many ranges there are. The functions take all tables
+as one array, `ranges`, which `free_ranges` makes: int64[RANGE_COUNT + 1].
 """
 
 import numpy as np
 
+from workbench.arena.rules import MAX_PAGES
 from workbench.compiled.lazy import lazy_zeros
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import leading_zeros, trailing_zeros
 
-CAPACITY = 1 << 20
+CAPACITY = MAX_PAGES
 _LEVEL1 = CAPACITY >> 6
 _LEVEL2 = _LEVEL1 + (CAPACITY >> 12)
 _LEVEL3 = _LEVEL2 + (CAPACITY >> 18)
@@ -42,7 +44,7 @@ RANGE_COUNT = FREE_PAGES + 1
 
 
 def free_ranges(pages: int) -> np.ndarray:
-    """A set that holds the one range [0, pages): an int64 array, lazily committed."""
+    """A set that holds the one range [0, pages): int64[RANGE_COUNT + 1], lazily committed."""
     ranges = lazy_zeros(RANGE_COUNT + 1, np.int64)
     insert(ranges, 0, pages)
     return ranges
@@ -203,7 +205,7 @@ def give(ranges, first, count):
 
 @njit(allocates=True)
 def extents(ranges):
-    """Every free range as rows (first page, page count), in address order."""
+    """Every free range as rows (first page, page count), in address order: int64[n, 2]."""
     out = np.empty((ranges[RANGE_COUNT], 2), np.int64)
     at = np.int64(0)
     for row in range(out.shape[0]):

@@ -26,7 +26,13 @@ _DEFAULT_LOW = 0x1000_0000  # not 0, so that page 0 does not share NULL's low ha
 
 
 class ArenaFlags(IntFlag):
-    """Flags of an arena, with the values of BPF_F_* in linux/bpf.h."""
+    """Flags of an arena, with the values of BPF_F_* in linux/bpf.h.
+
+    >>> arena = wb.Arena(pages=1, flags=wb.ArenaFlags.SEGV_ON_FAULT)
+    >>> arena.user.load(arena.user_start)
+    Traceback (most recent call last):
+    workbench.errors.SegmentationFault: SIGSEGV: user load at 0x100010000000 (SEGV_ON_FAULT: ...)
+    """
 
     MMAPABLE = MapFlag.MMAPABLE.value  # every arena must say it
     SEGV_ON_FAULT = 1 << 17  # a user touch of an absent page is SIGSEGV instead of a new page
@@ -121,7 +127,10 @@ def check_creation(
     name: str = "",
     ifindex: int = 0,
 ) -> None:
-    """Raise ArenaError as Linux refuses to create this arena; arguments as `creation_refusal`."""
+    """Raise ArenaError with the errno with which Linux refuses to create an arena.
+
+    Takes the arguments of `creation_refusal`.
+    """
     refusal = creation_refusal(pages, flags, map_extra, key_size, value_size, name, ifindex)
     if refusal:
         raise ArenaError(*refusal)
@@ -167,6 +176,7 @@ def operation_refusal(operation: str, key: bool = False, frozen: bool = False) -
     """Say how Linux refuses an element operation of bpf(2) on an arena; it refuses all of them.
 
     `operation` is the lower-case rest of BPF_MAP_*_ELEM or BPF_MAP_*; `key`: a key was passed.
+    Raises ValueError for an operation that bpf(2) does not have.
     """
     if operation in (*_UNSUPPORTED, *_BATCHES) and frozen and operation not in _READS:
         return Refusal("EPERM", "a frozen map cannot be changed by system calls")

@@ -21,7 +21,7 @@ class Snapshot:
         return isinstance(other, Snapshot) and not self.difference(other)
 
     def difference(self, other: "Snapshot") -> str:
-        """Say in one line where two snapshots first differ; empty when they are equal."""
+        """Say in one line where two snapshots first differ; "" when pages and bytes are equal."""
         mine, theirs = set(self.pages.tolist()), set(other.pages.tolist())
         if mine != theirs:
             page = min(mine ^ theirs)

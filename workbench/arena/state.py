@@ -7,6 +7,9 @@ eight guard pages on either side, the reach of an instruction's 16-bit offset:
 
 The program sees byte `low` of the window at host address meta[HOST] + low, and user space sees
 the same byte at high half of the arena's start : low (kernel/bpf/arena.c).
+
+In what follows `address` is a user address (uint64), `count` a number of pages, and `pc` the slot
+of the program that asks, -1 for none.
 """
 
 from errno import EBUSY, EINVAL
@@ -30,7 +33,7 @@ HOST, START, END, VMA_START, VMA_END, WRITABLE, FLAGS, CLOCK, LIVE = range(9)  #
 LOCK = 9  # 1 while a thread changes pages or writes events
 META = 10
 
-EVENT_CAPACITY = 1 << 20
+EVENT_CAPACITY = 1 << 20  # one for each page of the largest arena; 30 MiB, committed as they fill
 _PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _PAGE_MASK = np.uint64(PAGE_SIZE - 1)
 _SEGV_ON_FAULT = np.uint64(int(ArenaFlags.SEGV_ON_FAULT))
@@ -51,7 +54,10 @@ class ArenaState(NamedTuple):
 
 
 def arena_state(pages: int, flags: int, start: int, end: int) -> ArenaState:
-    """A fresh arena of `pages` free pages at user addresses [start, end), not yet mapped."""
+    """A fresh arena of `pages` free pages at user addresses [start, end), not yet mapped.
+
+    Raises MemoryError where the process may not have the address space of a window.
+    """
     window = lazy_bytes(WINDOW + 2 * GUARD)
     meta = np.zeros(META, np.uint64)
     meta[HOST] = window.ctypes.data + GUARD

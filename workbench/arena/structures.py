@@ -1,4 +1,4 @@
-"""Structures as user space finds them in an arena, once an object has told their types."""
+"""Structures as user space finds them in an arena, once an object has described their types."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,22 @@ class Structured:
         self._struct, self._walk = struct, walk
 
     def struct(self, address: int, name: str) -> dict[str, Any]:
-        """Read the structure called `name` at a pointer: a dict by member."""
+        """Read the structure called `name` at a pointer: a dict by member.
+
+        Raises WorkbenchError without an object that describes types, or for a structure that it
+        does not know, SegmentationFault for an address that user space may not touch.
+        """
         if self._struct is None:
             raise _untyped()
         return self._struct(address, name)
 
     def walk(self, address: int, name: str, next: str = "next") -> "pd.DataFrame":
-        """Follow member `next` until it is NULL: a row per structure (see Object.walk)."""
+        """Follow member `next` until it is NULL: a row per structure, with its address.
+
+        Raises WorkbenchError without an object that describes types, for a structure or member that
+        it does not know and for a list that goes in a circle, SegmentationFault for an address that
+        user space may not touch.
+        """
         if self._walk is None:
             raise _untyped()
         return self._walk(address, name, next)

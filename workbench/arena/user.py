@@ -17,14 +17,19 @@ DTYPES = {
 
 
 def dtype_of(kind: str) -> np.dtype:
-    """The NumPy dtype of a kind of number such as "u64"."""
+    """The NumPy dtype of a kind of number such as "u64"; raises WorkbenchError for no such kind."""
     if kind not in DTYPES:
         raise WorkbenchError(f"unknown kind of number '{kind}'; choose from {', '.join(DTYPES)}")
     return DTYPES[kind]
 
 
 class UserView(Structured):
-    """User space looking at an arena through its mapping; addresses are 64-bit user addresses."""
+    """User space looking at an arena through its mapping; addresses are 64-bit user addresses.
+
+    A touch of an absent page makes it present, as a page fault does, or raises SegmentationFault
+    where Linux delivers SIGSEGV. A kind of number is "u8", "s8" and so on up to "u64", "s64".
+    Raises WorkbenchError for any other.
+    """
 
     def __init__(self, state: ArenaState) -> None:
         self._state = state
@@ -44,15 +49,15 @@ class UserView(Structured):
         return self._touch(address, size, DTYPES["u8"], False).tobytes()
 
     def write(self, address: int, data: bytes) -> None:
-        """Write bytes; pages before a refused one are touched but nothing is written."""
+        """Write bytes; raises SegmentationFault, with the pages before touched, nothing written."""
         view = self._touch(address, len(data), DTYPES["u8"], True)
         view[:] = np.frombuffer(data, np.uint8)
 
     def array(self, address: int, kind: str, count: int, write: bool = True) -> np.ndarray:
-        """A NumPy view of `count` numbers at a user address, without copying.
+        """A NumPy view of `count` numbers at a user address, without copying; one-dimensional.
 
-        Its pages are touched now; later uses of the array are not recorded. It keeps the memory
-        of a closed arena alive.
+        Its pages are touched now, later uses of the array are not recorded. It keeps the memory of
+        a closed arena alive. Raises SegmentationFault.
         """
         return self._touch(address, count, dtype_of(kind), write)
 

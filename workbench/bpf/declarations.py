@@ -14,6 +14,10 @@ class MapDefinition(NamedTuple):
     content of a map of global variables, which a program may not write if it is `frozen`.
     `lock` is the offset of a bpf_spin_lock in the value, -1 without one. `key_type` and
     `value_type` are names of C types ("" if unknown).
+
+    >>> table = wb.MapDefinition("table", "array", key_size=4, value_size=8, max_entries=3)
+    >>> list(wb.Map(table).values())
+    [0, 0, 0]
     """
 
     name: str

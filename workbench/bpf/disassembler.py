@@ -8,9 +8,15 @@ from workbench.bpf.text import assembly, instruction_text
 
 @takes(program=a_program)
 def disassemble(program: Program, source: bool = False) -> str:
-    """Write a program as assembly text; assembling it gives back the same bytes and references.
+    r"""Write a program as assembly text; assembling it gives back the same bytes and references.
 
     With `source`, the lines that instructions come from stand above them as comments.
+
+    >>> print(wb.disassemble(wb.assemble("if r1 > 9 goto +1\nr0 = 1 ; small\nexit")))
+        if r1 > 9 goto L2
+        r0 = 1
+    L2:
+        exit
     """
     return assembly(program.instructions, program.names, _comments(program) if source else None)
 

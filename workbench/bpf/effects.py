@@ -50,7 +50,7 @@ class Effect(NamedTuple):
 
 
 def effects(program: Program) -> list[Effect]:
-    """The facts of every slot of a program."""
+    """The facts of every slot of a program, in order."""
     names = {reference.pc: reference.name for reference in program.references}
     functions = {function.pc: function for function in program.subprograms}
     return [

@@ -17,7 +17,7 @@ def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]
     `.hex` holds 16 hexadecimal digits per instruction (one program, named by the file), anything
     else is assembly text; "-" reads assembly or, when it is nothing but hex digits, bytecode from
     standard input. A program called "main" bears the file's name. Raises WorkbenchError for a
-    file that cannot be read.
+    file that cannot be read, AssemblyError or DecodeError for one that holds no programs.
     """
     name = "stdin" if str(path) == "-" else Path(path).stem
     text = _read_text(path)
@@ -33,8 +33,14 @@ def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]
 def read_program(path: str | Path, name: str | None = None, type: str = "syscall") -> Program:
     """Read one program of a file: the one called `name`, or the first.
 
-    The forms of files are those of `read_programs`. Raises WorkbenchError for a file that cannot
-    be read, or without a program of that name.
+    A file whose name ends in `.hex` holds bytecode as hexadecimal digits, any other assembly text;
+    "-" is standard input. Raises WorkbenchError for a file that cannot be read or has no program of
+    that name, AssemblyError or DecodeError for one that holds no programs.
+
+    >>> from workbench.examples import programs
+    >>> program = wb.read_program(programs.path("list"), "add")
+    >>> program.name, program.type, program.uses_arena
+    ('add', 'syscall', True)
     """
     programs = read_programs(path, type)
     if name is None:
@@ -45,7 +51,10 @@ def read_program(path: str | Path, name: str | None = None, type: str = "syscall
 
 
 def parse_hex(text: str) -> bytes:
-    """Turn hexadecimal bytecode, white space ignored, into bytes; raises DecodeError."""
+    """Turn hexadecimal bytecode, white space ignored, into bytes.
+
+    Raises DecodeError for another character, or digits that end inside an instruction.
+    """
     digits = "".join(text.split())
     if len(digits) % 16:
         raise DecodeError(len(digits) // 16, "truncated: an instruction is 16 hexadecimal digits")

@@ -12,7 +12,7 @@ same, it is given in brackets):
     map_value          memory of the map's value_size, to read [MAP_VALUE]
     map_value_uninit   memory of the map's value_size, to be filled [MAP_VALUE | MEM_UNINIT]
     mem                memory to read, its size in the next argument [MEM | MEM_RDONLY]
-    mem_or_null        the same, or NULL [MEM | PTR_MAYBE_NULL]
+    mem_or_null        memory to read, or NULL; its size in the next argument [MEM | PTR_MAYBE_NULL]
     mem_uninit         memory to be filled, its size in the next argument [MEM | MEM_UNINIT]
     size, size_or_zero the size of the memory before, 1 or 0 at least [CONST_SIZE(_OR_ZERO), __sz]
     record_size        a constant: the size of the record to reserve [CONST_ALLOC_SIZE_OR_ZERO]
@@ -171,5 +171,5 @@ def missing(called: str | int) -> str:
 
 def near(name: str) -> str:
     """Say which functions have names like this one."""
-    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
+    known = difflib.get_close_matches(name, BY_NAME, 3, 0.5)  # not measured; the usual is 0.6
     return f"near: {', '.join(known)}" if known else "`workbench functions` lists those it has"

@@ -9,7 +9,7 @@ What the wire format hides in `off`, `imm` and `src` (signed division, sign exte
 casts, kinds of call) is lifted into `Op`: one member per meaning. A decoded program is an array
 of 16-byte `INSTRUCTION` records, one per slot, so that array index = program counter:
 
-    op u1   dst u1   src u1   mark u1   off i4   imm i8
+    op u1   dst u1   src u1   breakpoint u1   off i4   imm i8
 
 The second operand of arithmetic, comparisons and stores is always `regs[src] + imm`: register
 forms have imm = 0, immediate forms have src = ZERO, a register that always holds 0.
@@ -29,7 +29,14 @@ FRAME_POINTER = 10
 ZERO = REGISTERS  # where an instruction reads its immediate instead
 
 INSTRUCTION = np.dtype(
-    [("op", "u1"), ("dst", "u1"), ("src", "u1"), ("mark", "u1"), ("off", "<i4"), ("imm", "<i8")]
+    [
+        ("op", "u1"),
+        ("dst", "u1"),
+        ("src", "u1"),
+        ("breakpoint", "u1"),
+        ("off", "<i4"),
+        ("imm", "<i8"),
+    ]
 )
 WIRE = np.dtype([("opcode", "u1"), ("regs", "u1"), ("off", "<i2"), ("imm", "<i4")])
 
@@ -37,54 +44,57 @@ ALU = ("ADD", "SUB", "MUL", "DIV", "MOD", "SDIV", "SMOD", "OR", "AND", "XOR", "L
 JUMPS = ("JEQ", "JNE", "JGT", "JGE", "JLT", "JLE", "JSET", "JSGT", "JSGE", "JSLT", "JSLE")
 
 
-class Op(IntEnum):
-    """What an instruction means, whatever its encoding; dense, so engines can switch on it."""
+Op = IntEnum(
+    "Op",
+    """
+    ADD64 SUB64 MUL64 DIV64 MOD64 SDIV64 SMOD64
+    OR64 AND64 XOR64 LSH64 RSH64 ARSH64 MOV64
+    ADD32 SUB32 MUL32 DIV32 MOD32 SDIV32 SMOD32
+    OR32 AND32 XOR32 LSH32 RSH32 ARSH32 MOV32
+    NEG64 NEG32
+    MOVSX8_64 MOVSX16_64 MOVSX32_64 MOVSX8_32 MOVSX16_32
+    LE16 LE32 LE64 BE16 BE32 BE64 BSWAP16 BSWAP32 BSWAP64
+    CAST_KERN CAST_USER
+    JEQ64 JNE64 JGT64 JGE64 JLT64 JLE64
+    JSET64 JSGT64 JSGE64 JSLT64 JSLE64
+    JEQ32 JNE32 JGT32 JGE32 JLT32 JLE32
+    JSET32 JSGT32 JSGE32 JSLT32 JSLE32
+    JA JA32 MAY_GOTO
+    CALL_HELPER CALL_KFUNC CALL_LOCAL CALLX EXIT
+    LD_IMM64 LD_MAP_FD LD_MAP_VALUE LD_BTF_ID
+    LD_FUNC LD_MAP_IDX LD_MAP_IDX_VALUE
+    LD_ABS8 LD_ABS16 LD_ABS32 LD_IND8 LD_IND16 LD_IND32
 
-    ADD64, SUB64, MUL64, DIV64, MOD64, SDIV64, SMOD64 = range(7)
-    OR64, AND64, XOR64, LSH64, RSH64, ARSH64, MOV64 = range(7, 14)
-    ADD32, SUB32, MUL32, DIV32, MOD32, SDIV32, SMOD32 = range(14, 21)
-    OR32, AND32, XOR32, LSH32, RSH32, ARSH32, MOV32 = range(21, 28)
-    NEG64, NEG32 = range(28, 30)
-    MOVSX8_64, MOVSX16_64, MOVSX32_64, MOVSX8_32, MOVSX16_32 = range(30, 35)
-    LE16, LE32, LE64, BE16, BE32, BE64, BSWAP16, BSWAP32, BSWAP64 = range(35, 44)
-    CAST_KERN, CAST_USER = range(44, 46)
-    JEQ64, JNE64, JGT64, JGE64, JLT64, JLE64 = range(46, 52)
-    JSET64, JSGT64, JSGE64, JSLT64, JSLE64 = range(52, 57)
-    JEQ32, JNE32, JGT32, JGE32, JLT32, JLE32 = range(57, 63)
-    JSET32, JSGT32, JSGE32, JSLT32, JSLE32 = range(63, 68)
-    JA, JA32, MAY_GOTO = range(68, 71)
-    CALL_HELPER, CALL_KFUNC, CALL_LOCAL, CALLX, EXIT = range(71, 76)
-    LD_IMM64, LD_MAP_FD, LD_MAP_VALUE, LD_BTF_ID = range(76, 80)
-    LD_FUNC, LD_MAP_IDX, LD_MAP_IDX_VALUE = range(80, 83)
-    LD_ABS8, LD_ABS16, LD_ABS32, LD_IND8, LD_IND16, LD_IND32 = range(83, 89)
+    LDX8 LDX16 LDX32 LDX64 LDXS8 LDXS16 LDXS32
+    STX8 STX16 STX32 STX64
+    ATOMIC_ADD32 ATOMIC_AND32 ATOMIC_OR32 ATOMIC_XOR32
+    FETCH_ADD32 FETCH_AND32 FETCH_OR32 FETCH_XOR32 XCHG32 CMPXCHG32
+    ATOMIC_ADD64 ATOMIC_AND64 ATOMIC_OR64 ATOMIC_XOR64
+    FETCH_ADD64 FETCH_AND64 FETCH_OR64 FETCH_XOR64 XCHG64 CMPXCHG64
+    LOAD_ACQUIRE8 LOAD_ACQUIRE16 LOAD_ACQUIRE32 LOAD_ACQUIRE64
+    STORE_RELEASE8 STORE_RELEASE16 STORE_RELEASE32 STORE_RELEASE64
 
-    LDX8, LDX16, LDX32, LDX64, LDXS8, LDXS16, LDXS32 = range(89, 96)
-    STX8, STX16, STX32, STX64 = range(96, 100)
-    ATOMIC_ADD32, ATOMIC_AND32, ATOMIC_OR32, ATOMIC_XOR32 = range(100, 104)
-    FETCH_ADD32, FETCH_AND32, FETCH_OR32, FETCH_XOR32, XCHG32, CMPXCHG32 = range(104, 110)
-    ATOMIC_ADD64, ATOMIC_AND64, ATOMIC_OR64, ATOMIC_XOR64 = range(110, 114)
-    FETCH_ADD64, FETCH_AND64, FETCH_OR64, FETCH_XOR64, XCHG64, CMPXCHG64 = range(114, 120)
-    LOAD_ACQUIRE8, LOAD_ACQUIRE16, LOAD_ACQUIRE32, LOAD_ACQUIRE64 = range(120, 124)
-    STORE_RELEASE8, STORE_RELEASE16, STORE_RELEASE32, STORE_RELEASE64 = range(124, 128)
+    ARENA_LDX8 ARENA_LDX16 ARENA_LDX32 ARENA_LDX64
+    ARENA_LDXS8 ARENA_LDXS16 ARENA_LDXS32
+    ARENA_STX8 ARENA_STX16 ARENA_STX32 ARENA_STX64
+    ARENA_ATOMIC_ADD32 ARENA_ATOMIC_AND32
+    ARENA_ATOMIC_OR32 ARENA_ATOMIC_XOR32
+    ARENA_FETCH_ADD32 ARENA_FETCH_AND32 ARENA_FETCH_OR32
+    ARENA_FETCH_XOR32 ARENA_XCHG32 ARENA_CMPXCHG32
+    ARENA_ATOMIC_ADD64 ARENA_ATOMIC_AND64
+    ARENA_ATOMIC_OR64 ARENA_ATOMIC_XOR64
+    ARENA_FETCH_ADD64 ARENA_FETCH_AND64 ARENA_FETCH_OR64
+    ARENA_FETCH_XOR64 ARENA_XCHG64 ARENA_CMPXCHG64
+    ARENA_LOAD_ACQUIRE8 ARENA_LOAD_ACQUIRE16
+    ARENA_LOAD_ACQUIRE32 ARENA_LOAD_ACQUIRE64
+    ARENA_STORE_RELEASE8 ARENA_STORE_RELEASE16
+    ARENA_STORE_RELEASE32 ARENA_STORE_RELEASE64
 
-    ARENA_LDX8, ARENA_LDX16, ARENA_LDX32, ARENA_LDX64 = range(128, 132)
-    ARENA_LDXS8, ARENA_LDXS16, ARENA_LDXS32 = range(132, 135)
-    ARENA_STX8, ARENA_STX16, ARENA_STX32, ARENA_STX64 = range(135, 139)
-    ARENA_ATOMIC_ADD32, ARENA_ATOMIC_AND32 = range(139, 141)
-    ARENA_ATOMIC_OR32, ARENA_ATOMIC_XOR32 = range(141, 143)
-    ARENA_FETCH_ADD32, ARENA_FETCH_AND32, ARENA_FETCH_OR32 = range(143, 146)
-    ARENA_FETCH_XOR32, ARENA_XCHG32, ARENA_CMPXCHG32 = range(146, 149)
-    ARENA_ATOMIC_ADD64, ARENA_ATOMIC_AND64 = range(149, 151)
-    ARENA_ATOMIC_OR64, ARENA_ATOMIC_XOR64 = range(151, 153)
-    ARENA_FETCH_ADD64, ARENA_FETCH_AND64, ARENA_FETCH_OR64 = range(153, 156)
-    ARENA_FETCH_XOR64, ARENA_XCHG64, ARENA_CMPXCHG64 = range(156, 159)
-    ARENA_LOAD_ACQUIRE8, ARENA_LOAD_ACQUIRE16 = range(159, 161)
-    ARENA_LOAD_ACQUIRE32, ARENA_LOAD_ACQUIRE64 = range(161, 163)
-    ARENA_STORE_RELEASE8, ARENA_STORE_RELEASE16 = range(163, 165)
-    ARENA_STORE_RELEASE32, ARENA_STORE_RELEASE64 = range(165, 167)
-
-    INVALID = 167
-
+    INVALID
+    """,
+    start=0,
+)
+"""What an instruction means, whatever its encoding; dense, so engines can switch on it."""
 
 FIRST_MEMORY_OP = Op.LDX8
 FIRST_ARENA_OP = Op.ARENA_LDX8
@@ -292,7 +302,10 @@ def has_immediate_form(op: int) -> bool:
 
 
 def row_of(op: int, src: int = 0) -> Row:
-    """The table row of a decoded instruction; arena accesses map to the plain access they were."""
+    """The table row of a decoded instruction; arena accesses map to the plain access they were.
+
+    Raises DecodeError for an operation that has no encoding, such as INVALID.
+    """
     if op >= FIRST_ARENA_OP and op != Op.INVALID:
         op -= ARENA_SHIFT
     member = Op(op)
@@ -359,7 +372,7 @@ def _wire(bytecode: bytes) -> np.ndarray:
 
 
 def decode(bytecode: bytes) -> np.ndarray:
-    """Turn wire bytes into INSTRUCTION records, one per slot (second halves are INVALID).
+    """Turn wire bytes into INSTRUCTION[n] records, one per slot (second halves are INVALID).
 
     Raises DecodeError with the slot for an unknown opcode, a register above 10, a reserved
     field that is not 0, or an LD_IMM64 cut in half. Source: RFC 9669, section 3.
@@ -399,9 +412,10 @@ def _decode_wide(row: Row, fields: dict[str, int], wire: np.ndarray, pc: int) ->
 
 
 def encode(records: np.ndarray) -> bytes:
-    """Turn INSTRUCTION records into wire bytes; the inverse of `decode`.
+    """Turn INSTRUCTION[n] records into 8 n wire bytes; the inverse of `decode`.
 
     Arena accesses are written as the plain accesses they were, as the kernel's xlated dump does.
+    Raises DecodeError for an operation that has no encoding.
     """
     wire = np.zeros(len(records), WIRE)
     pc = 0

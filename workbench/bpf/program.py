@@ -40,7 +40,9 @@ class SourceLine(NamedTuple):
     file: str = ""
 
 
-@lru_cache(maxsize=64)  # a program that is changed in its maps alone keeps its instructions
+# A program that is changed in its maps alone keeps its instructions. 64 bounds what stays in
+# memory; not measured.
+@lru_cache(maxsize=64)
 def _decoded(bytecode: bytes) -> np.ndarray:
     records = isa.decode(bytecode)
     records.setflags(write=False)
@@ -55,7 +57,13 @@ class Program:
     descriptor 0 and kfunc calls as number -1. `type` is a name of PROGRAM_TYPES. `maps` defines
     the maps, other than the arena, that the references name. `btf` is a .BTF section in which the
     subprograms have their types, b"" without. `structures` and `variables` (at offsets of the
-    arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program.
+    arena) describe memory to whoever shows it. Raises DecodeError for bytes that are not a program,
+    WorkbenchError for an unknown type.
+
+    >>> program = wb.Program("answer", "syscall", bytes.fromhex("b70000002a0000009500000000000000"))
+    >>> print(program)
+        r0 = 42
+        exit
     """
 
     name: str
@@ -92,7 +100,7 @@ class Program:
 
     @cached_property
     def instructions(self) -> np.ndarray:
-        """The decoded program: a read-only array of isa.INSTRUCTION records, one per slot."""
+        """The decoded program: read-only isa.INSTRUCTION[n], a record per slot."""
         return _decoded(self.bytecode)
 
     def __len__(self) -> int:

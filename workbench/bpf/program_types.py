@@ -27,7 +27,7 @@ class ProgramType(NamedTuple):
     `context` is what r1 points to, None for plain memory. `input` is what a run is given:
     "context" (its bytes), "packet", "frame" (a packet in a page, with room around it) or "memory"
     (bytes at r1, their number in r2). `hidden` bytes of a packet come before what the program
-    sees. `packet` tells how the program may touch a packet directly: "", "r" or "rw".
+    sees. `packet` says how the program may touch a packet directly: "", "r" or "rw".
 
     `functions` are the groups of functions that it may call (see `Function.group`), `classic`
     whether it may use LD_ABS and LD_IND, `lockless` what Linux calls programs that may use no

@@ -123,7 +123,7 @@ def release(name: "str | Release") -> Release:
         return name
     if isinstance(name, str) and name in RELEASES:
         return RELEASES[name]
-    near = difflib.get_close_matches(str(name), RELEASES, 1, 0.6)
+    near = difflib.get_close_matches(str(name), RELEASES, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise WorkbenchError(f"no release of Linux '{name}' is known; {hint}there is "
                          f"{', '.join(RELEASES)}")  # fmt: skip

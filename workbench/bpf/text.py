@@ -18,6 +18,7 @@ def assembly(
     """Write decoded instructions (isa.INSTRUCTION[n]) as assembly text, targets as labels.
 
     `names` and `comments`, by slot, are what an instruction refers to and what stands above it.
+    Raises DecodeError for an operation that has no encoding.
     """
     labels = _labels(records)
     lines: list[str] = []

@@ -12,10 +12,13 @@ from workbench.errors import WorkbenchError
 @click.option("--logs", "with_logs", is_flag=True, help="Compare logs instead of verdicts.")
 @click.option("--record", is_flag=True, help="Keep the result in data/results.")
 def agreement(count: int, seed: int, smallest: int, with_logs: bool, record: bool) -> None:
-    """Judge thousands of programs by Linux and by us, and count where we differ.
+    """Compare our verifier with Linux's on thousands of programs.
 
     The programs are those of data/ and small ones for each feature of the verifier, changed at
     random. With --logs, accepted programs' logs of level 2 are compared value by value.
+    \f
+
+    Raises WorkbenchError where nothing was judged, KernelError where Linux cannot be asked.
     """
     from workbench.evidence.provenance import save
     from workbench.experiments import log_agreement, verdicts

@@ -23,8 +23,7 @@ from workbench.engines.compare import compare
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import KernelError, SegmentationFault, Unsupported
 from workbench.evidence.provenance import KEY, provenance, save
-from workbench.examples import c_programs as c_examples
-from workbench.examples import programs as corpus
+from workbench.examples import c_programs, programs
 from workbench.experiments.bench.text import headline, table
 from workbench.models import allocators, conversion
 from workbench.plots import conversion as conversion_plots
@@ -94,7 +93,7 @@ def demo(output: Path | str = "output") -> Report:
     directory = Path(output)
     for part in ("figures", "tables"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    with bar("demo", total=2 * len(EXAMPLES) + len(c_examples.names()) + 2) as progress:
+    with bar("demo", total=2 * len(EXAMPLES) + len(c_programs.names()) + 2) as progress:
         rows, traces, kernel = _run_examples(progress)
         progress.set_description("demo: figures")
         tables = _tables(rows, traces)
@@ -126,7 +125,7 @@ def _run_examples(progress: "Bar") -> tuple[list[Row], dict[str, Trace], str]:
         except (KernelError, Unsupported) as error:
             kernel = str(error)
         progress.update()
-    for name in c_examples.names():
+    for name in c_programs.names():
         progress.set_description(f"demo: {name}.c")
         rows += c_rows(name, kernel=not kernel)
         progress.update()
@@ -187,7 +186,7 @@ def allocator_model(pages: int = PAGES) -> list[int]:
 
 def _runs_found(arena: AnyArena) -> list[int]:
     """The sizes that stand in the first word of each run in the table; [] if runs overlap."""
-    runs = corpus.walk_runs(arena)
+    runs = programs.walk_runs(arena)
     ends = [run.address + run.pages * PAGE_SIZE for run in runs]
     if any(end > run.address for end, run in zip(ends, runs[1:], strict=False)):
         return []
@@ -202,8 +201,8 @@ class _Check(NamedTuple):
 
 
 _CHECKS = {
-    "list": _Check(corpus.walk_list, list_model),
-    "hash": _Check(corpus.walk_hash, hash_model),
+    "list": _Check(programs.walk_list, list_model),
+    "hash": _Check(programs.walk_hash, hash_model),
     "allocator": _Check(_runs_found, allocator_model),
 }
 
@@ -219,7 +218,7 @@ def _agrees(name: str, arena: AnyArena) -> bool:
 
 def _emulated(name: str) -> tuple[Row, Trace]:
     """Run an example on the interpreter, once for the time and once recorded."""
-    program = corpus.load(name)["main"]
+    program = programs.load(name)["main"]
     with Arena(PAGES) as arena, Interpreter(program, arena) as engine:
         engine.run(fuel=0)  # loads compiled code
         seconds = engine.run().seconds
@@ -251,7 +250,7 @@ def _real(name: str) -> Row:
     """Run an example in this machine's kernel, and compare it with the interpreter."""
     from workbench.engines.kernel import Kernel, KernelArena
 
-    program = corpus.load(name)["main"]
+    program = programs.load(name)["main"]
     with KernelArena(PAGES) as arena, Kernel(program, arena) as engine:
         result = engine.run()
         pages = arena.live_pages
@@ -278,11 +277,11 @@ def _real(name: str) -> Row:
 
 def _fault_scene() -> pd.DataFrame:
     """The page events of a hash table that grows while user space looks at it, and beyond it."""
-    program, layout = corpus.load("hash")["fill"], corpus.example("hash").contexts["fill"]
+    program, layout = programs.load("hash")["fill"], programs.example("hash").contexts["fill"]
     with Arena(PAGES) as arena, Interpreter(program, arena) as engine:
         for keys in KEYS:
             engine.run(layout.pack(keys))
-            corpus.walk_hash(arena)
+            programs.walk_hash(arena)
             if keys == KEYS[2]:
                 arena.user.store(
                     arena.user_start + 5 * PAGE_SIZE, "u64", keys
@@ -294,8 +293,8 @@ def _fault_scene() -> pd.DataFrame:
 
 def _fragmentation_scene() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The history of an arena in which runs come and go, and its free extents at the end."""
-    program = corpus.load("allocator")["churn"]
-    layout = corpus.example("allocator").contexts["churn"]
+    program = programs.load("allocator")["churn"]
+    layout = programs.example("allocator").contexts["churn"]
     with Arena(PAGES) as arena, Interpreter(program, arena) as engine:
         engine.run(layout.pack(ROUNDS, SEED))
         history = allocators.history(arena.events, PAGES)
@@ -304,7 +303,7 @@ def _fragmentation_scene() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _conversion(name: str) -> pd.DataFrame:
     """Exact counts of an example's casts, with and without NO_USER_CONV."""
-    return conversion.compare(corpus.load(name)["main"], pages=PAGES)
+    return conversion.compare(programs.load(name)["main"], pages=PAGES)
 
 
 def _steps(name: str, trace: Trace) -> pd.DataFrame:
@@ -341,11 +340,11 @@ def _save_tables(
 
 
 def _save_pages(directory: Path, traces: dict[str, Trace], section: str) -> list[Path]:
-    """Write the stepper over each recording; the first page also tells the rest of the story."""
+    """Write the stepper over each recording; the first page has the rest of the report too."""
     names = ["demo", *EXAMPLES[1:]]
     paths = [directory / f"{name}.html" for name in names]
     for path, (name, trace) in zip(paths, traces.items(), strict=True):
-        page = trace.to_html(title=f"{name}: {corpus.example(name).summary}")
+        page = trace.to_html(title=f"{name}: {programs.example(name).summary}")
         if name == EXAMPLES[0]:
             page = page.replace("</main>", f"{section}</main>", 1)
         path.write_text(page, encoding="utf-8")

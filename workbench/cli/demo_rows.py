@@ -1,4 +1,4 @@
-"""What the demo tells of each program: a row for each engine, and the C examples' rows."""
+"""What the demo says of each program: a row for each engine, and the C examples' rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from workbench.arena import Arena
 from workbench.arena.snapshot import Snapshot
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
-from workbench.examples import c_programs as c_examples
+from workbench.examples import c_programs
 
 BASE = 0x7E0_0000_0000  # where every engine's arena begins, the largest too
 
@@ -78,7 +78,7 @@ def cells(row: Row) -> list[str]:
 
 def c_rows(name: str, kernel: bool) -> list[Row]:
     """Run the object of a C example on every engine, at one address."""
-    example = c_examples.example(name)
+    example = c_programs.example(name)
     engines: list[tuple[str, type, type]] = [
         ("interpreter", Interpreter, Arena),
         ("jit", Jit, Arena),
@@ -93,7 +93,7 @@ def c_rows(name: str, kernel: bool) -> list[Row]:
 
 
 def _c_row(
-    example: c_examples.CExample, name: str, engine: type, make: type
+    example: c_programs.CExample, name: str, engine: type, make: type
 ) -> tuple[Row, Snapshot]:
     """Run one example on one engine; gives also the arena that it leaves."""
     obj = example.load()

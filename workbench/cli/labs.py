@@ -11,7 +11,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.group()
 def labs() -> None:
-    """A course on arenas: build its labs for students and graders, check a student's notebook."""
+    """Build and check the labs of a course on arenas."""
 
 
 @labs.command("list")
@@ -25,14 +25,23 @@ def list_labs() -> None:
 
 @labs.command()
 @click.argument("names", nargs=-1)
-@click.option("--format", type=click.Choice(FORMATS), default="plain", show_default=True)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    default="plain",
+    show_default=True,
+    help="Whom they are for: nobody but students, or a grader.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="[default: output/labs/FORMAT]",
+    help="Directory for them  [default: output/labs/FORMAT]",
 )
 def build(names: tuple[str, ...], format: str, output: Path | None) -> None:
-    """Write the notebooks of all labs, or of those NAMED (by name or number)."""
+    """Write the notebooks of the labs.
+
+    All of them, or those of NAMES (a lab's name or number).
+    """
     from workbench.labs import source
     from workbench.labs.build import build as write
 
@@ -46,7 +55,13 @@ def build(names: tuple[str, ...], format: str, output: Path | None) -> None:
 @click.argument("notebook", type=_FILE)
 @click.option("--seconds", default=60, show_default=True, help="What one cell may take.")
 def check(notebook: Path, seconds: int) -> None:
-    """Run a student's NOTEBOOK and tell which of its checks hold; status 1 if one does not."""
+    """Run a student's NOTEBOOK and say which checks hold.
+
+    Exit status 1 if one does not.
+    \f
+
+    Raises SystemExit with that status.
+    """
     from workbench.labs.check import check_notebook
 
     marks = check_notebook(notebook, seconds)
@@ -60,10 +75,18 @@ def check(notebook: Path, seconds: int) -> None:
 
 @labs.command()
 @click.argument("notebooks", nargs=-1, required=True, type=_FILE)
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for the copies.",
+)
 @click.option("--seconds", default=60, show_default=True, help="What one cell may take.")
 def guard(notebooks: tuple[Path, ...], output: Path, seconds: int) -> None:
-    """Copy submissions to OUTPUT for a grader, without the answers that never end or crash."""
+    """Copy submissions without the answers that never end or crash.
+
+    The copies lie in OUTPUT, for a grader; such an answer raises what was wrong with it instead.
+    """
     from workbench.labs.check import guard as copy
 
     for notebook in notebooks:
@@ -75,7 +98,10 @@ def guard(notebooks: tuple[Path, ...], output: Path, seconds: int) -> None:
 
 @labs.command()
 def guide() -> None:
-    """Print the instructor's page: times, goals, rubrics, common mistakes, how to grade."""
+    """Print the instructor's page.
+
+    Times, goals, rubrics, common mistakes, and how to grade.
+    """
     from workbench.labs import source
     from workbench.labs.guide import guide as page
 

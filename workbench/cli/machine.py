@@ -55,7 +55,10 @@ def demo(output: Path, as_json: bool) -> int:
 )
 @json_option
 def calibrate(output: Path | None, as_json: bool) -> None:
-    """Measure what a step and each page fault cost here; keep it for modelled time axes."""
+    """Measure what a step and a page fault cost here.
+
+    The costs are kept for time axes of emulated runs.
+    """
     from workbench.evidence import provenance
     from workbench.experiments import calibration
 
@@ -115,6 +118,9 @@ def lab(arguments: tuple[str, ...]) -> None:
     """Open JupyterLab on the notebooks.
 
     ARGUMENTS are passed on to it.
+    \f
+
+    Raises WorkbenchError where JupyterLab is not installed.
     """
     if util.find_spec("jupyterlab") is None:
         raise WorkbenchError("JupyterLab is not installed; pip install jupyterlab")

@@ -21,12 +21,28 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_argument
-@click.option("-o", "output", metavar="FILE.o", type=click.Path(path_type=Path), required=True)
-@click.option("--mcpu", type=click.Choice(["v3", "v4"]), default="v3", show_default=True)
+@click.option(
+    "-o",
+    "output",
+    metavar="FILE.o",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The object to write.",
+)
+@click.option(
+    "--mcpu",
+    type=click.Choice(["v3", "v4"]),
+    default="v3",
+    show_default=True,
+    help="Version of the instruction set.",
+)
 def cc(file: str, output: Path, mcpu: str) -> int:
     """Compile the C of FILE to an object.
 
     With WORKBENCH_CC, else clang 19 or newer, else the extra cc. arena.h is found without -I.
+    \f
+
+    Raises WorkbenchError where there is no compiler, or the object cannot be written.
     """
     from workbench.objects.compiler import read_source, translate
 
@@ -48,7 +64,11 @@ def cc(file: str, output: Path, mcpu: str) -> int:
 @click.command()
 @file_argument
 def info(file: str) -> None:
-    """Print the programs, functions, maps and variables of FILE.o."""
+    """Print the programs, functions, maps and variables of FILE.o.
+    \f
+
+    Raises WorkbenchError for a file that is not an object.
+    """
     found = read_object(file)
     if found is None:
         raise WorkbenchError(f"{file}: not an object file (.o)")

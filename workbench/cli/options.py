@@ -25,7 +25,10 @@ def complain(message: str) -> None:
 
 
 def hex_bytes(text: str) -> bytes:
-    """Read bytes from pairs of hexadecimal digits; white space and a leading 0x do not count."""
+    """Read bytes from pairs of hexadecimal digits; white space and a leading 0x do not count.
+
+    Raises click.BadParameter for anything else.
+    """
     try:
         return bytes.fromhex("".join(text.split()).removeprefix("0x"))
     except ValueError:
@@ -33,7 +36,7 @@ def hex_bytes(text: str) -> bytes:
 
 
 def hex_number(text: str) -> int:
-    """Read a hexadecimal number of up to 64 bits, with or without 0x."""
+    """Read a hexadecimal number of up to 64 bits, with or without 0x; raises click.BadParameter."""
     try:
         return int.from_bytes(int(text, 16).to_bytes(8))
     except (ValueError, OverflowError):
@@ -51,7 +54,11 @@ names_option = click.option(
 )
 name_option = click.option("--program", "name", metavar="NAME", help="A program of the file.")
 engine_option = click.option(
-    "--engine", type=click.Choice(ENGINES), default="interpreter", show_default=True
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="interpreter",
+    show_default=True,
+    help="Who runs it, or verifies it.",
 )
 flag_option = click.option(
     "--flag",
@@ -69,7 +76,7 @@ type_option = click.option(
 
 
 def announce_compilation() -> None:
-    """Tell a person at a terminal what the next half minute is for, once for each version."""
+    """Say at a terminal what the next half minute is for, once for each version."""
     from workbench.compiled.cache import cache_directory
 
     if sys.stderr.isatty() and not any(cache_directory().rglob("*.execute-*.nbi")):
@@ -78,7 +85,7 @@ def announce_compilation() -> None:
 
 @contextmanager
 def located(file: str, program: "Program | None" = None) -> Iterator[None]:
-    """Say in errors about a program's text which file they are about, and which line."""
+    """Have errors about a program's text raised as a WorkbenchError that begins with FILE:LINE."""
     try:
         yield
     except (AssemblyError, DecodeError, VerificationError) as error:
@@ -94,7 +101,8 @@ def place(file: str, program: "Program | None", pc: int) -> str:
 def read(file: str, names: Sequence[str], kind: str | None) -> "list[Program]":
     """Read the named programs of a file, in the order of the names; all without a name.
 
-    Of an object's programs, those in sections that begin with "?" are left out.
+    Of an object's programs, those in sections that begin with "?" are left out. Raises
+    WorkbenchError for a name that the file lacks, and for a file that cannot be read.
     """
     declared = read_object(file)
     if declared is not None:

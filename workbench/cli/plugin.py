@@ -28,16 +28,24 @@ class _Lenient(click.Command):
 @click.command(cls=_Lenient)
 @click.argument("memory", metavar="[MEMORY]", type=hex_bytes, default="", required=False)
 @click.option(
-    "--engine", type=click.Choice(["interpreter", "jit"]), default="interpreter", show_default=True
+    "--engine",
+    type=click.Choice(["interpreter", "jit"]),
+    default="interpreter",
+    show_default=True,
+    help="Who runs it.",
 )
 def plugin(memory: bytes, engine: str) -> int:
-    """Run bytecode from standard input on MEMORY, both in hexadecimal, and print r0 likewise.
+    """Run bytecode from standard input; print r0.
 
-    Speaks the plugin protocol of bpf_conformance: r1 points to the memory, r2 is its length.
+    Bytecode, MEMORY and r0 are hexadecimal, as the plugin protocol of bpf_conformance has them: r1
+    points to the memory, r2 is its length.
     Nothing is verified; what goes wrong ends with status 1 and a message.
 
     \b
     echo b7 00 00 00 2a 00 00 00 95 00 00 00 00 00 00 00 | workbench plugin
+    \f
+
+    Raises WorkbenchError for input that is not hexadecimal, and a run that does not end in exit.
     """
     from workbench.bpf.program import Program
 

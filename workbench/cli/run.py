@@ -249,7 +249,7 @@ def _loaded(program: "Program", shared: Shared, request: Request) -> Iterator[An
 
 
 def _uses_arena(program: "Program") -> bool:
-    """Tell whether a program names an arena, or loads a map as bytecode without names does."""
+    """Whether a program names an arena, or loads a map as bytecode without names does."""
     from workbench.bpf.isa import Op
 
     operations = set(program.instructions["op"].tolist())

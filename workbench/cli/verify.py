@@ -83,6 +83,9 @@ def verify(
 
     --program chooses some of them, --engine the verifier: the workbench's own (interpreter, jit) or
     that of Linux (kernel). With --kernel-log, no program is needed: a log is read and explained.
+    \f
+
+    Raises click.UsageError unless there is either a FILE or a log.
     """
     if pasted is not None:
         if file is not None:
@@ -125,8 +128,8 @@ def _judge(engine: str, program: "Program", flags: int, level: int, release: str
         from workbench.verifier import verify as judge
         from workbench.widgets.progress import reports
 
-        with reports(f"verifying {program.name}", LIMIT, "insn") as told:
-            return judge(program, flags, log_level=level, release=release, progress=told)
+        with reports(f"verifying {program.name}", LIMIT, "insn") as report:
+            return judge(program, flags, log_level=level, release=release, progress=report)
     from workbench.engines.kernel import KernelArena, verdict
 
     with KernelArena(flags=flags) as arena:
@@ -177,12 +180,12 @@ def _text(path: Path) -> str:
 def _pasted_row(log: "VerifierLog") -> dict[str, object]:
     """Turn a log into JSON values: the verdict, the explanation's parts, the totals, the steps."""
     explanation = log.explain()
-    told = explanation._asdict() if log.ok is False else None
+    said = explanation._asdict() if log.ok is False else None
     return {
         "ok": log.ok,
         "pc": None if log.pc < 0 else log.pc,
         "reason": log.reason,
-        "explanation": told,
+        "explanation": said,
         "statistics": log.statistics,
         "steps": log.frame.reset_index().to_dict("records"),
         "unread": log.unread,

@@ -32,7 +32,7 @@ _COMPILED_SOURCES = (
     "models/faults",
     "models/conversion/walks.py",
 )
-_KEPT_CACHES = 6
+_KEPT_CACHES = 6  # bounds the space: a full one has 40 MB; their number is not measured
 
 
 def sources() -> list[Path]:
@@ -55,7 +55,7 @@ def cache_directory() -> Path:
 
 
 def drop_old_caches(current: Path) -> None:
-    """Keep the caches of the few newest source versions."""
+    """Delete the caches beside `current` but those of the few newest source versions."""
     others = [path for path in current.parent.glob("????????????????") if path != current]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[_KEPT_CACHES - 1 :]:

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-_MAP_NORESERVE = 0x4000
-_MAP_FIXED_NOREPLACE = 0x100000
+_MAP_NORESERVE = 0x4000  # of mmap(2), which Python does not name
+_MAP_FIXED_NOREPLACE = 0x100000  # this one too
 _FAILED = ctypes.c_void_p(-1).value
 
 
 def lazy_bytes(size: int) -> np.ndarray:
     """`size` zero bytes, committed by the operating system page by page as they are touched.
 
-    The mapping lives as long as any view of the array. Raises MemoryError, with what to try,
-    when the address space is limited.
+    Returns uint8[size]; the mapping lives as long as any view of it. Raises MemoryError, with what
+    to try, when the address space is limited.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     try:
@@ -33,13 +33,16 @@ def lazy_bytes(size: int) -> np.ndarray:
 
 
 def lazy_zeros(count: int, dtype: npt.DTypeLike) -> np.ndarray:
-    """A zeroed one-dimensional array of lazily committed memory."""
+    """A zeroed array dtype[count] of lazily committed memory.
+
+    Raises MemoryError, with what to try, when the address space is limited.
+    """
     return lazy_bytes(count * np.dtype(dtype).itemsize).view(dtype)
 
 
 @contextmanager
 def bytes_at(address: int, size: int) -> Iterator[np.ndarray]:
-    """Zero bytes at this very address of the process, for the length of a `with` block.
+    """Zero bytes, uint8[size], at this very address of the process, for a `with` block.
 
     Raises MemoryError when the range is in use. The array must not be used afterwards.
     """

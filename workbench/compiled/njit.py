@@ -76,9 +76,10 @@ class Callback:
 
     @cached_property
     def compiled(self) -> Any:
-        """Numba's own object, which compiled code takes as an argument; may raise COMPILE_ERRORS.
+        """Numba's own object, which compiled code takes as an argument.
 
-        Its `address` is a C entry that lasts as long as this object.
+        Its `address` is a C entry that lasts as long as this object. Raises one of COMPILE_ERRORS
+        for a function that numba cannot compile.
         """
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
@@ -90,7 +91,7 @@ class Callback:
 
     @property
     def address(self) -> int:
-        """The C entry."""
+        """Host address of the C entry; raises one of COMPILE_ERRORS if it cannot be compiled."""
         return int(self.compiled.address)
 
 

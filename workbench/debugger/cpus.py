@@ -30,10 +30,10 @@ from workbench.engines.machine.recorded import Recorded
 from workbench.errors import WorkbenchError
 from workbench.recording.columns import CHANGES, KEYFRAME, STEP_COLUMNS
 from workbench.recording.trace import Trace
+from workbench.recording.window import IN_BROWSER
 from workbench.verifier import remembering
 
-MOST_CPUS = 255 // MAX_FRAMES
-CAPACITY = 1_000_000
+MOST_CPUS = 255 // MAX_FRAMES  # column `depth` has a byte for 8 * CPU + frame
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Steps:
         """Yield (CPU, instructions): the list, then each CPU by itself."""
         yield from ((cpu, 1) for cpu in self.order)
         while True:
-            yield from ((cpu, CAPACITY) for cpu in range(cpus))
+            yield from ((cpu, IN_BROWSER) for cpu in range(cpus))
 
 
 Schedule = RoundRobin | Random | Steps
@@ -84,14 +84,19 @@ def record_cpus(
     arena: Arena,
     schedule: Schedule | Sequence[int] | None = None,
     ctx: Sequence[bytes] | None = None,
-    fuel: int = CAPACITY,
+    fuel: int = IN_BROWSER,
 ) -> Trace:
     """Run one program per CPU on a shared arena and return the one recording of all.
 
     `schedule` is RoundRobin() unless given; a list of CPU numbers means Steps. `ctx` has a
     context for each CPU, padded with zeros to the longest. The run ends when all programs have
     ended, when one faults, or after `fuel` steps. Raises WorkbenchError for no programs or more
-    than 31.
+    than 31, for contexts of another number, and for a schedule that names a CPU there is not.
+
+    >>> count = wb.assemble("r0 = 0\\nr0 += 1\\nexit", name="count")
+    >>> trace = wb.record_cpus([count, count], wb.Arena(pages=1), [0, 1, 1, 0])
+    >>> trace.cpus.tolist()
+    [0, 1, 1, 0, 0, 1]
     """
     machines, order, stop, reason = _run(programs, arena, schedule, ctx, fuel, recorded=True)
     return _joined(machines, order, stop, reason)
@@ -107,14 +112,33 @@ def find_schedule(
     seeds: Iterable[int] = range(1000),
     ctx: Sequence[bytes] | None = None,
     longest: int = 8,
-    fuel: int = CAPACITY,
+    fuel: int = IN_BROWSER,
     progress: Callable[[int], object] | None = None,
 ) -> "Trace | None":
     """Search random schedules for one after which `broken(arena)` is true, and record it.
 
     Every seed gets a fresh arena from `arena()`. `progress` is called before each with the number
     of seeds tried so far. Returns None when no seed of `seeds` breaks it: that is no proof. Ctrl-C
-    ends the search.
+    ends the search. Raises WorkbenchError as `record_cpus` does.
+
+    Two CPUs that add 1 to a word lose an update where both read it before one writes:
+
+    >>> text = '''r1 = arena ll
+    ...     r1 = arena + 0 ll
+    ...     r1 = cast_kern(r1)
+    ...     r2 = *(u64 *)(r1 + 0)
+    ...     r2 += 1
+    ...     *(u64 *)(r1 + 0) = r2
+    ...     r0 = 0
+    ...     exit'''
+    >>> add = wb.assemble(text, name="add")
+    >>> def fresh():
+    ...     arena = wb.Arena(pages=1)
+    ...     arena.user.store(arena.user_start, "u64", 0)
+    ...     return arena
+    >>> lost = lambda arena: arena.user.load(arena.user_start, "u64") < 2
+    >>> wb.find_schedule([add, add], fresh, lost, longest=2)
+    <Trace add | add: 16 steps, exit>
     """
     with remembering():
         for tries, seed in enumerate(seeds):

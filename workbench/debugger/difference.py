@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("step", "other_step", "pc", "text", "what", "value", "other_value")
-LOOK_AHEAD = 2000  # steps that one run may take alone before the alignment gives up
-AGREE = 8  # slots that must be equal before two runs count as together again
+LOOK_AHEAD = 2000  # steps that one run may take alone; looking through them takes 1 ms
+AGREE = 8  # equal slots after which two runs count as together again; not measured
 
 
 class Stretch(NamedTuple):
@@ -58,7 +58,8 @@ def diff(trace: Trace, other: Trace) -> "pd.DataFrame":
     Columns: step and other_step (-1: not taken), pc, text, what ("r3", the user address of a
     byte range, or "path" for steps that only one run took), value and other_value (Python ints,
     None where there is none). Registers and memory are compared where they are written, so a
-    difference shows once, not again at every later step.
+    difference shows once, not again at every later step. Raises WorkbenchError for runs of
+    different programs, Unsupported without recorded steps.
     """
     import pandas as pd
 
@@ -152,4 +153,6 @@ def _row(
 def _paths(trace: Trace, stretch: Stretch) -> list[tuple[object, ...]]:
     """Steps that one run took alone: one row for each."""
     pc = trace.recorded_steps()["pc"]
-    return [(t, -1, int(pc[t]), "path", None, None) for t in range(stretch.first, stretch.end)]
+    return [
+        (step, -1, int(pc[step]), "path", None, None) for step in range(stretch.first, stretch.end)
+    ]

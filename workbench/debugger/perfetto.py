@@ -15,7 +15,7 @@ from workbench.arena.events import Kind
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.recording.trace import Trace
 
-_USER = 100  # the thread that stands for user space
+_USER = 100  # the thread that stands for user space, above every CPU
 
 
 def to_perfetto(trace: Trace, path: str | Path) -> Path:
@@ -75,8 +75,7 @@ def _page_events(trace: Trace) -> Iterator[dict[str, Any]]:
     """Marks for page events and faults, and the number of live pages as a counter."""
     log = trace.page_events
     live = set(trace.initial.pages.tolist()) if trace.initial else set()
-    steps = np.maximum(log["time"].astype(np.int64) - trace.clock - 1, 0).tolist()
-    for at, step in enumerate(steps):
+    for at, step in enumerate(trace.event_steps.tolist()):
         kind, page, count = (int(log[name][at]) for name in ("kind", "page", "count"))
         thread = _USER if log["actor"][at] else int(trace.cpus[min(step, len(trace) - 1)])
         mark = {"ph": "i", "s": "t", "pid": 1, "tid": thread, "ts": step}

@@ -59,9 +59,8 @@ def _empty(steps: int, allocations: int) -> Shadow:
 
 def _page_events(trace: Trace) -> Pages:
     log = trace.page_events
-    step = np.maximum(log["time"].astype(np.int64) - trace.clock - 1, 0)
     count = log["count"].astype(np.int64)
-    return Pages(step, log["kind"], log["page"].astype(np.int64), count)
+    return Pages(trace.event_steps, log["kind"], log["page"].astype(np.int64), count)
 
 
 def _words(steps: Steps, start: int, cpus: int) -> Words:

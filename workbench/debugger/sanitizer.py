@@ -1,7 +1,7 @@
 """What a run did wrong with arena memory, found in its recording, with no change to the program.
 
 Linux forgives nearly everything a program does in an arena: absent pages read as 0, stores to
-them vanish. So the mistakes are silent, and this is where they are told.
+them vanish. So the mistakes are silent; here they are reported.
 """
 
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def sanitize(trace: Trace) -> "pd.DataFrame":
     Columns: step and pc of the first time, line (source text), level ("error", "warning",
     "note"), finding, address, page (-1: none), allocation (what the pointer belongs to), times,
     why it matters and advice. Errors first, then by time. Raises Unsupported without recorded
-    steps. Leaks and untouched pages are told only when the run was recorded to its exit.
+    steps. Leaks and untouched pages are reported only when the run was recorded to its exit.
     """
     import pandas as pd
 

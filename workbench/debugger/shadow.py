@@ -60,7 +60,7 @@ class Shadow(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Columns of recorded steps, see recording.trace; following: the frame that goes on."""
+    """Columns of recorded steps, as in recording.trace; following: the frame of the next step."""
 
     pc: np.ndarray
     depth: np.ndarray
@@ -101,7 +101,12 @@ class Words(NamedTuple):
 
 @njit(allocates=True)
 def follow(steps, code, pages, facts, owner, registers, words, found):
-    """Go through the steps once, forwards."""
+    """Follow every pointer through the steps, once and forwards, and fill `found`.
+
+    facts: uint64[2], the arena's start and end. owner: int32[MAX_PAGES], the allocation that each
+    page belongs to, before step 0 and then after the last. registers: uint64[frames, 11], those
+    before step 0, then changed. words: the shadows of memory, all NONE at first.
+    """
     start, end = facts[0], facts[1]
     shadows = np.zeros((registers.shape[0], 12), np.int32)
     former = np.zeros(MAX_PAGES, np.int32)

@@ -17,6 +17,7 @@ from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import Recorded
 from workbench.errors import TraceError, Unsupported
 from workbench.recording.trace import Trace
+from workbench.recording.window import IN_BROWSER
 from workbench.verifier import verify
 
 MASK = (1 << 64) - 1
@@ -36,8 +37,11 @@ def fork(
     registers: new values of r0 to r9 of the current function, by number. memory: new bytes by
     user address, in pages that are present. fuel: steps in all, as many as were recorded or
     1,000,000 unless given. seed: that of the recorded run. The result is a recording from the
-    first step on, so that it can be compared with `trace.diff`. Raises TraceError when the run
-    does not repeat up to `step`, as when user space took part in it.
+    first step on, so that it can be compared with `trace.diff`.
+
+    Raises TraceError for a step outside the recording, for a register or an address that cannot be
+    changed, and when the run does not repeat up to `step`, as when user space took part in it;
+    Unsupported for a run of several CPUs, and where the arena's first content was not recorded.
     """
     if trace.arena is not None and trace.initial is None:
         raise Unsupported("the trace does not know its arena at the start; run with trace='steps'")
@@ -45,7 +49,7 @@ def fork(
         raise Unsupported("a run of several CPUs is not forked; record it under another schedule")
     if not 0 <= step < len(trace):
         raise TraceError(f"no step {step} to change anything before; there are {len(trace)}")
-    total = fuel if fuel is not None else max(len(trace), 1_000_000)
+    total = fuel if fuel is not None else max(len(trace), IN_BROWSER)
     prepared = Prepared(trace.program, _arena(trace), verify=_verified(trace), seed=seed)
     prepared.start(trace.ctx)
     changed: list[_Row] = []

@@ -59,7 +59,7 @@ class Engine(Protocol):
     """A program loaded somewhere, ready to run; a context manager."""
 
     def run(self, ctx: bytes = b"", fuel: int | None = None, trace: str | None = None) -> Result:
-        """Run from the start."""
+        """Run from the start, at most `fuel` steps, recording what `trace` names."""
 
     def close(self) -> None:
         """Give back what the engine holds."""

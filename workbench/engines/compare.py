@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     Prepare = Callable[[AnyArena, Mapping[str, Map]], None]
 
-PAGES = 64  # of an arena that no object declares
-R0_BITS = {"kernel": 32}  # how much of r0 an engine returns, if not all 64 bits
+PAGES = 64  # of an arena that no object declares: few, as every engine copies them; not measured
+R0_BITS = {"kernel": 32}  # how much of r0 an engine returns: BPF_PROG_TEST_RUN has a u32 for it
 
 
 class Fault(NamedTuple):
-    """A program's access to an absent page; `pc` is -1 where nobody told it."""
+    """A program's access to an absent page; `pc` is -1 where the engine does not report it."""
 
     cause: str
     address: int
@@ -50,8 +50,8 @@ class Outcome(NamedTuple):
 
     `refused` is the verifier's reason, "" if the program ran. `maps` has the content of each map
     by name, see `workbench.maps.drained`. `free` are the arena's free ranges as (first page,
-    pages), None where they cannot be read. `faults` are what the engine told of accesses to absent
-    pages, oldest first; Linux tells of them, from 6.18 on, where it finds the memory to do so.
+    pages), None where they cannot be read. `faults` are the accesses to absent pages that the
+    engine reported, oldest first; Linux does so from 6.18 on, where it finds the memory for it.
     """
 
     result: Result | None
@@ -124,7 +124,7 @@ def compare(
     obj: "Object | None" = None,
     prepare: "Prepare | None" = None,
 ) -> Comparison:
-    """Run a program everywhere and say where the engines first disagree.
+    r"""Run a program everywhere and say where the engines first disagree.
 
     Of a program from an object file, `obj`, the arena is the one that the object declares, with its
     variables' first values in it; without one `pages` is 64.
@@ -138,9 +138,13 @@ def compare(
     Compared are the verdict, stop, r0 (its low half when the kernel takes part), context or packet,
     what is printed, present pages, every byte of the arena, its free ranges, and what is in each
     map (of per-CPU maps the values in order of size; not LRU maps, which differ in what they drop).
-    Between engines that count them also steps and accesses to absent pages. What Linux tells of
-    texts and of such accesses must be among ours, in order. An engine that cannot run here is told
-    in `missing`; a mistake in the arguments raises WorkbenchError.
+    Between engines that count them also steps and accesses to absent pages. The texts and accesses
+    that Linux reports must be among ours, in order. An engine that cannot run here is named in
+    `missing`. Raises WorkbenchError for the name of an engine that there is not.
+
+        >>> found = wb.compare(wb.assemble("r0 = 42\nexit"), ("interpreter", "jit"))
+        >>> found.equal, found.results["jit"].r0
+        (True, 42)
     """
     for name in engines:
         if name not in _ENGINES:
@@ -247,9 +251,9 @@ def _different_prints(
 ) -> str:
     """Say where the printed texts differ; of Linux's, not all may be known."""
     if "kernel" in (first, second):
-        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        ours, reported = (theirs, mine) if first == "kernel" else (mine, theirs)
         found = iter(ours)
-        strange = next((text for text in told if text not in found), None)
+        strange = next((text for text in reported if text not in found), None)
         return "" if strange is None else f"only the kernel prints: {strange!r}"
     for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
         if one != other:
@@ -262,9 +266,9 @@ def _different_faults(
 ) -> str:
     """Say where accesses to absent pages differ; Linux may have left some out."""
     if "kernel" in (first, second):
-        ours, told = (theirs, mine) if first == "kernel" else (mine, theirs)
+        ours, reported = (theirs, mine) if first == "kernel" else (mine, theirs)
         found = iter((fault.cause, fault.address) for fault in ours)
-        strange = next((f for f in told if (f.cause, f.address) not in found), None)
+        strange = next((f for f in reported if (f.cause, f.address) not in found), None)
         return f"only the kernel reports: {strange}" if strange else ""
     for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
         if one != other:
@@ -362,8 +366,8 @@ def _faults(arena: "Arena") -> tuple[Fault, ...]:
     log = columns(arena.state.log)
     absent = (log["kind"] == Kind.ABSENT_READ) | (log["kind"] == Kind.DROPPED_WRITE)
     rows = np.flatnonzero(absent & (log["actor"] == Actor.PROGRAM))
-    told = zip(*(log[name][rows].tolist() for name in ("kind", "address", "pc")), strict=True)
-    return tuple(Fault(Kind(kind).name.lower(), address, pc) for kind, address, pc in told)
+    found = zip(*(log[name][rows].tolist() for name in ("kind", "address", "pc")), strict=True)
+    return tuple(Fault(Kind(kind).name.lower(), address, pc) for kind, address, pc in found)
 
 
 def _real(pages: int, flags: int, user_base: int | None) -> "KernelArena":

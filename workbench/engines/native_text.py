@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def disassembler() -> "capstone.Cs":
-    """A disassembler for this machine's processor; Unsupported without capstone."""
+    """A disassembler for this machine's processor.
+
+    Raises Unsupported without capstone, and for processors other than x86-64 and arm64.
+    """
     try:
         import capstone
     except ImportError:

@@ -33,12 +33,12 @@ Opening = Callable[[], AbstractContextManager[Callable[[], float]]]
 LEVELS = ("process", "instance", "iteration")
 COLUMNS = ("subject", "instance", "iteration", "turn", "phase", "value")
 PHASES = ("open", "warmup", "timed")
-FEWEST_UNITS = 6  # fewer say too little of how they vary
-SAME = 0.05  # an effect that certainly is smaller counts as none
-NOISY = 0.10  # relative spread between iterations above which a machine is called noisy
+FEWEST_UNITS = 6  # the fewest that were simulated: 94.6 % of their intervals hold the truth
+SAME = 0.05  # an effect that certainly is smaller counts as none: a convention, not measured
+NOISY = 0.10  # spread between iterations above which a machine is called noisy: a convention
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2  # left out at either end of an interval
-RESAMPLES = 9999
+RESAMPLES = 9999  # the default of scipy.stats.bootstrap
 
 
 def collect(
@@ -146,7 +146,10 @@ def effect(frame: "pd.DataFrame", a: str, b: str, seed: int = 0) -> Effect:
 
 
 def effects(frame: "pd.DataFrame", by: list[str], a: str, b: str, seed: int = 0) -> "pd.DataFrame":
-    """The effect within each group of rows: columns `by`, then those of Effect, in row order."""
+    """The effect within each group of rows: columns `by`, then those of Effect, in row order.
+
+    Raises WorkbenchError for a group that are no measurements of both `a` and `b`.
+    """
     import pandas as pd
 
     rows = [
@@ -169,7 +172,7 @@ def typical(frame: "pd.DataFrame") -> tuple["pd.DataFrame", str]:
     """One value per unit and subject, and the name of the level whose members are the units.
 
     Iterations give their median, instances the geometric mean of theirs. Rows are units, columns
-    subjects.
+    subjects. Raises WorkbenchError for a frame that holds no measurements.
     """
     timed = _timed(frame)
     level = next((n for n in LEVELS if n in timed and timed[n].nunique() > 1), "iteration")
@@ -197,7 +200,7 @@ def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean; (nan, nan) for fewer than FEWEST_UNITS values."""
+    """The 95 % bootstrap interval of the mean of float[n]; (nan, nan) for n < FEWEST_UNITS."""
     if len(values) < FEWEST_UNITS:
         return float("nan"), float("nan")
     low, high = np.quantile(resampled(values, np.random.default_rng(seed)), [TAIL, 1 - TAIL])
@@ -205,14 +208,14 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 
 def geometric_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """The geometric mean of positive values, and the ends of its `interval`."""
+    """The geometric mean of positive values, float[n], and the ends of its `interval`."""
     logs = np.log(values)
     low, high = np.exp(interval(logs, seed))
     return float(np.exp(logs.mean())), float(low), float(high)
 
 
 def resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Bootstrap means of values, RESAMPLES of them, spread as widely as their count asks.
+    """Bootstrap means of float[n]: float[RESAMPLES], spread as widely as n asks.
 
     A bootstrap of few values is too narrow: its means vary by the factor sqrt((n - 1) / n) too
     little, and a normal distribution has thinner tails than Student's t. Asking for percentiles
@@ -233,12 +236,16 @@ def resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def outliers(frame: "pd.DataFrame") -> "pd.Series":
-    """Which rows lie beyond Tukey's far fences of their instance; none is ever left out."""
+    """Which rows lie beyond Tukey's far fences of their instance: bool by row; none is left out.
+
+    The fences are three interquartile ranges beyond the quartiles. Raises WorkbenchError for a
+    frame that holds no measurements.
+    """
     timed = _timed(frame)
     above = ["subject", *(name for name in LEVELS[:2] if name in timed)]
     groups = timed.groupby(above, observed=True)["value"]
     low, high = groups.transform("quantile", q=0.25), groups.transform("quantile", q=0.75)
-    reach = 3 * (high - low)
+    reach = 3 * (high - low)  # Tukey, Exploratory Data Analysis, 1977: "far out"
     beyond = (timed["value"] > high + reach) | (timed["value"] < low - reach)
     return beyond.reindex(frame.index, fill_value=False)
 
@@ -247,7 +254,8 @@ def spread(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The relative spread of each subject at each level: where to repeat more.
 
     Columns process, instance, iteration: typical standard deviations of logarithms within the
-    level above; NaN where a level was not repeated.
+    level above; NaN where a level was not repeated. Raises WorkbenchError for a frame that holds no
+    measurements.
     """
     import pandas as pd
 
@@ -266,7 +274,8 @@ def spread(frame: "pd.DataFrame") -> "pd.DataFrame":
 def warning(frame: "pd.DataFrame", by: list[str] | None = None) -> str:
     """Say that the machine was too noisy, and how noisy; "" if it was quiet enough.
 
-    `by` names the columns that tell one measurement of the frame from another.
+    `by` names the columns that part one measurement of the frame from another. Raises
+    WorkbenchError for a frame that holds no measurements.
     """
     parts = frame.groupby(by, sort=False, observed=True) if by else [((), frame)]
     worst, where, share = 0.0, "", 0.0

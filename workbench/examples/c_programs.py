@@ -4,7 +4,7 @@ Their objects come along, so that no compiler is needed. Each example is a seque
 that share the arena; afterwards user space walks what they built, by the object's types, and a
 model in plain Python says what it must find.
 
-    example = c_examples.example("tree")
+    example = c_programs.example("tree")
     obj = example.load()
     with obj.arena() as arena:
         example.run(obj, arena, wb.Interpreter)
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.arena.either import AnyArena
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.objects import Object, load_object
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CExample(NamedTuple):
     @property
     def source(self) -> Path:
         """The C file."""
-        return corpus.directory() / "c" / f"{self.name}.c"
+        return programs.directory() / "c" / f"{self.name}.c"
 
     def load(self) -> Object:
         """The object that comes along."""

@@ -5,12 +5,13 @@ follow the user addresses that they find in arena memory, in an emulated `Arena`
 `KernelArena` alike, and return plain Python values.
 
     with wb.Arena(pages=64) as arena:
-        with wb.Interpreter(corpus.load("list")["main"], arena=arena) as engine:
+        with wb.Interpreter(programs.load("list")["main"], arena=arena) as engine:
             engine.run()
-        print(corpus.walk_list(arena))
+        print(programs.walk_list(arena))
 """
 
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -156,13 +157,19 @@ EXAMPLES: tuple[Example, ...] = (
 _BY_NAME = {example.name: example for example in EXAMPLES}
 
 
-def programs() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """Name every example, data structures first."""
     return tuple(_BY_NAME)
 
 
+def programs() -> tuple[str, ...]:
+    """Name every example; the old name of `names`, which goes in the next release."""
+    warnings.warn("programs() is now names()", DeprecationWarning, stacklevel=2)
+    return names()
+
+
 def example(name: str) -> Example:
-    """Describe one example; raises WorkbenchError for a name that is not in `programs()`."""
+    """Describe one example; raises WorkbenchError for a name that is not in `names()`."""
     if name not in _BY_NAME:
         raise WorkbenchError(f"no example '{name}'; there are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
@@ -186,7 +193,8 @@ def directory() -> Path:
 def prepare(name: str, arena: AnyArena, engine: "Callable[..., Engine]") -> None:
     """Run a micro program's `setup`, if it has one, in an engine such as `wb.Interpreter`.
 
-    The arena must be fresh and have at least `example(name).pages` pages.
+    The arena must be fresh and have at least `example(name).pages` pages. Raises WorkbenchError
+    where it finds no room for them.
     """
     setup = load(name).get("setup")
     if setup is None:

@@ -3,15 +3,22 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from workbench.arena import Arena
-from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import FULL, Effort, label, on_engines
+from workbench.experiments.repetition import (
+    FULL,
+    Effort,
+    in_turns,
+    label,
+    means_by_engine,
+    on_engines,
+)
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "arena_creation"
@@ -25,15 +32,8 @@ def measure(
     engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
 ) -> pd.DataFrame:
     """One process: arenas of every size, made and closed, engines in turns."""
-    parts = []
-    for pages in SIZES:
-        subjects = {
-            name: lambda name=name, pages=pages: _maker(name, pages)  # type: ignore[misc]
-            for name in engines
-        }
-        frame = collect(subjects, instances, 3 * iterations, 3, seed % 2**32)
-        parts.append(frame.assign(pages=pages, engine=frame["subject"]))
-    return pd.concat(parts, ignore_index=True)
+    cases = ((n, {name: partial(_maker, name, n) for name in engines}) for n in SIZES)
+    return in_turns("pages", cases, instances, 3 * iterations, 3, seed)
 
 
 @contextmanager
@@ -64,11 +64,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
 @reads(*COLUMNS)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Ns per arena with intervals: engine, pages, value, low, high, kind."""
-    rows = []
-    for (engine, pages), part in frame.groupby(["engine", "pages"], sort=False):
-        found = geometric_mean(typical(part)[0][engine].to_numpy())
-        rows.append((engine, pages, *found, part["kind"].iloc[0]))
-    return pd.DataFrame(rows, columns=["engine", "pages", "value", "low", "high", "kind"])
+    return means_by_engine(frame, "pages")
 
 
 @styled

@@ -9,20 +9,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.arena.rules import ArenaFlags
 from workbench.bpf.assembler import assemble
-from workbench.evidence.measurement import collect, geometric_mean, typical
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.models.conversion.timing import opened
+from workbench.experiments.repetition import (
+    FULL,
+    Effort,
+    in_turns,
+    label,
+    means_by_engine,
+    on_engines,
+)
+from workbench.models.conversion.timing import each_engine
 from workbench.models.conversion.workloads import Workload
 from workbench.plots.figure import Figure, page, plain_ticks, say_empty, styled
 
 NAME = "batch_costs"
 COLUMNS = ("batch", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("kernel", "jit")
-BATCHES = (1, 4, 16, 64, 256)
+BATCHES = (1, 4, 16, 64, 256)  # equal steps on the figure's axis
 PAGES = 256  # allocated and freed in one run, whatever the batch
 
 _PAIRS = """
@@ -63,17 +68,8 @@ def measure(
     engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
 ) -> pd.DataFrame:
     """One process: every batch size, engines in turns."""
-    parts = []
-    for batch in BATCHES:
-        subjects = {
-            engine: lambda batch=batch, engine=engine: opened(  # type: ignore[misc]
-                workload(batch), engine, ArenaFlags(0)
-            )
-            for engine in engines
-        }
-        frame = collect(subjects, instances, iterations, 2, seed % 2**32)
-        parts.append(frame.assign(batch=batch, engine=frame["subject"]))
-    return pd.concat(parts, ignore_index=True)
+    cases = ((batch, each_engine(workload(batch), engines)) for batch in BATCHES)
+    return in_turns("batch", cases, instances, iterations, 2, seed)
 
 
 def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> pd.DataFrame:
@@ -88,11 +84,7 @@ def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> 
 @reads(*COLUMNS)
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Ns per page with intervals: engine, batch, value, low, high, kind."""
-    rows = []
-    for (engine, batch), part in frame.groupby(["engine", "batch"], sort=False):
-        found = geometric_mean(typical(part)[0][engine].to_numpy())
-        rows.append((engine, batch, *found, part["kind"].iloc[0]))
-    return pd.DataFrame(rows, columns=["engine", "batch", "value", "low", "high", "kind"])
+    return means_by_engine(frame, "batch")
 
 
 @styled

@@ -28,7 +28,7 @@ from workbench.plots.figure import (
 
 NAME = "batch_faults"
 BATCHES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-PAGES = 512
+PAGES = 512  # the largest batch: one call allocates them all
 
 _ALLOCATE = """
     r6 = *(u64 *)(r1 + 0)
@@ -57,7 +57,7 @@ def run(repeats: int = 15, batches: tuple[int, ...] = BATCHES) -> pd.DataFrame:
     """Do it on both: columns batch, repeat, source, calls, fill, map, alloc_ns, touch_ns, same.
 
     Times are ns for each page on the real arena, NaN on the emulated one: `alloc_ns` of the
-    program's run, `touch_ns` from one fault to the next. `same` tells whether the sequences of
+    program's run, `touch_ns` from one fault to the next. `same` says whether the sequences of
     faults are equal. Raises KernelError where there are no arenas.
     """
     rows = []
@@ -72,8 +72,8 @@ def run(repeats: int = 15, batches: tuple[int, ...] = BATCHES) -> pd.DataFrame:
                 ("emulated", model, (np.nan, np.nan)), ("kernel", real, (alloc, touch))
             ):  # fmt: skip
                 counts = found["cause"].value_counts()
-                told = (int(counts["fill"]), int(counts["map"]), *times, same)
-                rows.append((batch, repeat, source, PAGES // batch if batch else 0, *told))
+                values = (int(counts["fill"]), int(counts["map"]), *times, same)
+                rows.append((batch, repeat, source, PAGES // batch if batch else 0, *values))
     names = ["batch", "repeat", "source", "calls", "fill", "map", "alloc_ns", "touch_ns", "same"]
     return pd.DataFrame(rows, columns=names).assign(kind="measured")
 
@@ -100,7 +100,7 @@ def emulated(batch: int) -> tuple[pd.DataFrame, float]:
 
 
 def measured(batch: int) -> tuple[pd.DataFrame, float]:
-    """The faults of a real arena as perf tells them, and what the program took."""
+    """The faults of a real arena as perf reports them, and what the program took."""
     with KernelArena(PAGES) as arena:
         seconds = 0.0
         if batch:

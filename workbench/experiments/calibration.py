@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
+from workbench.engines.kernel import UNROLL, Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.evidence import provenance
 from workbench.experiments import results, touch_costs
 
@@ -21,7 +21,7 @@ SOURCES = {
     "absent_read": "load, absent",
 }
 """Cost -> case of touch_costs; a step is priced as a load from a page that is there."""
-STORE = ("*(u64 *)(r1 + 4096) = 1", 1 << 6)
+STORE = ("*(u64 *)(r1 + 4096) = 1", 1 << 6)  # body and rounds: as many as of absent loads
 
 
 def run(repeats: int = 15) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def _stores(repeats: int) -> pd.DataFrame:
         arena = stack.enter_context(KernelArena(2))
         arena.alloc(1)
         engine = stack.enter_context(Kernel(program, arena))
-        operations = touch_costs.UNROLL * rounds
+        operations = UNROLL * rounds
         timed = time_engines({"store, absent": engine}, rounds_ctx(rounds), operations, repeats)
     return pd.DataFrame({"case": timed["name"], "value": timed["ns_per_operation"]})
 

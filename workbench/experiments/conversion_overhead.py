@@ -28,7 +28,9 @@ FAMILIES = ("structures", "stores", "NULL share", "casts")
 ENGINES = ("kernel", "jit", "interpreter")
 A, B = "conversion", "no_user_conv"
 MORE = 10
-"""How many times the iterations the kernel builds structures: pages make them noisy, and short."""
+"""How many times the iterations the kernel builds structures: pages make them noisy, and short.
+
+Bounds the time of a measurement; how much less would do was not measured."""
 COLUMNS = ("engine", "family", "workload", "subject", "iteration", "value", "kind", "host")
 
 
@@ -67,7 +69,10 @@ def ratios(frame: pd.DataFrame) -> pd.DataFrame:
 
 @reads(*COLUMNS, rows=True)
 def table(frame: pd.DataFrame, engine: str = "kernel") -> pd.DataFrame:
-    """One engine's times and ratios as text, the reference numbers beside them."""
+    """One engine's times and ratios as text, the reference numbers beside them.
+
+    A row per workload. Raises WorkbenchError for an engine that was not measured.
+    """
     if engine not in set(frame["engine"]):
         there = ", ".join(dict.fromkeys(frame["engine"]))
         raise WorkbenchError(f"nothing was measured on '{engine}'; there is {there}")

@@ -5,21 +5,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.arena import Arena, ArenaFlags
+from workbench.arena import Arena
 from workbench.engines.interpreter.engine import Interpreter
-from workbench.evidence.measurement import collect, geometric_mean, typical
-from workbench.examples import programs as corpus
+from workbench.evidence.measurement import geometric_mean, typical
+from workbench.examples import programs
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
-from workbench.experiments.repetition import FULL, Effort, label, on_engines
-from workbench.models.conversion.timing import opened
+from workbench.experiments.repetition import FULL, Effort, in_turns, label, on_engines
+from workbench.models.conversion.timing import each_engine
 from workbench.models.conversion.workloads import Workload
 from workbench.plots.figure import Figure, legend_below, page, plain_ticks, say_empty, styled
 
 NAME = "engine_speed"
 COLUMNS = ("program", "engine", "subject", "iteration", "value", "kind", "host")
 ENGINES = ("interpreter", "jit", "kernel")
-PROGRAMS = tuple(name for name in corpus.programs() if corpus.example(name).sizes)
+PROGRAMS = tuple(name for name in programs.names() if programs.example(name).sizes)
 PEERS = {
     "rbpf interpreter": 4.18,
     "ubpf interpreter": 3.98,
@@ -36,36 +36,27 @@ PEERS_LABEL = "recorded (another x86-64 virtual machine, Linux 6.18.44)"
 _PART = 20  # a run does one part in so many of the full size
 
 
-def workload(name: str) -> tuple[Workload, int]:
-    """A micro program as a workload, and its instructions per run."""
-    example = corpus.example(name)
+def workload(name: str) -> Workload:
+    """A micro program as a workload, whose operations are its instructions."""
+    example = programs.example(name)
     assert example.sizes is not None
-    program = corpus.load(name)[name]
+    program = programs.load(name)[name]
     ctx = example.contexts[name].pack(max(example.sizes.full // _PART, 1))
     with Arena(example.pages) as arena, Interpreter(program, arena) as engine:
-        corpus.prepare(name, arena, Interpreter)
+        programs.prepare(name, arena, Interpreter)
         result = engine.run(ctx)
-    load = Workload(
+    return Workload(
         name, "micro", program, example.pages, ctx, result.steps, "instruction", r0=result.r0,
-        setup=lambda arena, make: corpus.prepare(name, arena, make),
+        setup=lambda arena, make: programs.prepare(name, arena, make),
     )  # fmt: skip
-    return load, result.steps
 
 
 def measure(
     engines: tuple[str, ...], process: int, instances: int, iterations: int, host: str, seed: int
 ) -> pd.DataFrame:
     """One process: every program on every engine, engines in turns."""
-    parts = []
-    for name in PROGRAMS:
-        load, _ = workload(name)
-        subjects = {
-            engine: lambda load=load, engine=engine: opened(load, engine, ArenaFlags(0))
-            for engine in engines
-        }
-        frame = collect(subjects, instances, iterations, 1, seed % 2**32)
-        parts.append(frame.assign(program=name, engine=frame["subject"]))
-    return pd.concat(parts, ignore_index=True)
+    cases = ((name, each_engine(workload(name), engines)) for name in PROGRAMS)
+    return in_turns("program", cases, instances, iterations, 1, seed)
 
 
 def run(effort: Effort = FULL, seed: int = 0, directory: Path | None = None) -> pd.DataFrame:

@@ -18,7 +18,7 @@ LOOKS = (("conversion", "C0", "o"), ("no_user_conv", "C1", "s"))
 
 
 def explore(times: pd.DataFrame | None = None, walks: pd.DataFrame | None = None) -> "Chooser":
-    """A widget: the user picks a workload and sees all of it.
+    """A widget: the reader picks a workload and sees what conversion does to it.
 
     `times` and `walks` come from `conversion_overhead.run` and `walk_costs.run`; None takes the
     recorded ones.
@@ -32,7 +32,7 @@ def explore(times: pd.DataFrame | None = None, walks: pd.DataFrame | None = None
 
 
 def sheet(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[Any]:
-    """All there is to see of a workload: Markdown, tables and figures, in order."""
+    """What conversion does to a workload: Markdown, tables and figures, in order."""
     load = workloads.workload(name)
     mine = times[times["workload"] == name]
     yield f"### {name}\n\n{load.meaning}; {load.operations:,} × one {load.unit} per run."
@@ -64,7 +64,7 @@ def _user_side(name: str, times: pd.DataFrame, walks: pd.DataFrame) -> Iterator[
 
 
 def opening(frame: pd.DataFrame) -> str:
-    """What it took to load, verify and compile, which no time above contains."""
+    """What it took to load, verify and compile a workload: no part of the times of its runs."""
     median = frame[frame["phase"] == "open"].groupby("engine", sort=False)["value"].median()
     times = ", ".join(f"{engine} {ns / 1e6:.2g} ms" for engine, ns in median.items())
     return f"Making an arena and loading the program, not in these times: {times}."

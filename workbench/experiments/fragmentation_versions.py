@@ -19,7 +19,7 @@ NAME = "fragmentation_versions"
 POLICIES = {"maple": "maple tree, 6.9 to 6.12", "range_tree": "range tree, since 6.13"}
 WORKLOADS = ("exponential", "bimodal", "phases", "larson", "key_value", "producer_consumer")
 PAGES, ROWS = 1024, 20_000
-TRIALS = 12
+TRIALS = 12  # logs of each workload: twice the fewest units that an interval is given for
 
 
 def place(workload: str, policy: str, trial: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ CHOSEN = ("exponential", "bimodal", "larson", "key_value", "user_faults")
 COMPARED = (release("6.12"), release("6.13"))
 KERNELS = {row.allocator: f"{row} ({row.allocator.replace('_', ' ')})" for row in COMPARED}
 LOOK = {"maple": (ORANGE, "--", "s"), "range_tree": (BLUE, "-", "o")}
-LARGE = 16
+LARGE = 16  # pages in a row, for the table: the largest block of `workloads.synthetic.SIZES`
 
 
 def run(
@@ -146,7 +146,7 @@ def _extents(axes, own: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """Say what the comparison tells."""
+    """State the finding."""
     table = findings(frame)
     ratio, unusable = table[("extents", "ratio")], table["unusable"]
     better = int((unusable["range_tree"] < unusable["maple"]).sum())

@@ -2,7 +2,7 @@
 
 Every case is a loop in the kernel, 16 copies of its body per round; the kernel itself takes the
 time. All cases and both flags take turns, on one processor, so that what disturbs one disturbs
-all. Times include the case's share of the loop, which the case "empty loop" tells.
+all. Times include the case's share of the loop, which the case "empty loop" is.
 """
 
 from contextlib import ExitStack

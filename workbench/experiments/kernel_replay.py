@@ -88,18 +88,18 @@ def one(name: str, rows: int, pages: int, seed: int) -> tuple[pd.DataFrame, pd.D
     found = replay(log, "range_tree", pages, K, every)
     wanted = np.where(found.status == 0, found.page, -1).tolist()
     columns = [log[column].tolist() for column in ("kind", "page", "count", "block", "offset")]
-    told, elsewhere = [], 0
+    samples, elsewhere = [], 0
     with KernelArena(pages) as arena:
         linux = OnLinux(arena)
         for row, request in enumerate(zip(*columns, strict=True)):
             elsewhere += linux.request(*request) != wanted[row]
             if (row + 1) % every == 0 or row + 1 == rows:
-                told.append({"row": row, **linux.sample(), "elsewhere": elsewhere})
+                samples.append({"row": row, **linux.sample(), "elsewhere": elsewhere})
     model = found.samples.loc[found.samples["row"] >= 0, ["row", *CURVES]]
     about = {"workload": name, "requests": rows}
     return (
         model.assign(source="emulated", elsewhere=0, kind="model", **about),
-        pd.DataFrame(told).assign(source="kernel", kind="measured", **about),
+        pd.DataFrame(samples).assign(source="kernel", kind="measured", **about),
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.bpf.program import Program
     from workbench.verifier.log.known import LogValue
 
-LARGE = 20_000  # instructions processed; larger logs are left out
+LARGE = 20_000  # instructions processed; bounds the time and memory of one log, not measured
 COLUMNS = ["program", "pc", "visit", "name", "printed", "linux", "workbench", "same"]
 
 
@@ -40,9 +40,9 @@ def programs() -> "dict[str, Program]":
 def run(chosen: "dict[str, Program] | None" = None) -> pd.DataFrame:
     """Compare the logs of every program that both accept; see COLUMNS, a row for each value.
 
-    `linux` and `workbench` are the printed texts, "" where there is no value. `printed` tells the
-    values that the log itself shows after the instruction from those known before it. Raises
-    KernelError where the kernel cannot be asked.
+    `linux` and `workbench` are the printed texts, "" where there is no value. `printed` says
+    whether the log itself shows the value, after the instruction; if not, it was known before.
+    Raises KernelError where the kernel cannot be asked.
     """
     rows: list[tuple[object, ...]] = []
     found = programs() if chosen is None else chosen

@@ -14,7 +14,7 @@ from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
 
 NOP = struct.pack("<BBhi", 5, 0, 0, 0)  # goto +0
-_WIDE = 0x18
+_WIDE = 0x18  # the opcode of what takes two slots
 _SMALL = (0, 1, -1, 2, 4, 7, 8, 15, 16, 31, 32, 63, 64, 255, 256, 511, 512, 4096, -8, -512)
 _NUMBERS = (*_SMALL, 0x7FFFFFFF, -0x80000000, 0xFFFF, 0x10000)
 _STEPS = (1, -1, 2, -2, 4, -4, 8, -8, 16, -16, 512, -512)

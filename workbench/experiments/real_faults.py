@@ -21,7 +21,7 @@ from workbench.plots.figure import Figure, legend_below, page_width, say_empty, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGES = 64
+PAGES = 64  # few, so that random accesses meet present, absent and freed pages alike
 SAME = ["kind", "actor", "page", "count"]
 """Columns of an event that must be equal on both sides; address and time are each arena's own."""
 
@@ -91,7 +91,7 @@ def run(todo: list[Access] | None = None, pages: int = PAGES) -> pd.DataFrame:
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether two event frames tell of the same events in the same order.
+    """Whether two event frames hold the same events in the same order.
 
     Refused allocations are left out: they change no page, and so the real recording lacks them.
     """
@@ -99,8 +99,8 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 def _told(frame: pd.DataFrame) -> list[list[object]]:
-    told = frame[frame["kind"] != "alloc_failed"]
-    return [told[name].tolist() for name in SAME]
+    found = frame[frame["kind"] != "alloc_failed"]
+    return [found[name].tolist() for name in SAME]
 
 
 @styled

@@ -1,6 +1,9 @@
-"""A measurement repeated in new processes, one after another, as a sweep: kept, and resumable."""
+"""A measurement repeated in new processes, one after another, as a sweep: kept, and resumable.
 
-from collections.abc import Callable, Mapping, Sequence
+Besides, the parts of such measurements that several experiments share.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import KernelError, Unsupported, WorkbenchError
 from workbench.evidence import provenance
+from workbench.evidence.measurement import Opening, collect, geometric_mean, typical
 from workbench.experiments import results
 from workbench.experiments.sweep import Sweep
 
@@ -81,14 +85,52 @@ def on_engines(
     seed: int = 0,
     directory: Path | str | None = None,
 ) -> "pd.DataFrame":
-    """`repeated`, with `engines` for `measure`; where programs cannot run in this machine's
-    kernel, the rows of engine "kernel" are those recorded as `name`.
+    """Call `measure(engines=, ...)` as `repeated` does, with the engines that work here.
+
+    Where programs cannot run in this machine's kernel, the rows of engine "kernel" are those
+    recorded as `name`. Raises WorkbenchError with the first failure.
     """
     refusal = kernel_refusal()
     usable = tuple(engine for engine in engines if engine != "kernel" or not refusal)
     frame = repeated(measure, {"engines": [usable]}, effort, seed, directory)
     frame = frame.drop(columns="engines")
     return with_recorded(frame, results.load(name)) if refusal else frame
+
+
+def in_turns(
+    column: str,
+    cases: Iterable[tuple[object, Mapping[str, Opening]]],
+    instances: int,
+    iterations: int,
+    warmup: int,
+    seed: int,
+) -> "pd.DataFrame":
+    """Measure cases one after another in this process, the engines of each in turns.
+
+    A case is its value in `column` and, by engine, what opens an instance. Columns: those of
+    `measurement.collect`, `column` and engine.
+    """
+    import pandas as pd
+
+    parts = []
+    for value, engines in cases:
+        frame = collect(engines, instances, iterations, warmup, seed % 2**32)
+        parts.append(frame.assign(**{column: value, "engine": frame["subject"]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def means_by_engine(frame: "pd.DataFrame", column: str) -> "pd.DataFrame":
+    """Geometric means of each engine's times at each value of `column`, with 95 % intervals.
+
+    Columns: engine, `column`, value, low and high in the frame's unit, kind.
+    """
+    import pandas as pd
+
+    rows = []
+    for (engine, at), part in frame.groupby(["engine", column], sort=False):
+        found = geometric_mean(typical(part)[0][engine].to_numpy())
+        rows.append((engine, at, *found, part["kind"].iloc[0]))
+    return pd.DataFrame(rows, columns=["engine", column, "value", "low", "high", "kind"])
 
 
 def kernel_refusal() -> str:

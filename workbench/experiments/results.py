@@ -37,7 +37,10 @@ def here_or_recorded(name: str, run: "Callable[[], pd.DataFrame]") -> Found:
 
 
 def load(name: str) -> "pd.DataFrame":
-    """Read the recorded result `name` (data/results/NAME.parquet)."""
+    """Read the recorded result `name` (data/results/NAME.parquet).
+
+    Raises WorkbenchError where there is none.
+    """
     return provenance.load(directory() / f"{name}.parquet")
 
 

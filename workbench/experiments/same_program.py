@@ -15,7 +15,7 @@ from workbench.arena.either import AnyArena
 from workbench.arena.rules import ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 if TYPE_CHECKING:
     from workbench.arena.snapshot import Snapshot
@@ -27,7 +27,7 @@ SAME = ["program", "flag", "r0", "pages_present", "digest"]
 
 def names() -> list[str]:
     """The examples that build data structures: their `main` does the whole job."""
-    return [name for name in corpus.programs() if corpus.example(name).sizes is None]
+    return [name for name in programs.names() if programs.example(name).sizes is None]
 
 
 def run() -> pd.DataFrame:
@@ -44,7 +44,7 @@ def emulated(like: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in like.itertuples():
         arena = Arena(_pages(row.program), FLAGS[row.flag], int(row.user_base))
-        with arena, Interpreter(corpus.load(row.program)["main"], arena) as engine:
+        with arena, Interpreter(programs.load(row.program)["main"], arena) as engine:
             result = engine.run()
             rows.append(_row("interpreter", row.program, row.flag, result.r0, arena))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -59,7 +59,7 @@ def _kernel_rows() -> Iterator[tuple[object, ...]]:
     for name in names():
         for flag, bits in FLAGS.items():
             arena = KernelArena(_pages(name), bits)
-            with arena, Kernel(corpus.load(name)["main"], arena) as engine:
+            with arena, Kernel(programs.load(name)["main"], arena) as engine:
                 yield _row("kernel", name, flag, engine.run().r0, arena)
 
 
@@ -74,4 +74,4 @@ def _digest(shot: "Snapshot") -> str:
 
 
 def _pages(name: str) -> int:
-    return corpus.example(name).pages
+    return programs.example(name).pages

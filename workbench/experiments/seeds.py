@@ -12,7 +12,7 @@ from workbench.bpf.assembler import assemble, assemble_all
 from workbench.bpf.declarations import MapDefinition, Subprogram
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.objects import load_object
 
 TEXT = Path(__file__).with_name("seeds.bpf")
@@ -41,11 +41,11 @@ def seeds() -> dict[str, Program]:
 def examples() -> dict[str, Program]:
     """Every program of data/programs, assembly and objects, as FILE/NAME."""
     found: dict[str, Program] = {}
-    for name in corpus.programs():
-        found |= {f"{name}/{key}": program for key, program in corpus.load(name).items()}
-    for path in sorted(corpus.directory().rglob("*.o")):
-        programs = load_object(path).programs
-        found |= {f"{path.name}/{key}": program for key, program in programs.items()}
+    for name in programs.names():
+        found |= {f"{name}/{key}": program for key, program in programs.load(name).items()}
+    for path in sorted(programs.directory().rglob("*.o")):
+        loaded = load_object(path).programs
+        found |= {f"{path.name}/{key}": program for key, program in loaded.items()}
     return found
 
 

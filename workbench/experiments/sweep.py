@@ -66,6 +66,12 @@ class Sweep:
     number that depends on the sweep's `seed` and the point alone. It returns a number, a dict or
     a DataFrame. Values are text, numbers, booleans, None or tuples of those. Results are kept in
     `directory` (default: the user's cache). Raises WorkbenchError for a grid it cannot take.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sweep = wb.Sweep(lambda pages: pages * 4096, {"pages": [1, 2]}, directory=folder)
+    ...     sweep.run(jobs=1)[["pages", "value"]].values.tolist()
+    [[1, 4096], [2, 8192]]
     """
 
     function: Callable[..., Any]
@@ -93,7 +99,10 @@ class Sweep:
         return self._frame(points, found, interrupted)
 
     def points(self) -> list[Point]:
-        """Every point of the grid, in order; equal ones once."""
+        """Every point of the grid, in order; equal ones once.
+
+        Raises WorkbenchError for points of different names, and values without content to compare.
+        """
         code = _code(self.function)
         grid = _product(self.grid) if isinstance(self.grid, Mapping) else self.grid
         points = [_point(code, dict(arguments), self.seed) for arguments in grid]
@@ -301,7 +310,7 @@ def _one_thread() -> None:
 
 
 def _loaded(name: str) -> Iterator[ctypes.CDLL]:
-    """The shared libraries of this process that are called so; none where Linux does not tell."""
+    """The shared libraries of this process that are called so; none where Linux does not say."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     except OSError:

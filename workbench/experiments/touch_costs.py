@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arena.rules import PAGE_SIZE
-from workbench.engines.kernel import Kernel, KernelArena, loop, rounds_ctx, time_engines
+from workbench.engines.kernel import UNROLL, Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.errors import KernelError
 from workbench.experiments.exhibit import Exhibit
 from workbench.experiments.frames import reads
@@ -23,8 +23,7 @@ from workbench.experiments.results import here_or_recorded
 from workbench.plots.figure import BLUE, GREY, Figure, legend_below, page, say_empty, styled
 
 COLUMNS = ("case", "repeat", "value", "unit")
-PAGES = 1024
-UNROLL = 16
+PAGES = 1024  # fresh ones in a sample, some 1.5 ms of faults
 USER = {
     "arena, absent page": "the touch makes the page",
     "arena, page of a program": "the touch maps a page that a program allocated",

@@ -1,7 +1,7 @@
 """Access patterns of user space, on pages prepared in several ways: faults counted and compared.
 
 Every combination runs on an emulated arena and on a real one; the sequences of faults must be the
-same, fault for fault. The real one also tells the time.
+same, fault for fault. The real one also has times.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def run(pages: int = PAGES, touches: int = TOUCHES) -> pd.DataFrame:
     """Perform everything on both: columns pattern, setup, source, cause, faults, ns, same, kind.
 
     `ns` is the median time from one fault to the next on the real arena (NaN where not measured);
-    `same` tells whether both sequences of faults are equal. Raises KernelError where there are no
+    `same` says whether both sequences of faults are equal. Raises KernelError where there are no
     arenas.
     """
     rows = []
@@ -89,7 +89,7 @@ def _touch(arena: AnyArena, todo: np.ndarray) -> None:
 
 
 def emulated(setup: str, todo: np.ndarray, pages: int = PAGES) -> pd.DataFrame:
-    """The faults of the emulated arena."""
+    """The fault frame of an emulated arena whose pages `todo` are touched in turn."""
     with Arena(pages, _flags(setup)) as arena:
         _prepare(arena, setup)
         _touch(arena, todo)
@@ -97,9 +97,9 @@ def emulated(setup: str, todo: np.ndarray, pages: int = PAGES) -> pd.DataFrame:
 
 
 def measured(setup: str, todo: np.ndarray, pages: int = PAGES) -> pd.DataFrame:
-    """The faults of a real arena, as perf tells them; a refused touch would end the process.
+    """The faults of a real arena, as perf reports them; a refused touch would end the process.
 
-    So under SEGV_ON_FAULT the touches go through `arena.user`, and its log tells them.
+    So under SEGV_ON_FAULT the touches go through `arena.user`, and its log has them.
     """
     with KernelArena(pages, _flags(setup)) as arena:
         if setup == "refused":
@@ -155,5 +155,5 @@ def describe(frame: pd.DataFrame) -> str:
         counts = (f"{row.pattern} {row.faults} {row.cause}" for row in own.itertuples())
         parts.append(f"{setup}: {', '.join(counts)}")
     agree = "equal" if frame["same"].all() else "NOT equal"
-    told = "; ".join(parts)
-    return f"Faults of {TOUCHES} touches on Linux. {told}. Emulated sequences are {agree}."
+    said = "; ".join(parts)
+    return f"Faults of {TOUCHES} touches on Linux. {said}. Emulated sequences are {agree}."

@@ -21,7 +21,7 @@ from workbench.verifier.log.messages import SAFETY, classify
 from workbench.widgets.progress import bar
 
 COUNT, SEED, PAGES = 20_000, 1, 1024
-LARGE = 30_000  # instructions that Linux looked at; programs beyond are left out, and counted
+LARGE = 30_000  # instructions that Linux looked at, half a second of ours; larger are left out
 SOURCES, WEIGHTS = ("seeds", "arithmetic", "examples"), (60, 25, 15)
 TOTALS = 4  # the log level that prints the reason and the totals (BPF_LOG_STATS)
 COLUMNS = [

@@ -4,5 +4,5 @@ source     a lab's text: tasks, starter code, checks, hidden tests, solutions, c
 checks     what checks say about a run: faults, dropped stores, casts, and in good words
 build      notebooks for students, for otter-grader and for nbgrader
 guide      the instructor's page
-check      run a student's notebook and tell what each task is worth
+check      run a student's notebook and say what each task is worth
 """

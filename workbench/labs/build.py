@@ -81,7 +81,7 @@ def _code(text: str, task: Task, part: str) -> NotebookNode:
 
 def _student(task: Task, answer: str | None = None) -> Iterator[NotebookNode]:
     yield _code(answer or task.starter, task, "answer")
-    yield _code(f"# Check: run this cell, it tells what is missing.\n{task.check}", task, "check")
+    yield _code(f"# Check: run this cell, it says what is missing.\n{task.check}", task, "check")
 
 
 def _solved(task: Task, answer: str | None = None) -> Iterator[NotebookNode]:

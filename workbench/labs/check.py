@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from workbench.errors import WorkbenchError
 from workbench.labs.source import Lab, Task, labs
 
-CELL_SECONDS = 60
+CELL_SECONDS = 60  # bounds a cell that never ends; not measured
 OPENING_SECONDS = 300  # the first run of all may have to compile the interpreter
 
 
@@ -68,7 +68,7 @@ def _failure(code: str, space: dict[str, object]) -> str:
 
 
 def check_notebook(path: str | Path, seconds: int = CELL_SECONDS) -> list[Mark]:
-    """Run a student's notebook and tell which public checks hold.
+    """Run a student's notebook and say which public checks hold.
 
     `seconds` is what one cell may take. Raises WorkbenchError for a file that is no lab.
     """
@@ -87,7 +87,8 @@ def guard(path: str | Path, output: Path, seconds: int = CELL_SECONDS) -> dict[s
     """Copy a submission for a grader without the answers that would hang it or take it down.
 
     Each answer is tried under the lab's public and hidden tests; one that never ends, or takes
-    Python down, raises its message instead. Returns those messages by task.
+    Python down, raises its message instead. Returns those messages by task. Raises
+    WorkbenchError for a file that is no lab's notebook.
     """
     from workbench.labs.build import answered
 

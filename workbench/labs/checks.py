@@ -27,7 +27,7 @@ from workbench.recording.trace import Trace
 if TYPE_CHECKING:
     import pandas as pd
 
-FUEL = 100_000
+FUEL = 100_000  # steps: ends a loop without an end within milliseconds; solutions need fewer
 
 
 class NotYet(AssertionError):
@@ -45,7 +45,10 @@ def require(condition: object, message: str) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Stop a student's Python code after some seconds; in the main thread of a Unix process."""
+    """Stop a student's Python code after some seconds; in the main thread of a Unix process.
+
+    Raises NotYet in that code when they are over.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise NotYet(f"still running after {seconds:g} seconds; is there a loop without an end?")
@@ -72,7 +75,7 @@ def _compiled() -> None:
 
 
 def program(text: object, name: str = "student") -> Program:
-    """Assemble a student's text; says which line is wrong."""
+    """Assemble a student's text; raises NotYet for no text, and with the line that is wrong."""
     require(text is not None, "there is no answer yet: nothing was returned")
     require(isinstance(text, str), f"expected the program as text, not {type(text).__name__}")
     try:
@@ -87,7 +90,10 @@ def attempt(
     ctx: bytes = b"",
     fuel: int = FUEL,
 ) -> Trace:
-    """Run a program with fuel and return its recording; says why it was refused or stopped."""
+    """Run a program with fuel, in steps, and return its recording.
+
+    Raises NotYet with the reason where it is refused, faults or is still running at the end.
+    """
     ready = text if isinstance(text, Program) else program(text)
     try:
         trace = record(ready, arena, ctx, fuel=fuel, capacity=fuel)

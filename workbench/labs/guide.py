@@ -17,7 +17,7 @@ No lab needs root, a BPF-capable kernel or a compiler: checks run on the interpr
 ## Hand out and grade
 
 - **Without a grader**: give students `NAME.ipynb` from this folder. `workbench labs check
-  NAME.ipynb` runs it and tells which checks hold; a loop without an end, or code that takes Python
+  NAME.ipynb` runs it and says which checks hold; a loop without an end, or code that takes Python
   down, costs its own task only. Hidden tests are not in these notebooks.
 - **otter-grader** (`pip install 'bpf-arena-workbench[labs]'`): `workbench labs build --format otter
   --output course`, then in `course`: `otter assign NAME.ipynb dist` and, for each submission,
@@ -45,7 +45,7 @@ use no widgets, so VS Code and Colab should show them, but neither was tried.
 
 
 def guide(labs: Sequence[Lab]) -> str:
-    """The page as Markdown."""
+    """The instructor's page as Markdown: times, goals, rubrics, common mistakes, how to grade."""
     rows = [
         f"| [{lab.name}]({lab.name}.ipynb) | {lab.minutes} | {lab.points} | {lab.title} |"
         for lab in labs

@@ -91,10 +91,11 @@ def labs() -> list[Lab]:
 
 
 def lab(name: str) -> Lab:
-    """Read one lab by its name or number; raises WorkbenchError with the names there are."""
+    """Read one lab by its name or number ("6", "06"); raises WorkbenchError for another one."""
     found = {lab.name: lab for lab in labs()}
     for key in found:
-        if name in (key, key.partition("_")[0].lstrip("0")):
+        number = key.partition("_")[0]
+        if name in (key, number, number.lstrip("0")):
             return found[key]
     raise WorkbenchError(f"no lab '{name}'; there are {', '.join(found)}")
 

@@ -13,7 +13,8 @@ NUMBERS = (1, 2, 4, 8)
 class Codec:
     """One kind of bytes: `size` of them, with a NumPy `dtype` or, without, a number if they fit.
 
-    Structures are tuples, anything larger than a number is bytes.
+    Structures are tuples, anything larger than a number is bytes. Raises WorkbenchError for a dtype
+    of another size; `what` names the kind in errors.
     """
 
     def __init__(self, size: int, dtype: npt.DTypeLike | None, what: str) -> None:

@@ -21,7 +21,8 @@ def create(
 
     New maps get their initial content, the maps and the `programs` that their definition names,
     and are frozen if it says so. The arena is left out. `make` makes one map: `Map` an emulated
-    one, `workbench.kernel_map` a real one. Raises MapError or KernelError.
+    one, `workbench.kernel_map` a real one. Raises MapError or KernelError for a map that Linux does
+    not make, WorkbenchError for a map or program named by a definition that is not here.
     """
     known = dict(given or {})
     wanted = [d for d in definitions if d.type != "arena"]

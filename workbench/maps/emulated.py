@@ -17,8 +17,8 @@ from workbench.maps import layout, operations, ringbuf
 from workbench.maps.layout import Field
 from workbench.maps.rules import creation_refusal
 
-_LARGEST = 1 << 34  # bytes of values: what the addresses of one map span
-_MOST_HASHES = 5
+_LARGEST = 1 << 34  # bytes of values: what the addresses of one map span, both parts
+_USUAL_HASHES = 5  # of a bloom filter made without a number (bloom_filter.c)
 
 
 def possible_cpus() -> int:
@@ -34,8 +34,8 @@ class EmulatedMap:
     """One map in the memory of this process.
 
     `header` is what compiled code gets the address of, `values` the bytes that programs may point
-    into. `held` are the maps or programs in a map that holds such, by key. Raises MapError with
-    the errno that Linux gives.
+    into. `held` are the maps or programs in a map that holds such, by key. Raises MapError, with
+    the errno that Linux gives, for a definition that Linux refuses.
     """
 
     def __init__(self, definition: MapDefinition, cpus: int | None = None) -> None:
@@ -67,7 +67,7 @@ class EmulatedMap:
         return None if at == 0 else self._read(int(at), self.value_bytes)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Insert or replace; `value` has all CPUs' values."""
+        """Insert or replace; `value` has all CPUs' values. Raises MapError."""
         self._check_writable()
         self._check_lock(flags)
         one, two = _buffer(key), _buffer(value)
@@ -78,12 +78,12 @@ class EmulatedMap:
         )
 
     def hold(self, key: bytes, value: object) -> None:
-        """Put a map, or a program, into a map that holds such; see `number_of`."""
+        """Put a map, or a program, into a map that holds such; raises MapError."""
         self.update(key, number_of(value).to_bytes(8, "little"))
         self.held[key] = value
 
     def delete(self, key: bytes) -> None:
-        """Remove a key."""
+        """Remove a key; raises MapError without it (ENOENT), and for arrays of values (EINVAL)."""
         self._check_writable()
         buffer = _buffer(key)
         self._done(operations.delete(self._at, _address(buffer)))
@@ -93,7 +93,8 @@ class EmulatedMap:
         """The key after another (the first after None); None after the last.
 
         Arrays go up; hashes go bucket by bucket, as Linux does when made with BPF_F_ZERO_SEED;
-        tries go from longer to shorter prefixes, in the order of a walk through the tree.
+        tries go from longer to shorter prefixes, in the order of a walk through the tree. Raises
+        MapError (EINVAL) for maps without keys.
         """
         if self.definition.type in ARRAYS:
             index = 0 if key is None else int.from_bytes(key, "little") + 1
@@ -112,7 +113,7 @@ class EmulatedMap:
         return None if at == 0 else self._key(int(at) - 1)
 
     def push(self, value: bytes, flags: int = 0) -> None:
-        """Add a value."""
+        """Add a value to a queue, stack or bloom filter; raises MapError (E2BIG if it is full)."""
         self._check_writable()
         self._check_lock(flags)
         buffer = _buffer(value)
@@ -140,7 +141,7 @@ class EmulatedMap:
         return self.values[offset : offset + length].tobytes()
 
     def query(self, what: int) -> int:
-        """A number of a ring buffer: see `ringbuf.query`."""
+        """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3)."""
         return int(ringbuf.query(self._at, np.uint64(what)))
 
     def freeze(self) -> None:
@@ -162,6 +163,7 @@ class EmulatedMap:
         d, kind = self.definition, self.definition.type
         stored = 8 if kind in HOLDERS else d.value_size
         stride = -(-stored // 8) * 8 * self.cpus
+        # An update fills a slot before the old one goes: Linux has one to spare for each CPU.
         slots = d.max_entries + (0 if kind in ARRAYS else max(self.cpus, 2))
         if kind in QUEUES:
             slots, stride = d.max_entries + 1, d.value_size
@@ -184,8 +186,8 @@ class EmulatedMap:
 
     def _lay_out_bloom(self) -> int:
         """Bits of a bloom filter as Linux counts them; returns bytes."""
-        hashes = self.definition.map_extra & 0xF or _MOST_HASHES
-        wanted = self.definition.max_entries * hashes // 5 * 7
+        hashes = self.definition.map_extra & 0xF or _USUAL_HASHES
+        wanted = self.definition.max_entries * hashes // 5 * 7  # 7/5 is nearly 1 / ln 2
         bits = 1 << 32 if wanted > 1 << 31 else 1 << (max(wanted, 64) - 1).bit_length()
         self._set("HASHES", hashes, "MASK", bits - 1)
         return bits // 8

@@ -6,7 +6,8 @@
     keys     slot 0 | slot 1 | ...          KEY bytes each (hashes and tries)
     buckets, chain                          one word each: a slot plus 1, 0 for none
 
-Compiled code knows a map by the address of its header, so that machine code can call it too.
+Compiled code knows a map by the host address of its header, `m`, so that machine code can call it
+too; sizes are in bytes, and numbers are uint64.
 Everything that changes a value goes through `copy`, which leaves the old bytes in a journal when
 a run is being recorded.
 """
@@ -38,6 +39,7 @@ class Field(IntEnum):
 ANY, NOEXIST, EXIST, LOCKED = 0, 1, 2, 4
 """Flags of an update."""
 
+NOTED, NOTE_ROOM, NOTES = range(3)  # words of a journal: rows filled, rows there are, the rows
 JOURNAL_ROW = 3  # host address, bytes (at most 8), old content
 _0, _1, _8 = np.uint64(0), np.uint64(1), np.uint64(8)
 

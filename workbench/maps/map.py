@@ -71,6 +71,12 @@ class Map(MutableMapping[Any, Any]):
     value for each CPU, and takes one or a single value for all. Queues and stacks have `push`,
     `pop` and `peek`, bloom filters `push` and `may_contain`, ring buffers `consume`. Refusals are
     MapError, of the kernel's maps KernelError, with the errno's name.
+
+    >>> counts = wb.Map(wb.MapDefinition("counts", "hash", 4, 8, 16))
+    >>> counts[7] = 1
+    >>> counts[7] += 1
+    >>> counts, dict(counts)
+    (<Map counts: hash, 4-byte keys, 8-byte values, 16 entries>, {7: 2})
     """
 
     def __init__(
@@ -116,7 +122,7 @@ class Map(MutableMapping[Any, Any]):
 
     def __len__(self) -> int:
         if self.definition.type in KEYLESS:
-            raise Unsupported(f"a {self.definition.type} does not tell how much it holds")
+            raise Unsupported(f"a {self.definition.type} does not say how much it holds")
         return sum(1 for _ in self._keys())
 
     def __bool__(self) -> bool:
@@ -136,7 +142,11 @@ class Map(MutableMapping[Any, Any]):
         )
 
     def update(self, key: Any, value: Any, flags: int = ANY) -> None:  # type: ignore[override]
-        """Insert or replace one value; NOEXIST only inserts, EXIST only replaces."""
+        """Insert or replace one value; NOEXIST only inserts, EXIST only replaces.
+
+        Raises MapError or KernelError with the errno's name (EEXIST, ENOENT, E2BIG if it is full),
+        WorkbenchError for a key or value that does not fit, Unsupported for a map without keys.
+        """
         content = self._key.encode(key)
         if self.definition.type in HOLDERS:
             self._hold(content, value)
@@ -144,23 +154,35 @@ class Map(MutableMapping[Any, Any]):
             self._keyed().update(content, self._encoded(value), flags)
 
     def push(self, value: Any, flags: int = ANY) -> None:
-        """Add a value to a queue, stack or bloom filter; EXIST drops the oldest if it is full."""
+        """Add a value to a queue, stack or bloom filter; EXIST drops the oldest if it is full.
+
+        Raises MapError or KernelError (E2BIG if it is full), Unsupported for other maps.
+        """
         self._only(*QUEUES, "bloom_filter").push(self._value.encode(value), flags)
 
     def pop(self, *key: Any) -> Any:  # type: ignore[override]
-        """Take the next value out of a queue or stack; with a key, remove it as a dict does."""
+        """Take the next value out of a queue or stack; with a key, remove it as a dict does.
+
+        Raises KeyError when there is none, Unsupported for other maps without a key.
+        """
         return super().pop(*key) if key else self._out(True)
 
     def peek(self) -> Any:
-        """The value that `pop` would give; raises KeyError when there is none."""
+        """The next value of a queue or stack, which stays in it; raises KeyError without one."""
         return self._out(False)
 
     def may_contain(self, value: Any) -> bool:
-        """Whether a bloom filter may hold a value; False is certain."""
+        """Whether a bloom filter may hold a value; False is certain.
+
+        Raises Unsupported for other maps.
+        """
         return self._only("bloom_filter").may_contain(self._value.encode(value))
 
     def consume(self, limit: int | None = None) -> list[bytes]:
-        """Read the committed records of a ring buffer, oldest first, `limit` at most."""
+        """Read the committed records of a ring buffer, oldest first, `limit` at most.
+
+        Raises Unsupported for other maps.
+        """
         store, found = self._only("ringbuf"), list[bytes]()
         while limit is None or len(found) < limit:
             record = store.consume()
@@ -171,17 +193,23 @@ class Map(MutableMapping[Any, Any]):
 
     @takes(what=whole())
     def query(self, what: int) -> int:
-        """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3)."""
+        """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3).
+
+        Raises Unsupported for other maps.
+        """
         return self._only("ringbuf").query(what)
 
     def contents(self) -> dict[bytes, bytes]:
-        """All keys and values as bytes."""
+        """All keys and values as bytes; raises Unsupported for a map without keys."""
         found = ((key, self.store.lookup(key)) for key in self._keys())
         return {key: value for key, value in found if value is not None}
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """Keys and values as a DataFrame; per-CPU maps have a row for each CPU."""
+        """Keys and values as a DataFrame: columns key, value; per-CPU maps a row for each CPU.
+
+        Raises Unsupported for a map without keys.
+        """
         import pandas as pd
 
         if self.definition.type not in PER_CPU:
@@ -268,9 +296,9 @@ Content = dict[Any, bytes]
 def drained(map: Map) -> Content:
     """Take everything out that can be compared: of queues, stacks and ring buffers by number.
 
-    Values of per-CPU maps are put in order of size, since engines run on different CPUs. Nothing is
-    told of LRU maps, whose choice what to drop differs, of bloom filters, and of maps that hold
-    maps or programs.
+    Values of per-CPU maps are put in order of size, since engines run on different CPUs. Left empty
+    are LRU maps, whose choice what to drop differs, bloom filters, and maps that hold maps or
+    programs.
     """
     kind, store = map.definition.type, map.store
     if kind in ("bloom_filter", *LRU, *HOLDERS):

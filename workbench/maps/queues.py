@@ -23,7 +23,7 @@ def _following(m, slot):
 
 @njit
 def push(m, value, flags):
-    """Add a value; EXIST makes room by dropping the oldest. 0 or a negative errno."""
+    """Add a value to a queue or stack; EXIST drops the oldest of a full one. 0 or -errno."""
     if flags & np.uint64(NOEXIST) or flags > np.uint64(EXIST):
         return -EINVAL
     head, tail = get(m, Field.HEAD), get(m, Field.TAIL)
@@ -57,7 +57,7 @@ def next_out(m):
 
 @njit
 def drop_next(m):
-    """Remove the value that `next_out` tells."""
+    """Remove the value that would be popped next."""
     if is_type(m, MapType.STACK):
         head = get(m, Field.HEAD)
         put(m, Field.HEAD, (head if head != _0 else get(m, Field.SLOTS)) - _1)

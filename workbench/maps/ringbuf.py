@@ -17,9 +17,10 @@ from workbench.arena.rules import PAGE_SHIFT
 from workbench.compiled.njit import njit
 from workbench.maps.layout import Field, copy, get, note_all, put, read32, write32
 
-BUSY, DISCARDED = 1 << 31, 1 << 30
-HEADER = 8
-LONGEST = 0xFFFFFFFF // 4
+BUSY, DISCARDED = 1 << 31, 1 << 30  # bits of a record's length
+HEADER = 8  # BPF_RINGBUF_HDR_SZ
+LONGEST = 0xFFFFFFFF // 4  # RINGBUF_MAX_RECORD_SZ
+_PAGES_BEFORE = 3  # RINGBUF_NR_META_PAGES: what Linux has before the data
 NO_WAKEUP, FORCE_WAKEUP = 1, 2
 _0, _1, _7, _8 = (np.uint64(n) for n in (0, 1, 7, 8))
 _LENGTH = np.uint64(BUSY - 1) & ~np.uint64(DISCARDED)
@@ -57,7 +58,7 @@ def reserve(m, size, flags):
     at = get(m, Field.VALUES) + (start & mask)
     note_all(get(m, Field.JOURNAL), at, _8)
     write32(at, size | np.uint64(BUSY))
-    write32(at + np.uint64(4), ((start & mask) >> np.uint64(PAGE_SHIFT)) + np.uint64(3))
+    write32(at + np.uint64(4), ((start & mask) >> np.uint64(PAGE_SHIFT)) + np.uint64(_PAGES_BEFORE))
     put(m, Field.PRODUCER, end)
     return at + _8
 
@@ -73,7 +74,7 @@ def commit(m, sample, discard):
 
 @njit
 def output(m, source, size, flags):
-    """Reserve, copy and commit; 0 or a negative errno."""
+    """Write a whole record (bpf_ringbuf_output); 0 or a negative errno."""
     if flags & ~np.uint64(NO_WAKEUP | FORCE_WAKEUP):
         return -EINVAL
     sample = reserve(m, size, _0)

@@ -10,8 +10,9 @@ from workbench.bpf.map_types import ARRAYS, HASHES, HOLDERS, KEYLESS, LRU, MAPS,
 
 _CONTRARY = (MapFlag.RDONLY | MapFlag.WRONLY, MapFlag.RDONLY_PROG | MapFlag.WRONLY_PROG)
 _PERCPU_LIMIT = 32768  # PCPU_MIN_UNIT_SIZE
-_KMALLOC_LIMIT = 1 << 22
-_TRIE_KEYS = range(5, 4 + 256 + 1)
+_KMALLOC_LIMIT = 1 << 22  # KMALLOC_MAX_SIZE: an entry is allocated in one piece
+_MOST_BUCKETS = 1 << 31  # the greatest power of 2 in the 32 bits of a hash table's n_buckets
+_TRIE_KEYS = range(5, 4 + 256 + 1)  # LPM_KEY_SIZE_MIN to LPM_KEY_SIZE_MAX
 
 
 def creation_refusal(definition: MapDefinition) -> str:
@@ -47,6 +48,6 @@ def _sizes(definition: MapDefinition) -> str:
         return "EINVAL"
     if kind in PER_CPU and -(-value // 8) * 8 > _PERCPU_LIMIT:
         return "E2BIG"
-    if kind in HASHES and (definition.max_entries > 1 << 31 or key > 512 + 1 << 16):
+    if kind in HASHES and definition.max_entries > _MOST_BUCKETS:
         return "E2BIG"
     return "E2BIG" if kind not in ARRAYS and key + value > _KMALLOC_LIMIT else ""

@@ -187,7 +187,7 @@ def update(m, key, value, flags, cpu, all_cpus):
 
 @njit
 def drop(m, bucket, slot):
-    """Take an entry out."""
+    """Take the entry in a slot out of the map."""
     if is_of(m, _LRU):
         store8(get(m, Field.USED) + slot, np.uint8(0))
     unhang(m, bucket, slot)

@@ -18,7 +18,7 @@ from workbench.arena.rules import PAGE_SIZE
 
 
 def external_fragmentation(extents: ArrayLike) -> float:
-    """Tell which share of the free memory lies outside the largest free extent.
+    """Say which share of the free memory lies outside the largest free extent.
 
     Formula `1 - max(F_i) / F`. Range [0, 1): 0 is one single hole, towards 1 is dust.
     NaN when nothing is free. Source: the textbook definition.
@@ -33,7 +33,7 @@ def external_fragmentation(extents: ArrayLike) -> float:
 
 
 def unusable_index(extents: ArrayLike, k: int) -> float:
-    """Tell which share of the free memory is no use for a request of k neighbouring pages.
+    """Say which share of the free memory is no use for a request of k neighbouring pages.
 
     Formula `(F - sum of the F_i with F_i >= k) / F`. Range [0, 1]: 0 all of it can serve, 1 none.
     NaN when nothing is free. Source: Gorman's index, in the form for ranges; Linux's
@@ -49,7 +49,7 @@ def unusable_index(extents: ArrayLike, k: int) -> float:
 
 
 def fragmentation_index(extents: ArrayLike, k: int) -> float:
-    """Tell why a request of k pages fails: towards 0 memory is short, towards 1 it is broken up.
+    """Say why a request of k pages fails: towards 0 memory is short, towards 1 it is broken up.
 
     Formula `1 - (1 + F / k) / B`, the kernel's `extfrag_index` with extents in place of buddy
     blocks. Range (-1/B, 1 - 1/B): values just below 0 (one or two small holes) read like 0.
@@ -88,7 +88,7 @@ def johnstone_wilson(requested: ArrayLike, used: ArrayLike) -> JohnstoneWilson:
     """Compute the four measures of two curves, moment by moment in any one unit.
 
     Moments at which nothing is requested have no ratio and are left out; with nothing ever
-    requested, all are NaN.
+    requested, all are NaN. Raises ValueError unless both are one-dimensional and of one length.
     """
     live, held = np.asarray(requested, np.float64), np.asarray(used, np.float64)
     if live.ndim != 1 or live.shape != held.shape:
@@ -107,7 +107,7 @@ def johnstone_wilson(requested: ArrayLike, used: ArrayLike) -> JohnstoneWilson:
 
 
 def blow_up(requested: ArrayLike, used: ArrayLike) -> float:
-    """Tell how many times the memory was needed that was requested: most used over most requested.
+    """Say how many times the requested memory was needed: most used over most requested.
 
     Range: from 1 (ideal) up; NaN when nothing was requested. Misleads in short runs, where the
     peak is all there is; and a high one may last for a moment only.
@@ -117,11 +117,12 @@ def blow_up(requested: ArrayLike, used: ArrayLike) -> float:
 
 
 def internal_fragmentation(requested: float, granted: float) -> float:
-    """Tell which share of the memory handed out was not asked for.
+    """Say which share of the memory handed out was not asked for.
 
     Formula `1 - requested / granted`, both in one unit. Range [0, 1): 0 no byte is wasted. NaN
     when nothing is handed out. Misleads about where the waste is: one page with a single object
     and a thousand objects rounded up by a little give the same number; see `occupancy_histogram`.
+    Raises ValueError where more was requested than handed out.
     """
     if requested > granted:
         raise ValueError(f"{requested:,} was requested, more than the {granted:,} handed out")
@@ -134,7 +135,7 @@ def occupancy_histogram(live_bytes: ArrayLike, page_size: int = PAGE_SIZE) -> pd
     `live_bytes` is the bytes in use of each committed page. Columns `least` and `most` (shares;
     a bin holds those above `least`, up to `most`, full pages apart) and `pages`. Misleads when it
     is read as waste: half-full pages may fill again. Many nearly empty pages are what moving
-    objects would save.
+    objects would save. Raises ValueError for more bytes than a page has, or fewer than none.
     """
     share = np.asarray(live_bytes, np.float64) / page_size
     if share.size and (share.min() < 0 or share.max() > 1):
@@ -146,7 +147,7 @@ def occupancy_histogram(live_bytes: ArrayLike, page_size: int = PAGE_SIZE) -> pd
 
 
 def entropy(extents: ArrayLike) -> float:
-    """Tell over how many equal holes free memory is spread, as a power of two, in bits.
+    """Say over how many equal holes free memory is spread, as a power of two, in bits.
 
     Formula `-sum(p_i log2 p_i)` with `p_i = F_i / F`. Range [0, log2 B]: 0 one hole, and n equal
     holes give log2 n. NaN when nothing is free. Misleads about use: 64 holes of one page and 64
@@ -160,7 +161,7 @@ def entropy(extents: ArrayLike) -> float:
 
 
 def aligned_unusable_index(extents: ArrayLike, k: int) -> float:
-    """Tell which share of the free memory is no use for an *aligned* block of k pages.
+    """Say which share of the free memory is no use for an *aligned* block of k pages.
 
     `extents` are rows (first page, pages), `arena.free_extents`; k is a power of two. Formula
     `(F - k n) / F`, n being the blocks of k pages at multiples of k that are free. Range [0, 1]:
@@ -168,6 +169,7 @@ def aligned_unusable_index(extents: ArrayLike, k: int) -> float:
     where free memory is a buddy system's; never below `unusable_index`.
 
     Misleads for arenas: Linux's arenas need no alignment, so what this calls lost may well serve.
+    Raises ValueError for other k, and extents of another shape.
     """
     _check_request(k)
     if k & (k - 1):
@@ -182,7 +184,10 @@ def aligned_unusable_index(extents: ArrayLike, k: int) -> float:
 
 
 def unusable_curve(extents: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:
-    """Return `unusable_index` for each k in `ks`: a curve that only rises."""
+    """Return `unusable_index` for each k in `ks`, float64 of its shape: a curve that only rises.
+
+    Raises ValueError for a k below 1.
+    """
     lengths = np.sort(extent_lengths(extents))
     wanted = np.asarray(ks, np.int64)
     if wanted.size:

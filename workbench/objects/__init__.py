@@ -5,7 +5,7 @@ unit, linking         one file, or several made one
 data, maps, kconfig   variables, what `.maps` declares, settings of the kernel
 relocate              functions become programs
 core, compatible      code is fitted to a kernel's layouts
-subprograms, writing  what verifiers are told of functions
+subprograms, writing  what verifiers get to know of functions
 values                C values in memory, by type
 """
 
@@ -40,8 +40,13 @@ def load_object(
     `arena_data` is where the arena's variables go: "start" is what libbpf does up to Linux 6.18,
     "end" what it does on newer kernels. `btf` is a file of types that code with CO-RE records is
     fitted to: without one, those of the running kernel, else the object's own. `kconfig` gives
-    values to settings such as CONFIG_HZ, before the running kernel's. A program that cannot be
-    loaded is told in Object.errors. Raises WorkbenchError, one line.
+    values to settings such as CONFIG_HZ, before the running kernel's. Why a program cannot be
+    loaded is in Object.errors; where none can, its WorkbenchError is raised, as one is for a file
+    that is no object for BPF.
+
+    >>> from workbench.examples import programs
+    >>> wb.load_object(programs.directory() / "c" / "list.o")
+    <Object list.o: programs add, walk, delete; an arena of 64 pages with seed, ..., pool>
     """
     want(path, "path", instance(str, Path, list, tuple, instead="the path of a file, or several"))
     given = [path] if isinstance(path, str | Path) else list(path)
@@ -58,7 +63,10 @@ def load_object(
 
 
 def read_object(content: bytes, name: str = "object") -> Object:
-    """Make an Object of an object file's bytes; `name` stands in errors."""
+    """Make an Object of an object file's bytes; `name` stands in errors.
+
+    Raises WorkbenchError for what is no object for BPF, or without a program that can be loaded.
+    """
     return _read({name: content}, "start", None, None)
 
 

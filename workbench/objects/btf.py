@@ -14,7 +14,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 
 MAGIC = 0xEB9F
-MAX_DEPTH = 64  # of types that refer to types
+MAX_DEPTH = 64  # of types that refer to types: bounds damaged ones; Linux and libbpf stop at 32
 
 
 class Kind(IntEnum):
@@ -88,7 +88,11 @@ class Type(NamedTuple):
 
 
 class Types:
-    """All types of an object or of Linux; number 0 is void."""
+    """All types of an object or of Linux, by number; number 0 is void.
+
+    `types[number]` raises WorkbenchError for a number without a type, and every look-up does for
+    damaged ones.
+    """
 
     def __init__(self, body: bytes, strings: bytes) -> None:
         if len(body) % 4:
@@ -112,11 +116,14 @@ class Types:
         return self._read[number]
 
     def resolve(self, number: int) -> Type:
-        """Look through typedefs, qualifiers and tags."""
+        """The type behind typedefs, qualifiers and tags."""
         return self[self.strip(number)]
 
     def strip(self, number: int) -> int:
-        """The number of what is behind typedefs, qualifiers and tags."""
+        """The number of the type behind typedefs, qualifiers and tags.
+
+        Raises WorkbenchError for types that refer to each other without end.
+        """
         for _ in range(MAX_DEPTH):
             type = self[number]
             if type.kind not in TRANSPARENT:
@@ -125,7 +132,7 @@ class Types:
         raise WorkbenchError("BTF: types refer to each other without end")
 
     def size(self, number: int) -> int:
-        """Bytes of a value of a type."""
+        """Bytes of a value of a type; raises WorkbenchError for arrays without end."""
         count = 1
         for _ in range(MAX_DEPTH):
             type = self.resolve(number)
@@ -141,7 +148,7 @@ class Types:
         return self._at(self._places(b"\0" + name.encode() + b"\0"), kinds)
 
     def flavours(self, name: str, *kinds: Kind) -> list[int]:
-        """The same for NAME and every NAME___FLAVOUR."""
+        """The numbers of all types of these kinds called NAME or NAME___FLAVOUR, ascending."""
         found = self._at(self._places(b"\0" + name.encode() + b"___"), kinds)
         found = [number for number in found if essential(self[number].name) == name]
         return sorted(self.called(name, *kinds) + found)
@@ -172,7 +179,10 @@ class Types:
         return self[self.number_of(name)]
 
     def number_of(self, name: str) -> int:
-        """The number of the structure or union called `name`, or of a typedef of one."""
+        """The number of the structure or union called `name`, or of a typedef of one.
+
+        Raises WorkbenchError with the names there are.
+        """
         plain = name.removeprefix("struct ").removeprefix("union ")
         if found := self.called(plain, *COMPOSITE):
             return found[0]
@@ -193,7 +203,7 @@ class Types:
         return self[found[0]] if found else Type(Kind.DATASEC, name)
 
     def text(self, offset: int) -> str:
-        """The string at an offset of the string section."""
+        """The string at an offset of the string section; raises WorkbenchError without one."""
         end = self._strings.find(b"\0", offset)
         if not 0 <= offset < len(self._strings) or end < 0:
             raise WorkbenchError(f"BTF: there is no string at {offset}")
@@ -270,7 +280,10 @@ def _starts(words: np.ndarray) -> list[int]:
 
 
 def header(content: bytes, what: str) -> tuple[int, ...]:
-    """Check magic and length; returns the words from hdr_len on, as many as both forms share."""
+    """Check the header of a .BTF or .BTF.ext section; returns its five words from hdr_len on.
+
+    Raises WorkbenchError, which begins with `what`, for a damaged one.
+    """
     if len(content) < 24 or struct.unpack_from("<H", content)[0] != MAGIC:
         raise WorkbenchError(f"{what}: damaged, big-endian, or not BTF")
     words = struct.unpack_from("<5I", content, 4)
@@ -280,7 +293,7 @@ def header(content: bytes, what: str) -> tuple[int, ...]:
 
 
 def part(content: bytes, begin: int, size: int, what: str) -> bytes:
-    """A range of bytes that must be there."""
+    """Cut `size` bytes out of a section; raises WorkbenchError if it ends before them."""
     if begin + size > len(content):
         raise WorkbenchError(f"{what}: cut short")
     return content[begin : begin + size]

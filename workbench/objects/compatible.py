@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from workbench.objects.btf import COMPOSITE, ENUMERATIONS, Kind, Type, Types, essential
 
-_DEPTH = 32
+_DEPTH = 32  # of types that refer to types: libbpf's level
 _ALONE = (Kind.VOID, *COMPOSITE, *ENUMERATIONS, Kind.FWD)
 
 

@@ -25,7 +25,7 @@ from workbench.objects import Object, read_object
 INCLUDE = Path(__file__).parent / "include"
 OLDEST_CLANG = 19  # the first whose BPF back end knows address spaces
 PROCESSORS = ("v3", "v4")
-SECONDS = 120
+SECONDS = 120  # bounds a compiler that hangs; not measured
 
 _FLAGS = ("-O2", "-g", "-c", "-Wall", "-ffreestanding", "-fno-crash-diagnostics")
 # Linux 6.18 has no indirect jumps, which clang 22 makes of tables at v4.
@@ -81,11 +81,16 @@ class Translation(NamedTuple):
 
 @takes(source=path, mcpu=string, name=optional(string))
 def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> Object:
-    """Compile C to an Object: a string is the source itself, a Path a file that holds it.
+    r"""Compile C to an Object: a string is the source itself, a Path a file that holds it.
 
     `mcpu` is "v3" or "v4"; `name` stands in messages and source lines. Raises CompilationError
     with line, caret and hint, Unsupported where there is no compiler, WorkbenchError for an object
     that cannot be loaded.
+
+    >>> source = '#include "arena.h"\nSEC("syscall") int answer(void *ctx) { return 42; }'
+    >>> print(wb.compile_c(source).program("answer"))
+        w0 = 42
+        exit
     """
     path = source if isinstance(source, Path) else None
     text = read_source(path) if path else str(source)
@@ -97,14 +102,23 @@ def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> 
 def compile_bytes(
     text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
 ) -> bytes:
-    """Compile C to the bytes of an object file; `directory` is searched for its own headers."""
+    """Compile C to the bytes of an object file; `directory` is searched for its own headers.
+
+    Raises CompilationError with line, caret and hint, Unsupported without a compiler or for an
+    `mcpu` that has no arena.
+    """
     return translate(text, mcpu, name, directory).content
 
 
 def translate(
     text: str, mcpu: str = "v3", name: str = "source.c", directory: Path | None = None
 ) -> Translation:
-    """The same, with what the compiler warns about."""
+    """Compile C to the bytes of an object file, with what the compiler warns about.
+
+    `mcpu` is "v3" or "v4"; `name` stands in messages and source lines; `directory` is searched for
+    headers. Raises CompilationError with line, caret and hint, Unsupported without a compiler or
+    for an `mcpu` that has no arena.
+    """
     if mcpu not in PROCESSORS:
         raise Unsupported(f"mcpu '{mcpu}' has no arena; choose from {', '.join(PROCESSORS)}")
     compiler = find_compiler()
@@ -127,6 +141,7 @@ def translate(
 @cache
 def _system_clang() -> str | None:
     """The newest clang of the PATH that is new enough and has the BPF target."""
+    # Up to 40, far beyond the newest there is: each name costs a look through the PATH.
     names = [f"clang-{version}" for version in range(40, OLDEST_CLANG - 1, -1)]
     for name in ["clang", *names]:
         path = shutil.which(name)
@@ -259,7 +274,7 @@ _TEXT = re.compile(
 
 
 def diagnostics(output: str) -> list[Diagnostic]:
-    """Read what a compiler said, as SARIF or in its usual form."""
+    """Read what a compiler printed, as SARIF 2.1 or in its usual form, in the order printed."""
     for line in output.splitlines():
         start = line.find('{"$schema"')
         if start >= 0:

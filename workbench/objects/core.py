@@ -19,7 +19,8 @@ from workbench.objects.extension import Access
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 POISON = 195_896_080  # the helper that no kernel has: libbpf's mark of a field that is not there
-SLOT = 8
+SLOT = 8  # bytes
+_NESTED = 32  # members without a name in each other: bounds damaged types
 _LD, _LDX, _ST, _STX, _ALU32, _JUMP, _JUMP32, _ALU64 = range(8)
 _SIZES = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}  # bytes -> size bits of a load's opcode
 _BYTES = {bits: size for size, bits in _SIZES.items()}
@@ -63,7 +64,7 @@ class Place(NamedTuple):
 class Answer(NamedTuple):
     """A number about a place; `size` and `type` are those of a field that is loaded or stored.
 
-    `exact` tells that the compiler must have written this number for its own layout.
+    `exact` says that the compiler must have written this number for its own layout.
     """
 
     value: int
@@ -74,7 +75,7 @@ class Answer(NamedTuple):
 
 @cache
 def vmlinux() -> Types | None:
-    """The types of the running kernel, read once per process; None where it does not tell."""
+    """The types of the running kernel, read once per process; None where it has none to read."""
     try:
         return read_btf(VMLINUX.read_bytes())
     except OSError:
@@ -225,7 +226,7 @@ def _member(
 ) -> tuple[Place, int] | None:
     """Look for a member by name, also inside members without a name; gives place and type."""
     number = types.strip(number)
-    if types[number].kind not in COMPOSITE or depth > 32:
+    if types[number].kind not in COMPOSITE or depth > _NESTED:
         return None
     for index, member in enumerate(types[number].members):
         if member.name == name:
@@ -240,7 +241,8 @@ def _member(
 def answer(types: Types, place: Place | None, kind: int) -> Answer | None:
     """Answer a record's question about a place, None being one that is not there.
 
-    The answer is None where an instruction cannot do without the place.
+    The answer is None where an instruction cannot do without the place. Raises WorkbenchError for a
+    question that does not fit the place.
     """
     if kind in (Ask.EXISTS, Ask.TYPE_EXISTS, Ask.TYPE_MATCHES, Ask.ENUMERATOR_EXISTS):
         return Answer(int(place is not None))

@@ -50,7 +50,8 @@ def definition(section: str, content: bytes) -> MapDefinition:
 def variables(unit: Unit, contents: dict[str, bytearray]) -> dict[str, Variable]:
     """All variables by name, in memory order; a symbol without BTF has type 0.
 
-    The second of two static variables of one name is called NAME@2.
+    The second of two static variables of one name is called NAME@2. Raises WorkbenchError for a
+    variable that ends beyond its section.
     """
     found: dict[str, Variable] = {}
     for section in unit.elf.sections:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from workbench.bpf import isa
 from workbench.bpf.isa import Op
 
-_PARAMETERS = 5
+_PARAMETERS = 5  # r1 to r5
 _CALLS = (Op.CALL_LOCAL, Op.CALL_HELPER, Op.CALL_KFUNC, Op.CALLX)
 _BRANCHES = frozenset(
     row.op for row in isa.TABLE if "{target}" in row.syntax and row.op not in (*_CALLS, Op.LD_FUNC)
 )
-_FRAME = 10
+_FRAME = isa.FRAME_POINTER
 
 # What each register and stack slot may hold: a bit for each parameter, the first in bit 0.
 State = dict[int, int]

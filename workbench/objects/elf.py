@@ -13,8 +13,8 @@ from elftools.elf.sections import SymbolTableSection
 from workbench.errors import WorkbenchError
 
 SHF_ALLOCATED, SHF_EXECUTABLE, SHF_COMPRESSED = 0x2, 0x4, 0x800
-MAX_SECTIONS = 10_000
-MAX_ZEROS = 1 << 26  # bytes of variables that the file does not store
+MAX_SECTIONS = 10_000  # bounds what a damaged file costs; those of clang have some tens
+MAX_ZEROS = 1 << 26  # bytes of variables that the file does not store; bounds a damaged size
 NOWHERE = -1  # section number of an undefined symbol
 ELSEWHERE = -2  # absolute and common symbols
 

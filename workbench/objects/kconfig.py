@@ -93,7 +93,7 @@ def kernel_version() -> int:
 
 @cache
 def _running() -> dict[str, str]:
-    """The running kernel's configuration; empty where it does not tell."""
+    """The running kernel's configuration; empty where there is none to read."""
     for path in (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}")):
         try:
             content = path.read_bytes()

@@ -7,8 +7,8 @@ from workbench.objects.btf import MAX_DEPTH, Kind, Types
 from workbench.objects.unit import ARENA_SECTION
 from workbench.objects.values import Variable
 
-MOST_PARTS = 100_000  # of all structures together; damaged types contain each other without end
-MOST_ELEMENTS = 16  # of an array; a view of more is a view of bytes
+MOST_PARTS = 100_000  # of all structures together; bounds damaged types, which then take 0.5 s
+MOST_ELEMENTS = 16  # of an array; a longer one is bytes to a view; not measured
 _NUMBERS = (Kind.INT, Kind.ENUM, Kind.ENUM64)
 _STRUCTURES = (Kind.STRUCT, Kind.UNION)
 

@@ -17,7 +17,7 @@ from workbench.objects.unit import ARENA_SECTION, MAPS_SECTION, Unit
 from workbench.objects.writing import renumbered, write_btf
 
 _ALONE = ("license", "version")  # the first object's stays
-SLOT_ALIGNMENT = 8
+SLOT_ALIGNMENT = 8  # bytes, of an instruction
 
 
 def link(units: Mapping[str, Unit]) -> Unit:

@@ -16,7 +16,7 @@ from workbench.objects.unit import MAPS_SECTION, Unit
 from workbench.objects.values import c_name
 
 _NAMES = {number: name for name, number in MAP_TYPES.items()}
-_MAX_VALUES = 1 << 20
+_MAX_VALUES = 1 << 20  # bounds what a damaged relocation costs; not measured
 
 
 def read_maps(unit: Unit) -> dict[str, MapDefinition]:

@@ -20,8 +20,10 @@ from workbench.objects.subprograms import Described, describe
 from workbench.objects.unit import ARENA_SECTION, MAPS_SECTION, Unit
 
 R_BPF_64_64, R_BPF_64_32 = 1, 10
-SLOT = 8
-POISON = 2_002_000_000  # plus a number: the helper that no kernel has, for calls that are dead code
+SLOT = 8  # bytes
+# Plus a number: the helper that no kernel has, for calls that are dead code. libbpf's
+# POISON_CALL_KFUNC_BASE.
+POISON = 2_002_000_000
 _CALL, _LD_IMM64 = 0x85, 0x18
 _LOCAL, _KFUNC = 1, 2  # in the src field of a call
 _MAP_FD, _MAP_VALUE, _FUNCTION = 1, 2, 4  # in the src field of an LD_IMM64
@@ -79,7 +81,10 @@ class Linker:
         self._types = {(t.section, t.offset): t.type for t in unit.extension.functions}
 
     def programs(self, license: str) -> Linked:
-        """Every function outside .text, in file order, as a program of its section's type."""
+        """Every function outside .text, in file order, as a program of its section's type.
+
+        Errors of single programs are in the result; raises WorkbenchError for two of one name.
+        """
         found: dict[str, Program] = {}
         errors: dict[str, WorkbenchError] = {}
         for _, function in sorted(self.functions.items()):

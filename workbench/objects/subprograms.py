@@ -32,7 +32,8 @@ def describe(
     """Describe a program's functions, the first of which is the program itself.
 
     Returns also their types as BTF, in which hidden functions are static and parameters that a
-    global function uses as arena pointers are tagged so; b"" if a function has no type.
+    global function uses as arena pointers are tagged so; b"" if a function has no type. Raises
+    WorkbenchError for a function whose BTF type is none of a function.
     """
     if not all(function.type for function in functions):
         rows = (Subprogram(f.pc, f.name) for f in functions)

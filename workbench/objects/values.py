@@ -10,7 +10,7 @@ from workbench.objects.btf import COMPOSITE, ENUMERATIONS, MAX_DEPTH, Kind, Memb
 Value = int | float | bytes | list | dict  # type: ignore[type-arg]
 _NUMBERS = (Kind.INT, Kind.PTR, *ENUMERATIONS)
 _FLOATS = {4: "<f", 8: "<d"}
-_LIMIT = 1 << 20  # parts of one value
+_LIMIT = 1 << 20  # parts of one value; bounds damaged types, not measured
 _QUALIFIERS = {Kind.CONST: "const ", Kind.VOLATILE: "volatile ", Kind.RESTRICT: ""}
 _KEYWORDS = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}
 
@@ -26,7 +26,10 @@ class Variable(NamedTuple):
 
 
 def c_name(types: Types, number: int, depth: int = 0) -> str:
-    """How C writes a type: "struct node *", "unsigned int", "char[16]"."""
+    """How C writes a type: "struct node *", "unsigned int", "char[16]".
+
+    Raises WorkbenchError for types that refer to each other without end.
+    """
     if depth > MAX_DEPTH:
         raise WorkbenchError("BTF: types refer to each other without end")
     type = types[number]
@@ -103,7 +106,8 @@ def decode(types: Types, number: int, content: bytes) -> Value:
 def encode(types: Types, number: int, value: object, size: int) -> bytes:
     """Turn a value as `decode` gives it into `size` bytes; bytes fill anything from its beginning.
 
-    A list may be shorter than its array, a dict leave out members: the rest is 0.
+    A list may be shorter than its array, a dict leave out members: the rest is 0. Raises
+    WorkbenchError for a value that does not fit the type.
     """
     type = types.resolve(number)
     if isinstance(value, list) and type.kind == Kind.ARRAY and len(value) <= type.length:

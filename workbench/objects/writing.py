@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from workbench.objects.btf import ENUMERATIONS, FIXED, MAGIC, Kind, Member, Type, Types
 
-_HEADER = 24
+_HEADER = 24  # bytes of struct btf_header
 _TARGETS: tuple[Kind, ...] = (
     Kind.PTR,
     Kind.FUNC,

@@ -15,7 +15,7 @@ FLAGS = (
     ("conversion", "with conversion", BLUE, ""),
     ("no_user_conv", "NO_USER_CONV", ORANGE, "////"),
 )
-_HEIGHT = 0.38
+_HEIGHT = 0.38  # of a bar, two of which share a row of height 1
 
 
 @styled

@@ -38,7 +38,7 @@ from workbench.plots.figure import (
     styled,
 )
 
-DOTS = 20_000
+DOTS = 20_000  # beyond, dots cover each other; and a PDF holds every one of them
 FEW = 40  # places that a page has room to draw one by one
 MEANING = {cause.name: cause.meaning for cause in CAUSES}
 

@@ -182,7 +182,10 @@ def _fit(figure: "Figure") -> None:
 
 
 def styled(view: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a view in the workbench's style, whatever the session's own settings are."""
+    """Draw a view in the workbench's style, whatever the session's own settings are.
+
+    The view then raises WorkbenchError, with its name, for a frame that lacks a column.
+    """
 
     @wraps(view)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -216,6 +219,7 @@ def time_axis(frame: pd.DataFrame, axis: str) -> tuple[NDArray[np.float64], str]
 
     "steps" is the program's clock (column `time`), "order" the number of the row. User touches do
     not advance the clock, so "auto" takes the order when most rows share their step with others.
+    Raises ValueError for another `axis`.
     """
     if axis not in ("auto", "steps", "order"):
         raise ValueError(f"unknown axis '{axis}'; choose from auto, steps, order")

@@ -43,7 +43,7 @@ LINES = {
     "buddy": Line(GREEN, (0, (3, 2)), "P"),  # type: ignore[arg-type]
 }
 OTHER = Line(BLACK, "-", "x")
-STRETCHES = 60
+STRETCHES = 60  # points of a curve: as many as a panel of a narrow page shows apart
 MEANINGS = {
     "unusable": "share of free pages unusable for {k} pages",
     "external_fragmentation": "share of free pages outside the largest extent",

@@ -1,6 +1,7 @@
 """What a run leaves behind, as a value and as a file.
 
 columns    what a recorded step consists of
+memory     what a run wrote, and bytes as these writes left them
 trace      steps, counts and events of one run, forward and back
 window     a part of a long run, as a run of its own
 schema     what values read from JSON must be

@@ -3,9 +3,13 @@
 The engines' compiled loops write these columns, recordings keep them, files name them.
 """
 
+from workbench.bpf.addresses import MAX_FRAMES
+from workbench.bpf.isa import REGISTERS
+
 READ, WRITE, ABSENT, ATOMIC, IN_ARENA = 1, 2, 4, 8, 16  # bits of a step's access
 NO_REGISTER = 255  # `reg` of a step that wrote none
-KEYFRAME = 256  # steps from one record of all registers to the next
+KEYFRAME = 256  # steps between records of all registers: 2.75 bytes a step, 255 steps to replay
+CPU_REGISTERS = MAX_FRAMES * REGISTERS  # of one CPU, in a keyframe
 
 STEP_COLUMNS = {
     "pc": "<u4",

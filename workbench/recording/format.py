@@ -10,6 +10,7 @@
 64-bit numbers in the header are decimal strings, because JavaScript would round them.
 The whole may be gzip-compressed: `unpack` and the browser recognise both. What it says of its own
 sizes is held against what is there; `recording.validate` looks at the content.
+docs/recording-format.md says what each name means, and when the version is raised.
 """
 
 import gzip
@@ -82,32 +83,11 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes:
-    """Join one recorded run into the bytes that the stepper opens.
+    """Join one recorded run into the bytes that the stepper opens and files hold.
 
-    `meta` keys:
-      name, engine: str
-      instructions: [{pc, op, dst, src, off, imm, text, name?, ...}]
-                    op: an `isa.Op` or its name; name: of the helper, kfunc or map; the others are
-                    the fields of an `effects.Effect`
-      lines: [{pc, line, text, file}]                     (may be empty)
-      arena: {user_start, user_end, pages, flags: [str]}  or None
-      regions: [{name, address, size}]                    stack, ctx, memory, packet
-      stop: {kind, pc, reason, r0}
-      event_kinds: [str]                                  name of each code in column event_kind
-      total_steps: int                                    steps run, if more than were recorded
-      part, subprograms, structures, variables, findings, states    optional, for the stepper
-    and what `recording.file.meta` adds to make a Trace again.
-    `columns`: the nine of STEP_COLUMNS, all of length n, and optionally
-      key_regs u64[k * 88], key_depth u8[k]     state before steps 0, 256, 512, ... (all 8 frames);
-                                                88 for each CPU if several ran, and then column
-                                                depth counts frames as 8 * CPU + frame
-      page_number i32[p], page_bytes u8[p * 4096]  arena pages present before step 0
-      free_ranges i32[r * 2]                    first page and pages of each range free before it
-      event_step, event_kind, event_page, event_count   pages allocated, freed, faulted in
-      event_time, event_actor, event_pc, event_address  what else an arena's log knows of each
-      region_bytes u8[]                         content of the regions, in their order, zero-padded
-      change_step, change_address, change_size, change_old, change_new
-                                                what helpers changed, in order: columns.CHANGES
+    `meta` and `columns` are those of docs/recording-format.md; a view needs name, engine,
+    instructions, lines, arena, regions, stop, event_kinds and total_steps, and the columns of
+    STEP_COLUMNS and of the keyframes. An instruction's `op` may be an `isa.Op` or its name.
     Raises TraceError when columns are missing, unknown or of unequal length.
     """
     arrays = _checked(columns)

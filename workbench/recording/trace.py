@@ -1,6 +1,6 @@
 """What one run left behind: steps, counts and events as values, forward and back in time.
 
-Step columns (all of one length; row t is step t):
+Step columns (all of one length; row n is step n, counted from 0):
 pc, depth (frame before the step), reg (register written, 255 none), value (what it got),
 size and access (memory touched: bit 0 read, 1 write, 2 absent, 3 atomic, 4 arena), address,
 old and new (memory before and after a write). Every 256 steps a keyframe keeps all registers.
@@ -17,6 +17,7 @@ from workbench.arena import Snapshot, events
 from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arguments import want, whole
+from workbench.bpf import addresses
 from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
 from workbench.bpf.disassembler import listing
 from workbench.bpf.isa import REGISTERS, Op
@@ -24,8 +25,8 @@ from workbench.bpf.program import Program
 from workbench.compiled.raw import LOW_32
 from workbench.errors import TraceError, Unsupported
 from workbench.recording.columns import (
-    ABSENT,
     ATOMIC,
+    CPU_REGISTERS,
     IN_ARENA,
     KEYFRAME,
     NO_REGISTER,
@@ -33,6 +34,7 @@ from workbench.recording.columns import (
     STEP_COLUMNS,
     WRITE,
 )
+from workbench.recording.memory import Writes, put, writes
 from workbench.recording.notebook import Notebook
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Part(NamedTuple):
     of: int
 
 
-NO_KEYFRAMES = (np.zeros((0, 88), np.uint64), np.zeros(0, np.uint8))
+NO_KEYFRAMES = (np.zeros((0, CPU_REGISTERS), np.uint64), np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,12 @@ class Trace(Notebook):
     first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
     report: the verifier's, None where the program ran without it. lost: how many of its oldest
     events were not kept.
+
+    >>> trace = wb.record(wb.assemble("r0 = 20\\nr0 += 22\\nexit", name="sum"))
+    >>> trace
+    <Trace sum: 3 steps, exit>
+    >>> [int(trace.state(step).registers[0]) for step in (1, 2)]
+    [20, 42]
     """
 
     program: Program
@@ -121,13 +129,34 @@ class Trace(Notebook):
         return self.recorded_steps()["depth"] // MAX_FRAMES
 
     @property
+    def cpu_count(self) -> int:
+        """How many CPUs the recording has registers, stacks and contexts of."""
+        return int(self.keyframes[0].shape[1]) // CPU_REGISTERS
+
+    @property
+    def ctx_start(self) -> int:
+        """Where the context of CPU 0 begins, CPU_BYTES below that of CPU 1."""
+        raw = self.program.type_row.raw
+        return addresses.MEMORY_START if raw else addresses.CTX_START
+
+    def own_memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Stacks and contexts before the first step: uint8[CPUs, STACK_BYTES], uint8[CPUs, n]."""
+        stacks = np.zeros((self.cpu_count, addresses.STACK_BYTES), np.uint8)
+        if self.stack:
+            stacks[:] = np.frombuffer(self.stack, np.uint8).reshape(stacks.shape)
+        return stacks, np.frombuffer(self.ctx, np.uint8).reshape(len(stacks), -1).copy()
+
+    @property
     def complete(self) -> bool:
         """Whether every step of the run was recorded."""
         return len(self) == self.total_steps
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How often each slot was executed: uint64[slots]."""
+        """How often each slot was executed: uint64[slots].
+
+        Raises Unsupported where neither counts nor steps were recorded.
+        """
         if self.counted is not None:
             return self.counted
         if self.steps is None:
@@ -138,6 +167,7 @@ class Trace(Notebook):
     def events(self) -> "pd.DataFrame":
         """Page events, and the accesses and casts that were recorded, in order of time.
 
+        The columns are those of workbench.arena.events.
         Of each the newest 2**20 are kept; `attrs["lost"]` says how many were before them.
         """
         parts = [self.page_events]
@@ -153,7 +183,10 @@ class Trace(Notebook):
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """The recorded steps as a DataFrame with each instruction's text; columns not copied."""
+        """The recorded steps as a DataFrame with each instruction's text; columns not copied.
+
+        Raises Unsupported without recorded steps.
+        """
         import pandas as pd
 
         steps = self.recorded_steps()
@@ -163,55 +196,58 @@ class Trace(Notebook):
         table |= {name: steps[name] for name in STEP_COLUMNS if name != "pc"}
         return pd.DataFrame(table, index=pd.RangeIndex(len(self), name="step"), copy=False)
 
-    def state(self, t: int) -> State:
-        """Registers before step `t` (len(trace): after the last), from the keyframe before it."""
-        steps = self.recorded_steps()
-        frames = self.registers(t)
-        at = t if t < len(self) else t - 1
-        depth = int(steps["depth"][at] if t < len(self) else self.following[at])
-        return State(int(steps["pc"][at]), depth, frames[depth])
+    def state(self, step: int) -> State:
+        """Where the run was before a step, or after the last one (len(trace)).
 
-    def registers(self, t: int) -> np.ndarray:
-        """r0 to r10 of every frame before step `t`: uint64[frames, 11]; 8 frames for each CPU."""
-        want(t, "t", whole())
-        if not 0 <= t <= len(self):
-            raise TraceError(f"no step {t}; the trace has 0 to {len(self)}")
-        key = min(t, len(self) - 1) // KEYFRAME
+        Raises TraceError for a step outside the recording, Unsupported without recorded steps.
+        """
+        steps, frames = self.recorded_steps(), self.registers(step)
+        if step < len(self):
+            pc, depth = int(steps["pc"][step]), int(steps["depth"][step])
+        else:  # the last instruction has no successor to name
+            pc, depth = int(steps["pc"][-1]), int(self.following[-1])
+        return State(pc, depth, frames[depth])
+
+    def registers(self, step: int) -> np.ndarray:
+        """r0 to r10 of every frame before a step: uint64[frames, 11]; 8 frames for each CPU.
+
+        Raises TraceError for a step outside 0 to len(trace).
+        """
+        want(step, "step", whole())
+        if not 0 <= step <= len(self):
+            raise TraceError(f"no step {step}; the trace has 0 to {len(self)}")
+        key = min(step, len(self) - 1) // KEYFRAME
         frames = self.keyframes[0][key].reshape(-1, REGISTERS).copy()
-        for at in range(key * KEYFRAME, t):
+        for at in range(key * KEYFRAME, step):
             self._replay(frames, at)
         return frames
 
-    def memory(self, t: int, page: int) -> np.ndarray | None:
-        """The 4096 bytes of an arena page before step `t`; None while it is absent."""
-        want(t, "t", whole())
+    def memory(self, step: int, page: int) -> np.ndarray | None:
+        """An arena page before a step: uint8[4096], or None while it is absent.
+
+        Raises Unsupported without recorded steps.
+        """
+        want(step, "step", whole())
         want(page, "page", whole())
-        facts = self.arena
-        if facts is None:
+        if self.arena is None:
             return None
-        born, content = self._base_page(t, page)
+        born, content = self._base_page(step, page)
         if content is None:
             return None
-        start = facts.user_start + page * PAGE_SIZE
-        step, address, size, new = self._arena_writes
-        near = (address + np.uint64(8) > start) & (address < start + PAGE_SIZE)
-        for at in np.nonzero(near & (step >= born) & (step < t))[0]:
-            _patch(content, int(address[at]) - start, int(size[at]), int(new[at]))
+        start, wrote = self.arena.user_start + page * PAGE_SIZE, self.arena_writes
+        near = (wrote.address + np.uint64(8) > start) & (wrote.address < start + PAGE_SIZE)
+        put(wrote.only(near & (wrote.step >= born) & (wrote.step < step)), content, start)
         return content
 
     @cached_property
-    def _arena_writes(self) -> tuple[np.ndarray, ...]:
-        """Step, address, size and new bytes of what the program or a change by hand wrote there."""
-        steps = self.recorded_steps()
-        own = np.nonzero((steps["access"] & (WRITE | ABSENT | IN_ARENA)) == WRITE | IN_ARENA)[0]
-        columns = [(own, *(steps[name][own] for name in ("address", "size", "new")))]
-        if self.changes is not None:
-            beside = np.nonzero(self.changes["size"])[0]
-            names = ("step", "address", "size", "new")
-            columns.append(tuple(self.changes[name][beside] for name in names))
-        joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-        order = np.argsort(joined[0], kind="stable")
-        return tuple(column[order] for column in joined)
+    def arena_writes(self) -> Writes:
+        """What the program wrote in the arena; with it, all that helpers wrote anywhere."""
+        return writes(self.recorded_steps(), self.changes, in_arena=True)
+
+    @cached_property
+    def own_writes(self) -> Writes:
+        """What the program wrote outside the arena; with it, all that helpers wrote anywhere."""
+        return writes(self.recorded_steps(), self.changes, in_arena=False)
 
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
@@ -235,20 +271,20 @@ class Trace(Notebook):
         following[order[:-1][same]] = depth[order[1:][same]]
         return following
 
-    def _replay(self, frames: np.ndarray, at: int) -> None:
-        """Apply step `at` to the registers."""
+    def _replay(self, frames: np.ndarray, step: int) -> None:
+        """Apply a step to the registers."""
         steps = self.recorded_steps()
-        depth, following = int(steps["depth"][at]), int(self.following[at])
-        reg, op = steps["reg"][at], self.code[int(steps["pc"][at])]["op"]
+        depth, following = int(steps["depth"][step]), int(self.following[step])
+        reg, op = steps["reg"][step], self.code[int(steps["pc"][step])]["op"]
         if reg != NO_REGISTER:
-            frames[depth, reg] = steps["value"][at]
+            frames[depth, reg] = steps["value"][step]
         if op in _CALLS and following > depth:
             frames[following, :10] = frames[depth, :10]
             cpu, inner = divmod(following, MAX_FRAMES)
             frames[following, 10] = frame_pointer(inner, cpu)
         elif op == Op.EXIT and following < depth:
             frames[following, :6] = frames[depth, :6]
-        for register, value in self._set_registers.get(at, ()):
+        for register, value in self._set_registers.get(step, ()):
             frames.reshape(-1)[register] = value
 
     @cached_property
@@ -262,22 +298,27 @@ class Trace(Notebook):
             found.setdefault(int(self.changes["step"][row]), []).append(pair)
         return found
 
-    def _base_page(self, t: int, page: int) -> tuple[int, np.ndarray | None]:
+    def _base_page(self, until: int, page: int) -> tuple[int, np.ndarray | None]:
         """The step since which a page's content is only what was written, and what it was then."""
         born, content = 0, None
         if self.initial is not None and page in self.initial.pages:
             content = self.initial.bytes[np.searchsorted(self.initial.pages, page)].copy()
         for step, kind, first, count in self.page_changes():
-            if step < t and first <= page < first + count:
+            if step < until and first <= page < first + count:
                 born, content = step, None if kind == Kind.FREE else np.zeros(PAGE_SIZE, np.uint8)
         return born, content
 
     def page_changes(self) -> Iterator[tuple[int, int, int, int]]:
         """Allocations, faults and frees of this run: (step, kind, first page, pages)."""
         log = self.page_events
-        for at in np.nonzero(np.isin(log["kind"], (*_POPULATES, Kind.FREE)))[0]:
-            step = int(log["time"][at]) - self.clock - 1
-            yield max(step, 0), int(log["kind"][at]), int(log["page"][at]), int(log["count"][at])
+        rows = np.flatnonzero(np.isin(log["kind"], (*_POPULATES, Kind.FREE)))
+        columns = self.event_steps, log["kind"], log["page"], log["count"]
+        yield from zip(*(column[rows].tolist() for column in columns), strict=True)
+
+    @cached_property
+    def event_steps(self) -> np.ndarray:
+        """The step during which each row of `page_events` happened: int64[rows]."""
+        return np.maximum(self.page_events["time"].astype(np.int64) - self.clock - 1, 0)
 
     def _step_events(self) -> dict[str, np.ndarray]:
         """Accesses and casts among the recorded steps, as event columns."""
@@ -320,10 +361,3 @@ def _dense(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             columns[name] = np.zeros(length, np.uint64)
             columns[name][touched] = recorded[name]
     return columns
-
-
-def _patch(content: np.ndarray, offset: int, size: int, value: int) -> None:
-    """Write the bytes of a value that fall inside a page."""
-    for byte in range(size):
-        if 0 <= offset + byte < PAGE_SIZE:
-            content[offset + byte] = value >> 8 * byte & 0xFF

@@ -11,8 +11,16 @@ import numpy as np
 
 from workbench.arena.events import COLUMNS as EVENT_COLUMNS
 from workbench.arena.events import Actor, Kind
-from workbench.arena.rules import MAX_PAGES, PAGE_SIZE, WINDOW, check_creation, check_user_range
+from workbench.arena.rules import (
+    MAX_PAGES,
+    PAGE_SIZE,
+    WINDOW,
+    ArenaFlags,
+    check_creation,
+    check_user_range,
+)
 from workbench.bpf import addresses, isa
+from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import REGISTERS, Op
 from workbench.bpf.map_types import MAP_TYPES
 from workbench.bpf.program_types import PROGRAM_TYPES
@@ -22,6 +30,7 @@ from workbench.recording.columns import (
     ABSENT,
     ATOMIC,
     CHANGES,
+    CPU_REGISTERS,
     IN_ARENA,
     KEYFRAME,
     NO_REGISTER,
@@ -44,7 +53,6 @@ from workbench.recording.schema import (
     whole,
 )
 
-FRAME_WORDS = REGISTERS * addresses.MAX_FRAMES  # registers of one CPU in a keyframe
 STOPS = ("exit", "fuel", "breakpoint", "fault", "interrupt")
 _MOST_CPUS = 255 // addresses.MAX_FRAMES  # column depth has a byte
 _CLOCK = 1 << 62  # so that a time of an event is one of NumPy's and of Python's integers
@@ -128,13 +136,19 @@ _report = record(
     asked=_asked,
     program=maybe(record(exact=False, **_SHOWN, **_PROGRAM)),
 )
-_arena = record(user_start=_count, user_end=_count, pages=whole(1, MAX_PAGES), flags=rows(text))
+_arena = record(
+    user_start=_count,
+    user_end=_count,
+    pages=whole(1, MAX_PAGES),
+    flags=rows(one_of(*(flag.name or "" for flag in ArenaFlags))),
+)
 _META = record(
     exact=False,
     **_SHOWN,
     program=record(exact=False, **_PROGRAM),
     arena=maybe(_arena),
-    arena_flags=_u32,
+    event_kinds=rows(one_of(*(kind.name.lower() for kind in Kind))),
+    operations=rows(one_of(*(op.name for op in Op))),
     stop=record(exact=False, kind=one_of(*STOPS), reason=text),
     total_steps=_count,
     part=maybe(record(first=_count, of=_count)),
@@ -158,7 +172,7 @@ def check(meta: dict[str, Any], columns: Columns) -> None:
     if missing := COLUMNS.keys() - columns.keys():
         refuse("the file", f"lacks the columns {', '.join(sorted(missing))}")
     _count(meta.get("lost", 0), "meta.lost")  # of version 2 the older files lack it
-    code = check_code(meta["code"], "meta.code")
+    code = _check_code(meta["code"], meta["operations"], "meta.code")
     slots = len(meta["program"]["bytecode"]) // 16
     if len(code) != slots:
         refuse("meta.code", f"has {len(code)} instructions, the program {slots}")
@@ -171,16 +185,16 @@ def check(meta: dict[str, Any], columns: Columns) -> None:
     _check_steps(columns, slots, frames)
     _check_changes(columns, steps, frames)
     pages = _check_arena(meta)
-    _check_events(columns, meta["clock"], pages)
+    _check_events(columns, meta["clock"], meta["event_kinds"], pages)
     _check_pages(columns, pages)
     if meta["report"]:
-        check_code(meta["report"]["xlated"], "meta.report.xlated")
+        _check_code(meta["report"]["xlated"], meta["operations"], "meta.report.xlated")
 
 
-def check_code(digits: str, where: str) -> np.ndarray:
-    """The instructions in hexadecimal form; raises TraceError for those that nothing executes."""
+def _check_code(digits: str, operations: list[str], where: str) -> np.ndarray:
+    """The instructions in hexadecimal form; `operations` names the operation of each code."""
     code = np.frombuffer(bytes.fromhex(digits), isa.INSTRUCTION)
-    _within(code["op"], 0, len(Op) - 1, f"{where}: op")
+    _within(code["op"], 0, len(operations) - 1, f"{where}: op")
     _within(code["dst"], 0, REGISTERS - 1, f"{where}: dst")
     _within(code["src"], 0, isa.ZERO, f"{where}: src")
     return code
@@ -192,6 +206,9 @@ def _check_places(meta: dict[str, Any], slots: int) -> None:
         places = np.array([row["pc"] for row in meta[name]], np.int64)
         _within(places, 0, slots - 1, f"meta.{name}: pc")
     _forward(np.array([row["pc"] for row in meta["lines"]], np.int64), "meta.lines: pc")
+    for _, kind, name in meta["program"]["references"]:
+        if kind == "kfunc" and name not in KFUNCS:
+            refuse("meta.program.references", f"name a kfunc '{name}', which is not known here")
 
 
 def _check_keyframes(columns: Columns) -> tuple[int, int]:
@@ -200,9 +217,11 @@ def _check_keyframes(columns: Columns) -> tuple[int, int]:
     if keys != -(-steps // KEYFRAME):
         refuse("key_depth", f"has {keys} rows for {steps} steps; there is one every {KEYFRAME}")
     words = len(columns["key_regs"])
-    cpus = words // (keys * FRAME_WORDS) if keys else 1
-    if words != keys * cpus * FRAME_WORDS or not 1 <= cpus <= _MOST_CPUS:
-        refuse("key_regs", f"has {words} registers; {keys} keyframes need {FRAME_WORDS} for a CPU")
+    cpus = words // (keys * CPU_REGISTERS) if keys else 1
+    if words != keys * cpus * CPU_REGISTERS or not 1 <= cpus <= _MOST_CPUS:
+        refuse(
+            "key_regs", f"has {words} registers; {keys} keyframes need {CPU_REGISTERS} for a CPU"
+        )
     length = len(columns["region_bytes"])
     if length % cpus or length < cpus * addresses.STACK_BYTES:
         refuse("region_bytes", f"has {length} bytes, not a stack and a context for {cpus} CPUs")
@@ -239,24 +258,24 @@ def _check_arena(meta: dict[str, Any]) -> int:
     if facts["user_end"] != start + pages * PAGE_SIZE:
         refuse("meta.arena", f"does not have {pages} pages between user_start and user_end")
     try:
-        check_creation(pages, meta["arena_flags"], start)
+        check_creation(pages, sum(ArenaFlags[name] for name in facts["flags"]), start)
         check_user_range(start, pages * PAGE_SIZE)
     except ArenaError as error:
         refuse("meta.arena", f"is none that Linux makes: {error}")
     return int(pages)
 
 
-def _check_events(columns: Columns, clock: int, pages: int) -> None:
+def _check_events(columns: Columns, clock: int, kinds: list[str], pages: int) -> None:
     _same_length(columns, [f"event_{name}" for name in EVENT_COLUMNS])
     time, kind = columns["event_time"], columns["event_kind"]
     page, count = columns["event_page"], columns["event_count"].astype(np.int64)
     _within(time, clock, _CLOCK + clock, "event_time")
     _forward(time, "event_time")
-    _within(kind, 0, max(Kind), "event_kind")
+    _within(kind, 0, len(kinds) - 1, "event_kind")
     _within(columns["event_actor"], 0, max(Actor), "event_actor")
     _within(columns["event_pc"], -1, (1 << 31) - 1, "event_pc")
     _within(page, -1, pages - 1, "event_page")
-    own = np.isin(kind, _OWN)
+    own = np.isin(np.array([Kind[name.upper()] for name in kinds], np.uint8)[kind], _OWN)
     count[~own] = 0
     _within(np.where(own, page, 0), 0, max(pages - 1, 0), "event_page of pages that changed")
     _within(np.where(own, page + count, 0), 0, pages, "event_page + event_count")

@@ -10,13 +10,11 @@ from workbench.arena.rules import PAGE_SIZE
 from workbench.arguments import optional, takes, whole
 from workbench.bpf import addresses
 from workbench.errors import TraceError
-from workbench.recording.columns import ABSENT, IN_ARENA, KEYFRAME, STEP_COLUMNS, WRITE
+from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
+from workbench.recording.memory import put
 from workbench.recording.trace import Part, Trace
 
-_EIGHT = np.arange(8)
-
-
-IN_BROWSER = 1_000_000  # steps that one view holds at a time
+IN_BROWSER = 1_000_000  # steps that one view holds: 44 MB, open in 1.1 s (docs/decisions)
 
 
 @takes(first=whole(), count=optional(whole(1)))
@@ -65,19 +63,11 @@ def _changes(trace: Trace, first: int, last: int) -> dict[str, np.ndarray] | Non
 
 def _own_memory(trace: Trace, until: int) -> tuple[bytes, bytes]:
     """The stacks and the contexts of all CPUs before a step."""
-    cpus = trace.keyframes[0].shape[1] // (11 * addresses.MAX_FRAMES)
-    size = len(trace.ctx) // cpus
-    raw = trace.program.type_row.raw
-    ctx_start = addresses.MEMORY_START if raw else addresses.CTX_START
-    stacks = np.zeros((cpus, addresses.STACK_BYTES), np.uint8)
-    if trace.stack:
-        stacks[:] = np.frombuffer(trace.stack, np.uint8).reshape(cpus, -1)
-    contexts = np.frombuffer(trace.ctx, np.uint8).reshape(cpus, size).copy()
-    wrote = _with_changes(trace, _writes(trace, until, in_arena=False), until)
-    for cpu in range(cpus):
-        shift = cpu * addresses.CPU_BYTES
-        _replay(wrote, stacks[cpu], addresses.STACK_START + shift)
-        _replay(wrote, contexts[cpu], ctx_start + shift)
+    stacks, contexts = trace.own_memory()
+    wrote = trace.own_writes.only(trace.own_writes.step < until)
+    for cpu, (stack, context) in enumerate(zip(stacks, contexts, strict=True)):
+        put(wrote, stack, addresses.STACK_START + cpu * addresses.CPU_BYTES)
+        put(wrote, context, trace.ctx_start + cpu * addresses.CPU_BYTES)
     return stacks.tobytes(), contexts.tobytes()
 
 
@@ -86,16 +76,15 @@ def _arena(trace: Trace, until: int) -> Snapshot | None:
     if trace.initial is None or trace.arena is None:
         return trace.initial
     born, content = _bases(trace, until)
-    wrote, start = _writes(trace, until, in_arena=True), trace.arena.user_start
-    address = trace.recorded_steps()["address"][wrote]
-    page = ((address - np.uint64(start)) // np.uint64(PAGE_SIZE)).astype(np.int64)
-    order = np.argsort(page, kind="stable")
-    wrote, page = wrote[order], page[order]
-    for number, bytes_of in content.items():
-        # An access that begins in the page before may end in this one.
-        near = wrote[np.searchsorted(page, number - 1) : np.searchsorted(page, number + 1)]
-        near = np.sort(near[near >= born[number]])
-        _replay(_written(trace, near), bytes_of, start + number * PAGE_SIZE)
+    wrote, start = trace.arena_writes.only(trace.arena_writes.step < until), trace.arena.user_start
+    page = ((wrote.address - np.uint64(start)) // np.uint64(PAGE_SIZE)).astype(np.int64)
+    rows = np.argsort(page, kind="stable")
+    page = page[rows]
+    for number, held in content.items():
+        # A write that begins in the page before may end in this one.
+        near = rows[np.searchsorted(page, number - 1) : np.searchsorted(page, number + 1)]
+        near = np.sort(near[wrote.step[near] >= born[number]])
+        put(wrote.only(near), held, start + number * PAGE_SIZE)
     numbers = sorted(content)
     pages = np.array(numbers, np.uint32)
     return Snapshot(pages, np.array([content[n] for n in numbers], np.uint8).reshape(-1, PAGE_SIZE))
@@ -113,38 +102,3 @@ def _bases(trace: Trace, until: int) -> tuple[dict[int, int], dict[int, np.ndarr
             if kind != Kind.FREE:
                 born[page], content[page] = step, np.zeros(PAGE_SIZE, np.uint8)
     return born, content
-
-
-def _writes(trace: Trace, until: int, in_arena: bool) -> np.ndarray:
-    """The steps before `until` that changed memory, in the arena or elsewhere."""
-    wanted = WRITE | IN_ARENA if in_arena else WRITE
-    access = trace.recorded_steps()["access"][:until]
-    return np.flatnonzero((access & (WRITE | ABSENT | IN_ARENA)) == wanted)
-
-
-def _written(trace: Trace, steps: np.ndarray) -> dict[str, np.ndarray]:
-    """Address, size and new content of what the steps wrote."""
-    columns = trace.recorded_steps()
-    return {name: columns[name][steps] for name in ("address", "size", "new")}
-
-
-def _with_changes(trace: Trace, steps: np.ndarray, until: int) -> dict[str, np.ndarray]:
-    """What the steps wrote, and what helpers did before `until`, in order."""
-    wrote = _written(trace, steps)
-    if trace.changes is None:
-        return wrote
-    chosen = np.flatnonzero((trace.changes["step"] < until) & (trace.changes["size"] > 0))
-    order = np.argsort(np.concatenate([steps, trace.changes["step"][chosen]]), kind="stable")
-    return {
-        name: np.concatenate([column, trace.changes[name][chosen]])[order]
-        for name, column in wrote.items()
-    }
-
-
-def _replay(wrote: dict[str, np.ndarray], content: np.ndarray, start: int) -> None:
-    """Put what was written into the bytes that begin at an address; the newest stay."""
-    at = (wrote["address"] - np.uint64(start)).astype(np.int64)[:, None] + _EIGHT
-    value = np.ascontiguousarray(wrote["new"]).view(np.uint8).reshape(-1, 8)
-    kept = (wrote["size"][:, None] > _EIGHT) & (at >= 0) & (at < len(content))
-    newest_first, index = np.unique(at[kept][::-1], return_index=True)
-    content[newest_first] = value[kept][::-1][index]

@@ -89,8 +89,13 @@ def verify(
     log is of level 1 or 2, as in bpf(2). `release` is the Linux whose rules hold ("6.18");
     `profile` is its old name. `progress` is called now and then with the number of instructions
     followed so far, of at most LIMIT. Never raises for a bad program: the report says what is
-    wrong; WorkbenchError for an unknown release or level, Unsupported for a release that is not
-    followed.
+    wrong. Raises WorkbenchError for an unknown release or level, Unsupported for a release that is
+    not followed.
+
+    >>> print(wb.verify(wb.assemble("r0 = 0\\nexit")))
+    accepted: 2 instructions, 0 arena accesses, 0 casts
+    >>> wb.verify(wb.assemble("exit")).reason
+    'R0 !read_ok'
     """
     if profile is not None:
         warnings.warn("verify(profile=...) is now release=...", DeprecationWarning, stacklevel=2)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Record(NamedTuple):
-    """What only a second look tells: the log, the states at each slot, the last path's slots."""
+    """What only verifying again gives: the log, the states at each slot, the last path's slots."""
 
     log: str
     states: Mapping[int, tuple[Seen, ...]]

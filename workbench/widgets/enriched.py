@@ -13,8 +13,8 @@ from workbench.recording.format import pack
 from workbench.recording.trace import Trace
 from workbench.recording.window import IN_BROWSER, window
 
-MOST_FINDINGS = 1000
-MOST_STATES = 8  # of one slot
+MOST_FINDINGS = 1000  # places in a list that a person goes through
+MOST_STATES = 8  # of one slot: more paths than a person compares; bounds the page's size
 MOST_FOLLOWED = 50_000  # instructions: about two seconds
 
 

@@ -20,7 +20,7 @@ from workbench.plots import fault_views, policies
 from workbench.plots.figure import Figure
 from workbench.widgets.brush import Brush, Limits
 
-TABLE_ROWS = 200
+TABLE_ROWS = 200  # more than anybody reads; the link has the rest
 LINK_ROWS = 20_000  # what a page can hold as a link
 WIDE = ipywidgets.Layout(width="680px")
 

@@ -15,7 +15,7 @@ from workbench.widgets.enriched import payload
 from workbench.widgets.export import to_html
 
 LARGEST_FRAME = 1_500_000  # bytes of compressed recording that a notebook should hold
-MOST_POINTS = 4000
+MOST_POINTS = 4000  # of the path: several for each pixel of the picture's width
 _LANES = (
     ("faults", "^", "#c02626"),
     ("allocations", "s", "#187a45"),

@@ -21,10 +21,10 @@ def bar(
     unit: str = "it",
     delay: float = DELAY,
 ) -> "tqdm[Item]":
-    """Go through `items`, or be told by `update()`, while a bar on standard error grows.
+    """Go through `items`, or be called by `update()`, while a bar on standard error grows.
 
     `what` stands before the bar, `total` is how many updates there will be where `items` do not
-    tell. The bar comes after `delay` seconds and is gone at the end. Nothing is written where
+    say. The bar comes after `delay` seconds and is gone at the end. Nothing is written where
     nobody watches: standard error is neither a terminal nor a notebook's, or TQDM_DISABLE is set.
     """
     from tqdm import tqdm
@@ -36,7 +36,7 @@ def bar(
 
 @contextmanager
 def reports(what: str, total: int, unit: str = "it") -> Iterator[Callable[[int], object]]:
-    """For the length of a `with` block, a function to be told how much of a task is done."""
+    """For the length of a `with` block, a function that takes how much of a task is done."""
     with bar(what, total=total, unit=unit) as drawn:
         yield lambda done: drawn.update(done - drawn.n)
 

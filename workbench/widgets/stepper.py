@@ -31,7 +31,7 @@ class RunView(anywidget.AnyWidget):
 
     data = traitlets.Bytes().tag(sync=True)
     first = traitlets.Int(0).tag(sync=True)
-    t = traitlets.Int(0).tag(sync=True)
+    t = traitlets.Int(0).tag(sync=True)  # the step; so named in saved pages and jslink
     breakpoints = traitlets.List(_Stop).tag(sync=True)
     selection = traitlets.Unicode("").tag(sync=True)
 

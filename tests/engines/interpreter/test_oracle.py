@@ -129,20 +129,20 @@ def test_recording_changes_nothing(trace: str, scale: Callable[[int, int], int])
         assert expected == found, f"{case}: {difference(expected, found)}"
 
 
-def test_recordings_tell_every_state(scale: Callable[[int, int], int]) -> None:
+def test_recordings_know_every_state(scale: Callable[[int, int], int]) -> None:
     """Registers, depth and arena pages before random steps are those of the naive machine."""
     for seed in range(700_000, 700_000 + scale(80, 800)):
         case, rng = generate(seed), random.Random(seed)
         trace = wb.record(program_of(case), emulated_arena(case), case.ctx)
-        for t in sorted({0, len(trace) - 1, *(rng.randrange(len(trace)) for _ in range(4))}):
+        for step in sorted({0, len(trace) - 1, *(rng.randrange(len(trace)) for _ in range(4))}):
             arena = naive_arena(case)
             machine = Machine(case.bytecode, case.references, arena, case.ctx)
-            machine.run(fuel=t)
-            state = trace.state(t)
-            told = (state.pc, state.depth, state.registers.tolist())
-            assert told == (machine.pc, len(machine.frames), machine.regs), f"{case}, step {t}"
+            machine.run(fuel=step)
+            state = trace.state(step)
+            shown = (state.pc, state.depth, state.registers.tolist())
+            assert shown == (machine.pc, len(machine.frames), machine.regs), f"{case}, step {step}"
             present = dict(arena.present())
             for page in range(case.pages):
-                content = trace.memory(t, page)
-                bytes_told = None if content is None else content.tobytes()
-                assert bytes_told == present.get(page), f"{case}, step {t}, page {page}"
+                content = trace.memory(step, page)
+                kept = None if content is None else content.tobytes()
+                assert kept == present.get(page), f"{case}, step {step}, page {page}"

@@ -8,7 +8,7 @@ from support.kernel_support import REASON
 
 import workbench as wb
 from workbench.errors import Unsupported, VerificationError, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 
 def test_says_what_it_cannot_do() -> None:
@@ -27,7 +27,7 @@ def test_says_what_it_cannot_do() -> None:
 
 def test_shows_its_code() -> None:
     """Machine code belongs to instructions, but for the entry; Linux's is beside it."""
-    program = corpus.load("memsum")["memsum"]
+    program = programs.load("memsum")["memsum"]
     with wb.Jit(program) as engine:
         assert "define" in engine.llvm_ir
         table = engine.native

@@ -11,29 +11,29 @@ from support.kernel_support import REASON
 import workbench as wb
 from workbench.bpf.files import read_programs
 from workbench.cli import cli
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.objects import load_object
 
 
-@pytest.mark.parametrize("name", corpus.programs())
+@pytest.mark.parametrize("name", programs.names())
 def test_examples(name: str) -> None:
-    """Every program of the corpus in turn on one arena, with the quick size where there is one."""
-    example = corpus.example(name)
-    programs = corpus.load(name)
-    order = ["setup"] * ("setup" in programs) + [n for n in programs if n != "setup"]
+    """Every example program in turn on one arena, with the quick size where there is one."""
+    example = programs.example(name)
+    loaded = programs.load(name)
+    order = ["setup"] * ("setup" in loaded) + [n for n in loaded if n != "setup"]
     arenas = [wb.Arena(example.pages), wb.Arena(example.pages)]
     for key in order:
         for count in (example.sizes.quick if example.sizes else 5, 0):
             ctx = example.contexts[key]
             values = ctx.pack(*[count][: len(ctx.fields)])
             one, other = (
-                left_by(engine, programs[key], arena, values, fuel=None)
+                left_by(engine, loaded[key], arena, values, fuel=None)
                 for engine, arena in zip((wb.Interpreter, wb.Jit), arenas, strict=True)
             )
             assert agree(one, other, (name, key)) == "exit"
 
 
-FILES = sorted(corpus.directory().rglob("*.bpf")) + sorted(corpus.directory().rglob("*.o"))
+FILES = sorted(programs.directory().rglob("*.bpf")) + sorted(programs.directory().rglob("*.o"))
 
 
 def told(path: Path, names: list[str], engine: str) -> list[dict[str, object]]:
@@ -71,5 +71,5 @@ def test_the_command_line_gives_the_same(path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [0, wb.ArenaFlags.NO_USER_CONV])
 def test_compare_knows_it(flags: int) -> None:
-    found = wb.compare(corpus.load("hash")["main"], ("interpreter", "jit"), flags=flags)
+    found = wb.compare(programs.load("hash")["main"], ("interpreter", "jit"), flags=flags)
     assert found.equal, found

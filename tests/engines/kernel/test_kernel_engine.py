@@ -17,7 +17,7 @@ from workbench.bpf.program import Program
 from workbench.engines.kernel import Kernel, KernelArena, syscall
 from workbench.engines.kernel import xlated as rewritten
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 pytestmark = KERNEL
 
@@ -366,10 +366,10 @@ def test_engines_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts[1] <= 10, calls
 
 
-@pytest.mark.parametrize("name", corpus.programs())
-def test_machine_code_of_the_corpus_names_each_instruction(name: str) -> None:
+@pytest.mark.parametrize("name", programs.names())
+def test_machine_code_of_the_examples_names_each_instruction(name: str) -> None:
     """Linux inserts instructions (may_goto's counter): lines still lead to the program's slots."""
-    for program in corpus.load(name).values():
+    for program in programs.load(name).values():
         with KernelArena(300) as arena, Kernel(program, arena) as engine:
             table = engine.native
         written = set(np.nonzero(program.instructions["op"] != Op.INVALID)[0].tolist())

@@ -1,6 +1,7 @@
 """The bpf(2) layer: structures, errors, logs that are never cut, descriptors that close."""
 
 import ctypes
+import errno
 import gc
 import os
 
@@ -135,6 +136,19 @@ def test_the_log_of_a_refusal_is_whole_too() -> None:
     assert len(loaded.log) > syscall.LOG_BYTES
     assert loaded.log.startswith("func#0")
     assert read_log(loaded.log)[:2] == (4, "R5 !read_ok")
+
+
+@pytest.mark.parametrize(("more", "accepted"), [(0, True), (1, False)])
+def test_the_largest_log_is_the_largest_that_linux_takes(more: int, accepted: bool) -> None:
+    attributes, buffers = syscall._load_attributes(SYSCALL, noisy(1, "exit"), "GPL", "", SLEEPABLE)
+    log = ctypes.create_string_buffer(syscall.LOG_BYTES)  # all that Linux will write
+    attributes.log_level, attributes.log_size = 1, syscall.LOG_LIMIT + more
+    attributes.log_buf = ctypes.addressof(log)
+    found = syscall.bpf(syscall.PROG_LOAD, attributes)
+    assert buffers
+    assert found >= 0 if accepted else found == -errno.EINVAL
+    if accepted:
+        syscall.Descriptor(found).close()
 
 
 def test_growing_the_log_leaks_nothing() -> None:

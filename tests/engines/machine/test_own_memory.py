@@ -53,8 +53,8 @@ class Fences:
 @pytest.fixture
 def fences(monkeypatch: pytest.MonkeyPatch) -> Fences:
     """Fences around every array of the machines, stacks, contexts and packets made from now on."""
-    made, plain, around = Fences(), prepared.Prepared.__init__, prepared.surroundings
-    machine = prepared._machine
+    made, plain = Fences(), prepared.Prepared.__init__
+    machine, inputs = prepared._machine, prepared.inputs
 
     def inside(*args: object) -> Machine:
         arrays = machine(*args)._asdict()  # type: ignore[arg-type]
@@ -64,15 +64,15 @@ def fences(monkeypatch: pytest.MonkeyPatch) -> Fences:
         plain(self, *args, **named)  # type: ignore[arg-type]
         self.stack = made.around("stack", self.stack)
 
-    def surrounded(type: str, ctx: bytes) -> object:
-        found = around(type, ctx)
+    def fenced_inputs(type: str, ctx: bytes) -> object:
+        found = inputs(type, ctx)
         return found._replace(
             ctx=made.around("context", found.ctx), buffer=made.around("packet", found.buffer)
         )
 
     monkeypatch.setattr(prepared, "_machine", inside)
     monkeypatch.setattr(prepared.Prepared, "__init__", fenced)
-    monkeypatch.setattr(prepared, "surroundings", surrounded)
+    monkeypatch.setattr(prepared, "inputs", fenced_inputs)
     return made
 
 

@@ -182,7 +182,7 @@ def test_texts_of_user_space_are_read_where_it_has_touched_them() -> None:
     assert {result.printed for result in found.results.values()} == {("",)}
 
 
-def test_a_run_is_told_from_another_and_in_every_thread() -> None:
+def test_a_run_is_distinguished_from_another_in_every_thread() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with wb.Kernel(program(b"%d", (7, 0, 0))) as engine, ThreadPoolExecutor(1) as other:

@@ -13,7 +13,7 @@ from workbench.engines.base import Result
 from workbench.engines.interpreter.loop import execute
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
-from workbench.engines.machine.recorded import COUNTED, Recorded
+from workbench.engines.machine.recorded import CAPACITY, COUNTED, Recorded
 from workbench.errors import WorkbenchError
 from workbench.maps import Map
 
@@ -22,18 +22,25 @@ if TYPE_CHECKING:
 
 TRACES = (None, *COUNTED, "events", "steps")
 MOST_STEPS = (1 << 32) - 1  # that are recorded: columns number them in 4 bytes
-_SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms
+_SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms, which nobody notices
+_ENDLESS = 1 << 62  # steps: decades
 _STOPS = {core.EXIT: "exit", core.FUEL: "fuel", core.BREAKPOINT: "breakpoint", core.FAULT: "fault"}
 
 
 class Interpreter:
-    """Runs one program in the emulated arena; every memory access is checked as it happens.
+    r"""Runs one program in the emulated arena; every memory access is checked as it happens.
 
     The program is verified first, and refused with VerificationError; with `verify=False` any
     program runs on the run-time checks alone. `arena` defaults to a fresh one of 1024 pages if
     the program names an arena. `seed` starts bpf_get_prandom_u32. `maps` are the program's maps
     by name; missing ones are made as it declares them, and all are in the attribute `maps`, which
-    other engines can be given to share them. Use it as a context manager.
+    other engines can be given to share them. Raises Unsupported for what the machine lacks: a
+    function that is not emulated, a map or an arena of the kernel. Use it as a context manager.
+
+        >>> with wb.Interpreter(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+        ...     result = engine.run()
+        >>> result.stop, result.r0, result.steps
+        ('exit', 42, 3)
     """
 
     def __init__(
@@ -56,16 +63,17 @@ class Interpreter:
         fuel: int | None = None,
         trace: str | None = None,
         breakpoints: tuple[int, ...] = (),
-        capacity: int = 1_000_000,
+        capacity: int = CAPACITY,
     ) -> Result:
         """Run from the start, at most `fuel` steps; arguments after `trace` are for debugging.
 
         ctx: the context of a syscall program, the memory of a raw one, the packet of a
         socket_filter, tc or xdp one, copied. trace: None, "counts" (per instruction and page;
         "blocks" and "pages" are one half each), "faults" (accesses of absent pages), "events"
-        (accesses and casts, the newest 2**20) or
-        "steps" (a reversible recording of the first `capacity` steps). breakpoints: slots to
-        stop before. Ctrl-C ends the run with stop "interrupt" and everything kept.
+        (accesses and casts, the newest 2**20) or "steps" (a reversible recording of the first
+        `capacity` steps). breakpoints: slots to stop before. Ctrl-C ends the run with stop
+        "interrupt" and everything kept. Raises WorkbenchError for an unknown `trace`, negative
+        fuel, a breakpoint outside the program, or a packet that is too short or too long.
         """
         if trace not in TRACES:
             raise WorkbenchError(f"unknown trace '{trace}'; choose from counts, events, steps")
@@ -77,9 +85,13 @@ class Interpreter:
         fuel: int | None = None,
         trace: str | None = None,
         breakpoints: tuple[int, ...] = (),
-        capacity: int = 1_000_000,
+        capacity: int = CAPACITY,
     ) -> Result:
-        """Go on from where the last run stopped; arguments as for `run`."""
+        """Go on from where the last run stopped, with fresh buffers; arguments as for `run`.
+
+        Raises WorkbenchError when nothing has been run, for negative fuel and for a breakpoint
+        outside the program.
+        """
         if not self._prepared.started:
             raise WorkbenchError("nothing to resume; call run first")
         return self._go(fuel, trace, breakpoints, capacity)
@@ -152,9 +164,9 @@ class Interpreter:
 def interpret(prepared: Prepared, fuel: int | None, recorded: Recorded, breaks: bool) -> str:
     """Go on from where the machine stands, in slices, so that Ctrl-C is heard; says why it stopped.
 
-    `breaks` asks to stop before marked instructions.
+    `breaks` asks to stop before instructions that have a breakpoint.
     """
-    left = fuel if fuel is not None else 1 << 62
+    left = fuel if fuel is not None else _ENDLESS
     try:
         while True:
             room = recorded.room()
@@ -178,8 +190,8 @@ def interpret(prepared: Prepared, fuel: int | None, recorded: Recorded, breaks: 
 
 def _set_breakpoints(prepared: Prepared, breakpoints: tuple[int, ...]) -> None:
     code, slots = prepared.machine.code, len(prepared.program)
-    code["mark"] = 0
+    code["breakpoint"] = 0
     for pc in breakpoints:
         if not 0 <= pc < slots:
             raise WorkbenchError(f"no instruction {pc}; the program has 0 to {slots - 1}")
-        code["mark"][pc] = 1
+        code["breakpoint"][pc] = 1

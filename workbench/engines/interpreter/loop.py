@@ -1,7 +1,7 @@
 """The interpreter's loop: one `if` for each operation, which LLVM turns into a jump table.
 
 Recording, counting and breakpoints are arguments that may be None: numba then compiles them
-away. What is uncommon is done by `cold.step`, which leaves its results in `machine.out`; it is
+away. What is uncommon is done by `entries.step`, which leaves its results in `machine.out`; it is
 reached through its address, so that it is compiled once and LLVM keeps it out of this loop.
 """
 
@@ -22,6 +22,7 @@ from workbench.engines.machine.observe import (
     keep_step,
 )
 from workbench.engines.machine.state import (
+    ACCESSES_KEPT,
     BREAKPOINT,
     BUDGET,
     DEPTH,
@@ -40,9 +41,11 @@ from workbench.engines.machine.state import (
     RUNNING,
     STEP,
     STEPS,
+    STEPS_KEPT,
     STOP,
     by_address,
 )
+from workbench.maps.layout import NOTED
 from workbench.recording.columns import IN_ARENA, KEYFRAME, NO_REGISTER
 
 _GUARD, _KEYFRAME = np.uint64(GUARD), np.uint64(KEYFRAME)
@@ -88,7 +91,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     """Run until exit, fault, breakpoint or `limit` steps; returns why (RUNNING..FAULT).
 
     State is left in `machine`, so a run can be resumed. With `breaks` (not None), an instruction
-    with mark != 0 stops the run before it, except as the first of this call.
+    with breakpoint != 0 stops the run before it, except as the first of this call.
     """
     code, regs, control, out = machine.code, machine.regs, machine.control, machine.out
     window = arena.meta[arena_core.HOST] - _GUARD
@@ -100,12 +103,13 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     left = limit
     done, rows = _0, _0
     if recording is not None:
-        done, rows = np.uint64(recording.length[0]), np.uint64(recording.length[1])
+        done = np.uint64(recording.length[STEPS_KEPT])
+        rows = np.uint64(recording.length[ACCESSES_KEPT])
     control[STOP] = RUNNING
     while left > 0:
         ins = code[pc]
         if breaks is not None:
-            if ins.mark and left < limit:
+            if ins.breakpoint and left < limit:
                 control[STOP] = BREAKPOINT
                 break
         if counts is not None:
@@ -316,7 +320,7 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
             if size > 0:
                 keep_bytes(recording, rows, address, old, new)
                 rows += _1
-            if moved and machine.journal[0] != _0:
+            if moved and machine.journal[NOTED] != _0:
                 if keep_changes(recording, done, machine.journal):
                     limit, left = limit - left, 0
             done += _1
@@ -339,7 +343,8 @@ def execute(machine, arena, limit, counts, accesses, recording, breaks):
     if control[STOP] == RUNNING:
         control[STOP] = FUEL
     if recording is not None:
-        recording.length[0], recording.length[1] = np.int64(done), np.int64(rows)
+        recording.length[STEPS_KEPT] = np.int64(done)
+        recording.length[ACCESSES_KEPT] = np.int64(rows)
     steps = limit - left
     control[PC] = pc
     control[STEPS] += steps

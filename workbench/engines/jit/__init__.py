@@ -10,14 +10,14 @@
     native      LLVM
     cache       machine code on disk
     tiers       quick code first, good code for long runs
-    cold        what machine code calls for uncommon instructions: the interpreter's code
     counting    counts of blocks become counts of instructions
     listing     machine code next to BPF instructions and the kernel's
     layout      the words that machine code and engine share
     engine      Jit
 
-Machine code handles what is common and hands everything else, one instruction or the rest of a
-run, to the interpreter's own code; so both engines cannot disagree about the corners.
+Machine code handles what is common and hands everything else, one instruction
+(`machine.entries.step`) or the rest of a run, to the interpreter's own code; so both engines cannot
+disagree about the corners.
 
 What was tried, as the time that the eleven programs of `workbench bench` take without it, each a
 ratio within one interleaved run (AMD EPYC of family 25, medians of 7; a geometric mean, then the

@@ -29,29 +29,29 @@ def _arena_place(body: Body, base: str, off: int) -> str:
     return body.writer.value(f"add i64 {low}, {off}") if off else low
 
 
-def _find_page(body: Body, ins: Ins, at: str, size: int, hot: str, slow: str) -> None:
-    """As `_test_page`; an access that walks through memory looks first at the page it was on.
+def _find_page(body: Body, ins: Ins, at: str, size: int, common: str, uncommon: str) -> None:
+    """Go to `common` if the page is there; a walk through memory looks first where it was last.
 
     Pages that this program frees are forgotten at once, those that others free with the next slice.
     """
     if ins.pc not in body.streams:
-        _test_page(body, at, size, hot, slow)
+        _test_page(body, at, size, common, uncommon)
         return
     writer = body.writer
     look, found = writer.new_label(), writer.new_label()
     name = f"%near{body.streams[ins.pc]}"
     near = writer.value(f"load i64, ptr {name}")
     inside = writer.value(f"sub i64 {at}, {near}")
-    writer.branch(writer.value(f"icmp ule i64 {inside}, {PAGE_SIZE - size}"), hot, look, LIKELY)
+    writer.branch(writer.value(f"icmp ule i64 {inside}, {PAGE_SIZE - size}"), common, look, LIKELY)
     writer.label(look)
-    _test_page(body, at, size, found, slow)
+    _test_page(body, at, size, found, uncommon)
     writer.label(found)
     writer.do(f"store i64 {writer.value(f'and i64 {at}, -{PAGE_SIZE}')}, ptr {name}")
-    writer.goto(hot)
+    writer.goto(common)
 
 
-def _test_page(body: Body, at: str, size: int, hot: str, slow: str) -> None:
-    """Go to `hot` if the access is aligned, so that it has one page, and that page is present.
+def _test_page(body: Body, at: str, size: int, common: str, uncommon: str) -> None:
+    """Go to `common` if the access is aligned, so that it has one page, and that page is present.
 
     Two branches: both tests in one comparison took 15 % longer on the linked ring.
     """
@@ -59,12 +59,12 @@ def _test_page(body: Body, at: str, size: int, hot: str, slow: str) -> None:
     if size > 1:
         aligned = writer.new_label()
         rest = writer.value(f"and i64 {at}, {size - 1}")
-        writer.branch(writer.value(f"icmp eq i64 {rest}, 0"), aligned, slow, LIKELY)
+        writer.branch(writer.value(f"icmp eq i64 {rest}, 0"), aligned, uncommon, LIKELY)
         writer.label(aligned)
     page = writer.value(f"ashr i64 {at}, {PAGE_SHIFT}")
     address = writer.value(f"getelementptr i8, ptr %pages, i64 {page}")
     bits = writer.value(f"load i8, ptr {address}")
-    writer.branch(writer.value(f"trunc i8 {bits} to i1"), hot, slow, LIKELY)
+    writer.branch(writer.value(f"trunc i8 {bits} to i1"), common, uncommon, LIKELY)
 
 
 def _load(size: int, signed: bool, dst: int, volatile: str = "") -> Access:
@@ -110,7 +110,9 @@ def _count(body: Body, at: str, reads: bool, writes: bool) -> None:
             body.increment(word, slot)
 
 
-def _slowly(body: Body, ins: Ins, at: str, a: str, b: str, function: str, result: str) -> str:
+def _uncommon_access(
+    body: Body, ins: Ins, at: str, a: str, b: str, function: str, result: str
+) -> str:
     """Do an access out of line; the steps of the block so far and the place go along."""
     body.operands(ins.pc, a, b)
     body.put(Word.AT, at)
@@ -123,13 +125,13 @@ def _arena_load(size: int, signed: bool) -> Emitter:
         base = body.operand(ins)
         at = _arena_place(body, base, ins.off)
         _count(body, at, True, False)
-        hot, slow, done = (writer.new_label() for _ in range(3))
-        _find_page(body, ins, at, size, hot, slow)
-        writer.label(slow)
-        value = _slowly(body, ins, at, "0", base, f"LOAD{size}", "i64")
+        common, uncommon, done = (writer.new_label() for _ in range(3))
+        _find_page(body, ins, at, size, common, uncommon)
+        writer.label(uncommon)
+        value = _uncommon_access(body, ins, at, "0", base, f"LOAD{size}", "i64")
         body.set(ins.dst, _wide(body, _low(body, value, size), size, signed))
         writer.goto(done)
-        writer.label(hot)
+        writer.label(common)
         pointer = writer.value(f"getelementptr i8, ptr %window, i64 {at}")
         _load(size, signed, ins.dst, "volatile ")(body, pointer)
         writer.goto(done)
@@ -144,12 +146,12 @@ def _arena_store(size: int) -> Emitter:
         base, value = body.get(ins.dst), body.operand(ins)
         at = _arena_place(body, base, ins.off)
         _count(body, at, False, True)
-        hot, slow, done = (writer.new_label() for _ in range(3))
-        _find_page(body, ins, at, size, hot, slow)
-        writer.label(slow)
-        _slowly(body, ins, at, base, value, f"STORE{size}", "void")
+        common, uncommon, done = (writer.new_label() for _ in range(3))
+        _find_page(body, ins, at, size, common, uncommon)
+        writer.label(uncommon)
+        _uncommon_access(body, ins, at, base, value, f"STORE{size}", "void")
         writer.goto(done)
-        writer.label(hot)
+        writer.label(common)
         _store(size, value, "volatile ")(
             body, writer.value(f"getelementptr i8, ptr %window, i64 {at}")
         )
@@ -178,11 +180,11 @@ _STORES = _Kind(Word.NEAR_WRITE, Word.WRITE_ROOM, Word.WRITE_HOST, Word.REACH_ST
 
 
 def _elsewhere(
-    body: Body, ins: Ins, kind: _Kind, base: str, size: int, b: str, access: Access, cold: Act
+    body: Body, ins: Ins, kind: _Kind, base: str, size: int, b: str, access: Access, otherwise: Act
 ) -> None:
     """Do `access` in the stack or the region last reached, else in the region that there is.
 
-    `cold` is for an access that no region holds.
+    `otherwise` is for an access that no region holds.
     """
     writer = body.writer
     address = writer.value(f"add i64 {base}, {ins.off}") if ins.off else base
@@ -210,8 +212,8 @@ def _elsewhere(
     writer.do(f"store ptr {pointer}, ptr %host")
     writer.branch(writer.value(f"icmp ne ptr {pointer}, null"), found, nowhere, LIKELY)
     writer.label(nowhere)
-    body.checked_cold(ins.pc, base, b)
-    cold()
+    body.checked_uncommon(ins.pc, base, b)
+    otherwise()
     writer.goto(done)
     writer.label(found)
     access(body, writer.value("load ptr, ptr %host"))
@@ -261,11 +263,11 @@ def _result(ins: Ins) -> int | None:
     return ins.src if "FETCH" in name or "XCHG" in name else None
 
 
-def _cold_atomic(body: Body, ins: Ins, a: str, b: str, checked: bool) -> None:
+def _uncommon_atomic(body: Body, ins: Ins, a: str, b: str, checked: bool) -> None:
     """An atomic done by `step`; the result register changes only if it says so."""
     if "CMPXCHG" in Op(ins.op).name:
         body.save((0,))
-    (body.checked_cold if checked else body.cold)(ins.pc, a, b)
+    (body.checked_uncommon if checked else body.uncommon)(ins.pc, a, b)
     register = _result(ins)
     if register is None:
         return
@@ -276,7 +278,7 @@ def _cold_atomic(body: Body, ins: Ins, a: str, b: str, checked: bool) -> None:
 
 def _plain_atomic(body: Body, ins: Ins) -> None:
     """An atomic that no verifier has led to the arena."""
-    _cold_atomic(body, ins, body.get(ins.dst), body.operand(ins), True)
+    _uncommon_atomic(body, ins, body.get(ins.dst), body.operand(ins), True)
 
 
 def _arena_atomic(size: int, access: Callable[[Ins, str], Access]) -> Emitter:
@@ -287,12 +289,12 @@ def _arena_atomic(size: int, access: Callable[[Ins, str], Access]) -> Emitter:
         a, b = body.get(ins.dst), body.operand(ins)
         at = _arena_place(body, b if "LOAD_ACQUIRE" in name else a, ins.off)
         _count(body, at, "RELEASE" not in name, "ACQUIRE" not in name)
-        hot, rare, done = (writer.new_label() for _ in range(3))
-        _test_page(body, at, size, hot, rare)
-        writer.label(rare)
-        _cold_atomic(body, ins, a, b, False)
+        common, uncommon, done = (writer.new_label() for _ in range(3))
+        _test_page(body, at, size, common, uncommon)
+        writer.label(uncommon)
+        _uncommon_atomic(body, ins, a, b, False)
         writer.goto(done)
-        writer.label(hot)
+        writer.label(common)
         access(ins, b)(body, writer.value(f"getelementptr i8, ptr %window, i64 {at}"))
         writer.goto(done)
         writer.label(done)

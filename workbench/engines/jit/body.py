@@ -46,14 +46,15 @@ def _mentioned(function: Function) -> set[int]:
     return named & set(ARGUMENTS)
 
 
-_SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little
+_SHORT = 32  # instructions; in a longer loop a look at the fuel weighs little: not measured apart
 
 
 def _turn(function: Function, head: int) -> list[int]:
     """The blocks of a short loop with one test that follow each other back to its head, or [].
 
-    Such loops look at the fuel every other turn. With more tests the first turn is often the last,
-    and what was paid for the second must be taken back.
+    Such loops look at the fuel every other turn: without, memsum takes 1.24 and sieve 1.14 times as
+    long. With more tests the first turn is often the last, and what was paid for the second must be
+    taken back: no gain on the whole, and string search takes longer. Both are in `engines.jit`.
     """
     blocks, turn, steps, tests = function.blocks, [head], 0, 0
     while True:
@@ -224,17 +225,17 @@ class Body:
         return self.writer.value(f"add i64 {left}, {later}") if later else left
 
     def operands(self, pc: int, a: str, b: str) -> None:
-        """Tell what executes uncommon instructions which one it is, and its operands."""
+        """Put an uncommon instruction's place, its operands and the unspent steps in the block."""
         self.put(Word.PC, str(pc))
         self.put(Word.A, a)
         self.put(Word.B, b)
         self.put(Word.LEFT, self.unspent(self.later + self.needed))
 
-    def cold(self, pc: int, a: str, b: str) -> str:
+    def uncommon(self, pc: int, a: str, b: str) -> str:
         """Let the interpreter's code execute this instruction; returns control[STOP]."""
         self.operands(pc, a, b)
         self.put(Word.DEPTH, self.depth)
-        return self.call_support(Word.COLD, "i64")
+        return self.call_support(Word.UNCOMMON, "i64")
 
     def forget_pages(self) -> None:
         """No page is known to be present: pages may have been freed."""
@@ -250,9 +251,12 @@ class Body:
             return ""
         return self.writer.value(call)
 
-    def checked_cold(self, pc: int, a: str, b: str) -> None:
-        """As `cold`; a fault, or the end of the program, ends the run."""
-        status = self.cold(pc, a, b)
+    def checked_uncommon(self, pc: int, a: str, b: str) -> None:
+        """Let the interpreter's code execute this instruction; go on only if the program runs on.
+
+        A fault, or the end of the program, goes to `leave`.
+        """
+        status = self.uncommon(pc, a, b)
         running = self.writer.new_label()
         fine = self.writer.value(f"icmp eq i64 {status}, 0")
         self.writer.branch(fine, running, "leave", LIKELY)

@@ -16,7 +16,7 @@ import llvmlite
 from workbench.compiled.cache import cache_directory
 
 _DIGEST = hashlib.sha256().digest_size
-_MOST = 2000  # files; the oldest go first
+_MOST = 2000  # files of some kilobytes each: bounds the disk; not measured. The oldest go first
 
 
 def key(*parts: object) -> str:

@@ -73,7 +73,7 @@ def _exit(body: Body, ins: Ins) -> None:
 def _call(body: Body, ins: Ins) -> None:
     """A helper or kfunc, in compiled code; its result goes to r0 if it has one."""
     body.save((1, 2, 3, 4, 5, 10))
-    body.checked_cold(ins.pc, "0", "0")
+    body.checked_uncommon(ins.pc, "0", "0")
     body.forget_pages()
     helper = ins.imm if ins.op == Op.CALL_HELPER else 0
     if helper in (Helper.FOR_EACH_MAP_ELEM, Helper.LOOP):
@@ -184,7 +184,7 @@ def _load_function(body: Body, ins: Ins) -> None:
 
 def _packet(body: Body, ins: Ins) -> None:
     """Packet loads; one beyond the packet ends the program with 0."""
-    body.checked_cold(ins.pc, "0", body.operand(ins))
+    body.checked_uncommon(ins.pc, "0", body.operand(ins))
     body.set(0, body.word(Word.VALUE))
 
 

@@ -10,9 +10,11 @@ from workbench.engines.jit.graph import graph
 def spread(
     executed: np.ndarray, code: np.ndarray, starts: Sequence[int], left: tuple[int, int] | None
 ) -> None:
-    """Give every instruction of a block the count of its first.
+    """Give every instruction of a block the count of its first, in place.
 
-    A run that was `left` inside the block around one slot did not come to those from another on.
+    `executed` is uint64, a count for each slot; `code` are INSTRUCTION records, `starts` the first
+    slots of what tail calls may lead to. A run that was `left` inside the block around one slot did
+    not come to those from another on.
     """
     found = graph(code, starts)
     for function in found.functions.values():

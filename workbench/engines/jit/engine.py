@@ -40,7 +40,7 @@ from workbench.maps import Map
 if TYPE_CHECKING:
     import pandas as pd
 
-_ENDLESS = 1 << 62
+_ENDLESS = 1 << 62  # steps: decades; with a slice more it is still an int64
 
 
 class _End(NamedTuple):
@@ -51,14 +51,19 @@ class _End(NamedTuple):
 
 
 class Jit:
-    """Runs one program as machine code in the emulated arena, with all its fault semantics.
+    r"""Runs one program as machine code in the emulated arena, with all its fault semantics.
 
     Arguments as for `Interpreter`, whose results it gives: r0, context, arena, page events, steps.
     The program is compiled for this processor when the engine is made, or found on disk; how long
     that took is `compile_seconds`. A program that runs for long is compiled again, with more care,
-    while it runs (`jit.tiers`). Raises Unsupported for programs of more than 20,000 slots.
+    while it runs (`jit.tiers`). Raises what `Interpreter` does, and Unsupported for programs of
+    more than 20,000 slots.
     Several threads may run engines of their own on one arena at the same time, but not with the
     same maps: helpers do not lock them, and bpf_spin_lock is no atomic operation here.
+
+        >>> with wb.Jit(wb.assemble("r0 = 6\nr0 *= 7\nexit")) as engine:
+        ...     engine.run().r0
+        42
     """
 
     def __init__(
@@ -88,8 +93,9 @@ class Jit:
 
         `trace`: None; "faults" (accesses of absent pages); "pages" (reads and writes of each
         page); "blocks" (executions of each instruction); "counts" (both). Machine code that counts
-        is compiled when it is first wanted. "events" and "steps" raise Unsupported. Ctrl-C ends the
-        run with stop "interrupt".
+        is compiled when it is first wanted. Ctrl-C ends the run with stop "interrupt". Raises
+        Unsupported for "events", "steps" and any other `trace`, and WorkbenchError for negative
+        fuel or a packet that is too short or too long.
         """
         if trace is not None and (not isinstance(trace, str) or trace not in COUNTED):
             raise Unsupported(f"the jit does not record '{trace}'; use the interpreter")
@@ -130,7 +136,11 @@ class Jit:
 
     @property
     def native(self) -> "pd.DataFrame":
-        """Machine code beside the kernel's, for each BPF instruction; see `jit.listing.native`."""
+        """Machine code beside the kernel's: pc, bpf, address, code (hexadecimal), native, kernel.
+
+        A row for each machine instruction, "" where one side has no more. Raises Unsupported
+        without capstone.
+        """
         pages = self.arena.page_count if self.arena else None
         return native(self.program, self._tiers.good().with_lines(), pages)
 
@@ -243,9 +253,9 @@ def _parameters(prepared: Prepared) -> np.ndarray:
     words[Word.HIGH] = state.meta[START] & ~LOW_32
     words[Word.STEP], words[Word.TABLE] = step.address, prepared.table.ctypes.data
     words[Word.CONTROL], words[Word.LOOPS] = machine.control.ctypes.data, machine.loops.ctypes.data
-    if core.CALL in prepared.doors:
+    if core.CALL in prepared.entries:
         words[Word.ADVANCE] = advance.address
-    words[Word.COLD : Word.STORE8 + 1] = support()[0]
+    words[Word.UNCOMMON : Word.STORE8 + 1] = support()[0]
     words[Word.SAVE] = _address("PyEval_SaveThread")
     words[Word.RESTORE] = _address("PyEval_RestoreThread")
     words[Word.SIGNALS] = _address("PyErr_CheckSignals")

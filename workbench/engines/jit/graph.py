@@ -12,8 +12,8 @@ from workbench.bpf.helper_names import Helper
 from workbench.bpf.isa import TABLE, WIDE, Op
 from workbench.errors import Unsupported
 
-LARGEST = 20_000  # slots; LLVM's time grows faster than the program
-_FEW_STEPS = 1 << 14  # what the interpreter may have to do at the end of the fuel, for each frame
+LARGEST = 20_000  # slots; LLVM's time grows faster than the program. Bounds it; not measured
+_FEW_STEPS = 1 << 14  # of a frame, left to the interpreter at the end of the fuel: 30 us
 _INSTEAD = "use the interpreter"
 
 
@@ -56,12 +56,12 @@ class Function(NamedTuple):
     blocks: dict[int, list[Ins]]
 
     def instructions(self) -> Iterator[Ins]:
-        """All its instructions."""
+        """The instructions of the function, block by block."""
         return chain.from_iterable(self.blocks.values())
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it calls no other function of the program."""
+        """Whether the function calls no other function of the program."""
         return not any(ins.enters for ins in self.instructions())
 
 
@@ -128,7 +128,8 @@ def graph(code: np.ndarray, starts: Sequence[int] = (), entry: int = 0) -> Graph
     """Cut a program (INSTRUCTION records with a final INVALID) into functions and basic blocks.
 
     `starts` are the first slots of what tail calls may lead to, `entry` that of the main function.
-    Raises Unsupported for more than LARGEST instructions.
+    Raises Unsupported for more than LARGEST instructions, also when functions that share code have
+    to be written out more than twice over.
     """
     if len(code) - 1 > LARGEST:
         raise Unsupported(
@@ -176,7 +177,7 @@ def successors(ins: Ins, calls: bool = False) -> Iterator[int]:
 
 
 def _within_program(program: Sequence[Ins], ins: Ins, calls: bool) -> Iterator[int]:
-    """As `successors`; what would run off the end comes to the final INVALID."""
+    """Where control may be after a block; what would run off the end comes to the final INVALID."""
     return (min(target, len(program) - 1) for target in successors(ins, calls))
 
 

@@ -22,7 +22,7 @@ class Word(IntEnum):
     NEAR_WRITE, WRITE_ROOM, WRITE_HOST = range(34, 37)  # the region last written
     REGION_COUNT, BUDGET = range(37, 39)  # rounds that may_goto has left in this function
     CONTROL, LOOPS, ADVANCE = range(39, 42)  # arrays of the Machine; what begins another round
-    COLD, REFILL, AGAIN, REACH_LOAD, REACH_STORE = range(42, 47)  # the functions of `support`
+    UNCOMMON, REFILL, AGAIN, REACH_LOAD, REACH_STORE = range(42, 47)  # the functions of `support`
     LOAD1, LOAD2, LOAD4, LOAD8 = range(47, 51)
     STORE1, STORE2, STORE4, STORE8 = range(51, 55)
     SLICE, HANDS_OVER = range(55, 57)  # steps between looks for signals; whether to end there
@@ -40,7 +40,9 @@ GONE = -(1 << 62)
 """What a function returns, instead of unspent steps, when the run ends inside it."""
 
 SLICE = 1 << 25
-"""Steps between two looks for signals: some 10 ms."""
+"""Steps between two looks for signals: some 10 ms, so that nobody waits for Ctrl-C."""
 
 ROUNDS = 2 * SLICE
-"""Rounds of may_goto that must be left for another slice without counting them one by one."""
+"""Rounds of may_goto that must be left for another slice without counting them one by one.
+
+A slice has at most SLICE rounds, and the steps up to the next look; twice that leaves a margin."""

@@ -21,8 +21,8 @@ def native(program: Program, content: bytes, pages: int | None) -> "pd.DataFrame
     """A row per machine instruction of an object file whose lines are slots + 1; see COLUMNS.
 
     `address` counts from the start of the code; `kernel` has what the kernel's JIT writes for the
-    same BPF instruction, "" where there is no kernel to ask or no more to tell. How a function
-    begins and is left counts to its first instruction.
+    same BPF instruction, "" where there is no kernel to ask or nothing more to show. How a function
+    begins and is left counts to its first instruction. Raises Unsupported without capstone.
     """
     import pandas as pd
 

@@ -15,7 +15,7 @@ from workbench.engines.jit.graph import Graph, graph
 from workbench.engines.jit.support import FUNCTIONS, SUPPORT
 from workbench.errors import WorkbenchError
 
-_KEPT = 64
+_KEPT = 64  # programs whose machine code stays in memory: bounds it; not measured
 
 
 class Wanted(NamedTuple):
@@ -34,18 +34,18 @@ class Wanted(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name on disk."""
+        """The name of this machine code on disk: it depends on program, form and processor."""
         counts = sorted(self.counts)
         parts = (self.records, self.verified, self.starts, counts, self.entry, self.quick)
         return cache.key(*parts, *_processor())
 
     @property
     def graph(self) -> Graph:
-        """Its functions and basic blocks."""
+        """Functions and basic blocks of the program; raises Unsupported if it is too large."""
         return _graph(self.records, self.starts, self.entry)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)  # programs, and places to go on at, that are in use; not measured
 def _graph(records: bytes, starts: tuple[int, ...], entry: int) -> Graph:
     return graph(np.frombuffer(records, INSTRUCTION), starts, entry)
 
@@ -79,7 +79,10 @@ class Native:
 
 @functools.lru_cache(maxsize=_KEPT)
 def compile_program(wanted: Wanted) -> Native:
-    """Make machine code, or find it on disk; equal programs are compiled once in a process."""
+    """Make machine code, or find it on disk; equal programs are compiled once in a process.
+
+    Raises WorkbenchError where LLVM refuses the text, and Unsupported for what `graph` refuses.
+    """
     found = cache.load(wanted.key)
     if found is not None:
         return Native(wanted, found, cached=True)

@@ -9,7 +9,7 @@ from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.isa import ZERO, Op
 from workbench.engines.jit.graph import Function, Ins, successors
 
-_STRIDE = 64  # bytes; larger steps leave the page too soon for remembering it to pay
+_STRIDE = 64  # bytes; larger steps leave the page too soon for remembering it to pay: 64 turns
 _ADDS = (Op.ADD32, Op.ADD64)
 _COPIES = (Op.MOV32, Op.MOV64, Op.CAST_KERN, Op.CAST_USER)
 _LOADS = range(Op.ARENA_LDX8, Op.ARENA_LDX64 + 1)

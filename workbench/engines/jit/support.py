@@ -4,15 +4,15 @@ from workbench.arena.rules import PAGE_SHIFT
 from workbench.engines.jit.layout import GONE, INTERRUPTED, LEFT, REPLACED, ROUNDS, STOPPED, Word
 from workbench.engines.jit.text import load_words
 from workbench.engines.machine import callbacks
-from workbench.engines.machine.state import FRAME_REGISTERS
+from workbench.engines.machine.state import FRAME_REGISTERS, O_WROTE, R_BYTES, R_HOST, R_WRITABLE
 
 _ATTRIBUTES = """
 attributes #0 = { noinline nounwind noimplicitfloat }
 """
 
-_COLD = f"""
+_UNCOMMON = f"""
 ; one instruction, by the interpreter's code; hardly a register of the caller is disturbed
-define preserve_mostcc i64 @cold(ptr %p) #0 {{
+define preserve_mostcc i64 @uncommon(ptr %p) #0 {{
 {load_words("ptr", step=Word.STEP, out=Word.OUT)}
 {load_words("i64", table=Word.TABLE, pc=Word.PC, a=Word.A, b=Word.B, depth=Word.DEPTH)}
 {load_words("i64", start=Word.CLOCK, issued=Word.ISSUED, left=Word.LEFT)}
@@ -21,7 +21,7 @@ define preserve_mostcc i64 @cold(ptr %p) #0 {{
   %clock = add i64 %start, %steps
   %status = call i64 %step(i64 %table, i64 %pc, i64 %a, i64 %b, i64 %depth, i64 %clock)
   %value = load i64, ptr %out
-  %wrote_out = getelementptr i64, ptr %out, i64 1
+  %wrote_out = getelementptr i64, ptr %out, i64 {O_WROTE}
   %wrote = load i64, ptr %wrote_out
   store i64 %value, ptr %value_before_at
   store i64 %wrote, ptr %wrote_before_at
@@ -159,7 +159,7 @@ there:
   %value = {wide}
   ret i64 %value
 gone:
-  %status = call preserve_mostcc i64 @cold(ptr %p)
+  %status = call preserve_mostcc i64 @uncommon(ptr %p)
 {load_words("i64", result=Word.VALUE)}
   ret i64 %result
 }}
@@ -174,7 +174,7 @@ there:
   store volatile {kind} %low, ptr %place, align 1
   ret void
 gone:
-  %status = call preserve_mostcc i64 @cold(ptr %p)
+  %status = call preserve_mostcc i64 @uncommon(ptr %p)
   ret void
 }}
 """
@@ -196,9 +196,9 @@ next:
 look:
   %first = shl i64 %row, 2
   %start_at = getelementptr i64, ptr %regions, i64 %first
-  %bytes_at = getelementptr i64, ptr %start_at, i64 1
-  %host_at = getelementptr i64, ptr %start_at, i64 2
-  %writable_at = getelementptr i64, ptr %start_at, i64 3
+  %bytes_at = getelementptr i64, ptr %start_at, i64 {R_BYTES}
+  %host_at = getelementptr i64, ptr %start_at, i64 {R_HOST}
+  %writable_at = getelementptr i64, ptr %start_at, i64 {R_WRITABLE}
   %start = load i64, ptr %start_at
   %bytes = load i64, ptr %bytes_at
   %host = load ptr, ptr %host_at
@@ -233,13 +233,13 @@ none:
 
 SUPPORT = (
     _ATTRIBUTES
-    + _COLD
+    + _UNCOMMON
     + _REFILL
     + _AGAIN
     + "".join(_arena(size) for size in (1, 2, 4, 8))
     + _reach("load", Word.NEAR_READ, Word.READ_ROOM, Word.READ_HOST)
     + _reach("store", Word.NEAR_WRITE, Word.WRITE_ROOM, Word.WRITE_HOST)
 )
-"""A module of the functions whose addresses are in the parameter block, from COLD to STORE8."""
+"""A module of the functions whose addresses are in the parameter block, from UNCOMMON to STORE8."""
 
-FUNCTIONS = tuple(word.name.lower() for word in Word if Word.COLD <= word <= Word.STORE8)
+FUNCTIONS = tuple(word.name.lower() for word in Word if Word.UNCOMMON <= word <= Word.STORE8)

@@ -7,6 +7,7 @@ from workbench.engines.jit.layout import Word
 
 MASK32 = "4294967295"
 
+# So far apart that LLVM lays the uncommon side out elsewhere; the ratio is not measured.
 METADATA = """
 !0 = !{}
 !1 = !{!"branch_weights", i32 1048575, i32 1}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.engines.kernel.maps import kernel_map
     from workbench.engines.kernel.perf import PageFaults
     from workbench.engines.kernel.timing import (
+        UNROLL,
         counting,
         loop,
         rounds_ctx,
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Verdict": "loading",
     "verdict": "loading",
     "FaultRecorder": "faults",
+    "UNROLL": "timing",
     "time_engines": "timing",
     "run_time": "timing",
     "counting": "timing",
@@ -51,6 +53,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "UNROLL",
     "FaultRecorder",
     "Kernel",
     "KernelArena",

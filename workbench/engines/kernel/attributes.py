@@ -118,7 +118,7 @@ class EnableStats(ctypes.Structure):
 
 
 class ProgInfo(ctypes.Structure):
-    """struct bpf_prog_info: what the kernel tells about a loaded program."""
+    """struct bpf_prog_info: what the kernel knows of a loaded program."""
 
     _fields_ = [
         ("type", c_uint32),

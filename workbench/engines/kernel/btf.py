@@ -36,7 +36,8 @@ def _members(number: int) -> dict[str, tuple[int, int]]:
 def offset_of(structure: str, *path: str) -> int:
     """Return the byte offset of a member, given names through nested structures.
 
-    Raises KernelError ENOENT when this kernel has no such structure or member.
+    Raises KernelError ENOENT when this kernel has no such structure or member, Unsupported where it
+    has no BTF.
     """
     level, total = members(structure), 0
     for name in path:
@@ -52,7 +53,8 @@ def offset_of(structure: str, *path: str) -> int:
 def kfunc_id(name: str) -> int:
     """Return the BTF number by which a program calls the kfunc `name`.
 
-    Raises KernelError ENOENT when this kernel has no such function.
+    Raises KernelError ENOENT when this kernel has no such function, EINVAL when its BTF cannot be
+    read, Unsupported where it has none.
     """
     try:
         found = vmlinux().called(name, Kind.FUNC)

@@ -20,7 +20,7 @@ from workbench.objects.writing import write_btf
 _SIGNED = 1 << 24  # in the extra word of an integer type
 _TAGS = {"ctx": "arg:ctx", "arena": "arg:arena", "mem": "arg:nonnull"}
 _LINE = 1 << 10  # line numbers are stored above a 10-bit column
-_MAX_LINE = (1 << 22) - 1
+_MAX_LINE = (1 << 22) - 1  # what the other bits hold
 
 
 class _Line(NamedTuple):
@@ -116,18 +116,21 @@ def _of_source(program: Program) -> list[_Line]:
 
 
 def _with_lines(btf: bytes, lines: Iterable[_Line]) -> tuple[bytes, bytes]:
-    """Append the texts of lines to the strings, which end a BTF, and write the records."""
-    words = list(struct.unpack_from("<5I", btf, 4))
+    """Append the texts of lines to the strings, which end a BTF, and write the records.
+
+    The last word of struct btf_header is the length of the strings.
+    """
+    *before, strings = struct.unpack_from("<5I", btf, 4)
     added = bytearray()
     places: dict[str, int] = {}
     records = []
     for line in lines:
         for text in (line.file, line.text):
             if text not in places:
-                places[text] = words[4] + len(added)
+                places[text] = strings + len(added)
                 added += text.encode() + b"\0"
         records.append(
             struct.pack("<4I", line.pc, places[line.file], places[line.text], line.number * _LINE)
         )
-    words[4] += len(added)
-    return btf[:4] + struct.pack("<5I", *words) + btf[24:] + bytes(added), b"".join(records)
+    header = btf[:4] + struct.pack("<5I", *before, strings + len(added))
+    return header + btf[24:] + bytes(added), b"".join(records)

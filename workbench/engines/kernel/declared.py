@@ -18,7 +18,10 @@ _INT, _STRUCT = 1, 4
 
 
 def made(declared: MapDefinition) -> Descriptor:
-    """Make one map; of a map of maps also, for the time of the call, the pattern of its inner."""
+    """Make one map; of a map of maps also, for the time of the call, the pattern of its inner.
+
+    Raises KernelError with the errno's name for what Linux refuses.
+    """
     attributes = MapCreate(
         map_type=MAP_TYPES.get(declared.type, 0),
         key_size=declared.key_size,

@@ -34,7 +34,7 @@ _INTERPRETER = "the kernel engine cannot {what}; use workbench.Interpreter"
 
 
 class Kernel:
-    """A program loaded into the running kernel, never attached, run on request.
+    r"""A program loaded into the running kernel, never attached, run on request.
 
     `arena` is a KernelArena (left open by `close`), or an emulated arena that is taken as a
     description: same pages, flags and user base, and it must be empty. Without one, a program
@@ -42,6 +42,10 @@ class Kernel:
     `kernel_map`; missing ones are made as the program declares them, and closed with the engine.
     Raises VerificationError with the whole log when the verifier refuses, Unsupported for "raw"
     programs, KernelError where bpf(2) is unusable. Use as a context manager, or `close`.
+
+        >>> with wb.Kernel(wb.assemble("r0 = 42\nexit")) as engine:
+        ...     engine.run().r0
+        42
     """
 
     def __init__(
@@ -112,7 +116,8 @@ class Kernel:
 
         Result.r0 is the low half of r0, all that the kernel returns; steps is 0, as it counts
         none; seconds is its own mean for packet programs, which run `repeat` times, and the wall
-        time of the system call for others. Raises KernelError when the kernel cannot run it.
+        time of the system call for others. Raises Unsupported for `fuel` and `trace`, which the
+        kernel does not have, and KernelError when it cannot run the program.
         """
         if fuel is not None:
             raise Unsupported(_INTERPRETER.format(what="stop after a number of steps"))
@@ -135,7 +140,7 @@ class Kernel:
         )
 
     def step(self, *_: object) -> None:
-        """Refuse: the kernel runs programs to their end."""
+        """Raise Unsupported: the kernel runs programs to their end."""
         raise Unsupported(_INTERPRETER.format(what="single-step"))
 
     def fileno(self) -> int:
@@ -148,18 +153,22 @@ class Kernel:
         return self.verdict.log
 
     def read_stdout(self) -> str:
-        """Take what the program printed into its first stream so far (Linux 6.17 and later)."""
+        """Take what the program printed into its standard output so far, each text once.
+
+        Raises KernelError before Linux 6.17, which has no streams.
+        """
         return read_stream(self._descriptor.fileno(), STDOUT)
 
     def read_stderr(self) -> str:
-        """Take what the kernel said of the program's runs so far (Linux 6.17 and later).
+        """Take what the kernel said of the program's runs so far, each text once.
 
-        workbench.models.faults.from_reports makes a frame of the accesses to absent pages in it.
+        Raises KernelError before Linux 6.17, which has no streams. `models.faults.from_reports`
+        makes a frame of the accesses to absent pages in it.
         """
         return read_stream(self._descriptor.fileno(), STDERR)
 
     def reports(self) -> str:
-        """The same, and "" where this kernel keeps no such text."""
+        """Take what the kernel said of the program's runs; "" before Linux 6.17, never an error."""
         try:
             return self.read_stderr()
         except KernelError:
@@ -172,12 +181,16 @@ class Kernel:
 
     @property
     def xlated_bytes(self) -> bytes:
-        """The program as the verifier rewrote it, in wire form."""
+        """The program as the verifier rewrote it, in wire form; KernelError EPERM if hidden."""
         return syscall.xlated(self._descriptor.fileno())
 
     @property
     def xlated(self) -> np.ndarray:
-        """The program as the verifier rewrote it, as INSTRUCTION records."""
+        """The program as the verifier rewrote it, as INSTRUCTION records.
+
+        Raises KernelError EPERM where the kernel hides it, DecodeError where it has instructions
+        that programs cannot have.
+        """
         return self.report.xlated
 
     @property

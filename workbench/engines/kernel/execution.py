@@ -16,8 +16,8 @@ from workbench.engines.kernel.syscall import (
 )
 from workbench.errors import KernelError, errno_name
 
-LONGEST_CONTEXT = 0xFFFF
-PACKET_GROWTH = 1024  # room for a program that makes its packet longer
+LONGEST_CONTEXT = 0xFFFF  # bpf_prog_test_run_syscall takes no more
+PACKET_GROWTH = 1024  # bytes by which a program may make its packet longer; not measured
 
 
 class Ran(NamedTuple):

@@ -84,7 +84,7 @@ class Fact(NamedTuple):
 
 
 def kernel_facts() -> dict[str, Fact]:
-    """Read what the kernel tells about itself: release, JIT, restrictions, privileges."""
+    """Read what the kernel says of itself: release, JIT, restrictions, privileges."""
     return {
         "release": Fact(platform.release(), "kernel release"),
         "machine": Fact(platform.machine(), "processor architecture"),
@@ -140,7 +140,8 @@ def probe_features() -> dict[str, Fact]:
         with KernelArena(pages=1) as arena:
             facts = {probe.name: _probe(probe, arena) for probe in PROBES}
             facts["presence"] = _tried(
-                "absent pages are told from present ones without faults", lambda: arena.present
+                "absent pages are distinguished from present ones without faults",
+                lambda: arena.present,
             )
             facts["free_extents"] = _tried(
                 "the kernel's free ranges can be read", lambda: arena.free_extents

@@ -92,7 +92,7 @@ class Verdict:
         return f"{where}: {self.reason}" + (f"  [{self.instruction}]" if self.instruction else "")
 
     def raise_if_refused(self) -> None:
-        """Raise `error()` unless the program was accepted."""
+        """Raise the VerificationError that `error` makes, unless the program was accepted."""
         if not self.ok:
             raise self.error()
 
@@ -147,9 +147,8 @@ def admit(
 ) -> Admitted:
     """Load a program with its BTF; with `lines`, such that ties machine code to instructions.
 
-    `maps` are descriptors of the maps that it names, the arena left out.
-
-    Raises KernelError when the fault is not the program's (privileges, memory).
+    `maps` are descriptors of the maps that it names, the arena left out. Raises Unsupported for a
+    "raw" program, KernelError when the fault is not the program's (privileges, memory).
     """
     row = program.type_row
     if row.raw:

@@ -44,12 +44,21 @@ def kernel_map(
     """Make a map in the running kernel; arguments as for `workbench.Map`, and used as one.
 
     Close it, or use it as a context manager. Raises KernelError with the errno's name.
+
+        >>> definition = wb.MapDefinition("counts", "hash", 4, 8, max_entries=16)
+        >>> with wb.kernel_map(definition, "u4", "u8") as counts:
+        ...     counts.update(3, 40)
+        ...     int(counts[3])
+        40
     """
     return Map(definition, key, value, KernelMap(definition))
 
 
 class KernelMap:
-    """One map in the kernel: what workbench.maps.EmulatedMap does, done by Linux."""
+    """One map in the kernel: what workbench.maps.EmulatedMap does, done by Linux.
+
+    Methods raise KernelError with the errno's name for what Linux refuses, EBADF after `close`.
+    """
 
     def __init__(self, definition: MapDefinition) -> None:
         self.definition = definition
@@ -68,13 +77,14 @@ class KernelMap:
         return value.raw if self._element(LOOKUP, key, value) == 0 else None
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Insert or replace."""
+        """Insert or replace the value of a key; `flags` are BPF_ANY, BPF_NOEXIST or BPF_EXIST."""
         self._required(UPDATE, key, ctypes.create_string_buffer(value, len(value)), flags)
 
     def hold(self, key: bytes, value: object) -> None:
         """Put a map or a loaded program into a map that holds such.
 
-        A Program is remembered until an engine with this map loads it.
+        A Program is remembered until an engine with this map loads it. Raises Unsupported for an
+        emulated map.
         """
         number = _descriptor_of(value)
         if number is not None:
@@ -82,7 +92,7 @@ class KernelMap:
         self.held[key] = value
 
     def delete(self, key: bytes) -> None:
-        """Remove a key."""
+        """Remove a key and its value."""
         self._required(DELETE, key, None)
         self.held.pop(key, None)
 
@@ -113,7 +123,7 @@ class KernelMap:
         return self._ring_buffer().consume()
 
     def query(self, what: int) -> int:
-        """A number of a ring buffer, from its mapping."""
+        """A number of a ring buffer, by the `what` of bpf_ringbuf_query; 0 for an unknown one."""
         return self._ring_buffer().query(what)
 
     def freeze(self) -> None:

@@ -109,7 +109,10 @@ class Mapping:
 
 
 def read_user(address: int, length: int) -> bytes:
-    """Read this process's memory as a user load would; SegmentationFault if it would be killed."""
+    """Read this process's memory as a user load would.
+
+    Raises SegmentationFault where the load would kill the process.
+    """
     target = ctypes.create_string_buffer(length)
     moved = _touch(_writev, address, target, length)
     if moved < length:
@@ -118,7 +121,10 @@ def read_user(address: int, length: int) -> bytes:
 
 
 def write_user(address: int, content: bytes) -> None:
-    """Write this process's memory as a user store would; bytes before a fault stay written."""
+    """Write this process's memory as a user store would.
+
+    Raises SegmentationFault where the store would kill the process; bytes before it stay written.
+    """
     source = ctypes.create_string_buffer(content, len(content))
     moved = _touch(_readv, address, source, len(content))
     if moved < len(content):
@@ -146,13 +152,13 @@ def _touch(
 
 
 class PageMap:
-    """This process's page table, as far as /proc/self/pagemap tells it: which pages it maps."""
+    """This process's page table, as far as /proc/self/pagemap shows it: which pages it maps."""
 
     def __init__(self) -> None:
         self._fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
 
     def mapped(self, address: int, count: int) -> np.ndarray:
-        """Tell of `count` pages from `address` on whether each is mapped (bool array)."""
+        """Whether each of `count` pages from `address` on is mapped: bool[count]."""
         entries = os.pread(self._fd, 8 * count, address // mmap.PAGESIZE * 8)
         return (np.frombuffer(entries, "<u8") >> np.uint64(63)).astype(bool)
 

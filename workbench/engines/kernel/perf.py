@@ -153,7 +153,7 @@ class PageFaults(Event):
 
 @cache
 def tracepoint(name: str) -> int | None:
-    """The number of a tracepoint such as "exceptions/page_fault_kernel"; None if it is not told.
+    """The number of a tracepoint such as "exceptions/page_fault_kernel"; None if unknown.
 
     It is in tracefs; where that is not mounted, a child process mounts it for itself alone, reads
     the number, and ends.

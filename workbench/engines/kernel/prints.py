@@ -19,8 +19,9 @@ from workbench.engines.kernel.perf import (
 from workbench.errors import KernelError, Unsupported
 
 PRINTING = (Helper.TRACE_PRINTK, Helper.TRACE_VPRINTK)
-_NAME, _ROOM = "bpf_trace/bpf_trace_printk", 1 << 19
-_LENGTH, _PLACE = 4, 12
+_NAME = "bpf_trace/bpf_trace_printk"
+_ROOM = 1 << 19  # bytes of samples: what Linux lets everybody lock (perf_event_mlock_kb)
+_LENGTH, _PLACE = 4, 12  # where the event begins in a sample, and where it has the text's place
 
 
 class Printed:

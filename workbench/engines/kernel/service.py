@@ -34,10 +34,10 @@ from workbench.errors import KernelError, Unsupported, errno_name
 TEXT = Path(__file__).with_name("service.bpf")
 PROG_TYPE_SYSCALL = 31
 SLEEPABLE = 1 << 4
-PRESENCE_BATCH = 1 << 13
-COPY_BATCH = 16
-PEEK_BATCH = 1024
-ADDRESSES = 1 << 16  # where programs expect page addresses in scratch
+ADDRESSES = 1 << 16  # where programs expect page addresses in scratch, behind their answers
+PRESENCE_BATCH = 1 << 13  # pages asked about at a time: 64 KiB of addresses; not measured
+COPY_BATCH = ADDRESSES // PAGE_SIZE  # pages that fit into the answers
+PEEK_BATCH = ADDRESSES // 64  # pieces of 64 bytes that fit there
 SCRATCH_BYTES = ADDRESSES + 8 * PRESENCE_BATCH
 
 
@@ -102,6 +102,11 @@ class _Ready(NamedTuple):
     words: "ctypes.Array[c_uint64]"
     request: TestRun
 
+    @property
+    def answer(self) -> int:
+        """The first word of the context: what the program answered in the last run."""
+        return int(self.words[0])
+
 
 class Service:
     """The loaded service programs of one arena, and the scratch array that they answer in."""
@@ -124,8 +129,7 @@ class Service:
 
     def alloc(self, address: int, count: int, node: int, flags: int) -> int:
         """Call bpf_arena_alloc_pages; returns the user address, or 0."""
-        words = self._run("alloc", address, count, node, flags).words
-        return int(words[0])
+        return self._run("alloc", address, count, node, flags).answer
 
     def free(self, address: int, count: int) -> None:
         """Call bpf_arena_free_pages."""
@@ -133,11 +137,14 @@ class Service:
 
     def reserve(self, address: int, count: int) -> int:
         """Call bpf_arena_reserve_pages; returns 0 or a negative errno."""
-        value = int(self._run("reserve", address, count).words[0]) & 0xFFFFFFFF
+        value = self._run("reserve", address, count).answer & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
     def presence(self, addresses: np.ndarray) -> np.ndarray:
-        """Tell of each page address whether the page is present (bool array)."""
+        """Whether the page at each address is present, without faulting any in: bool[n].
+
+        Raises Unsupported where an acquire load from an absent page clears its register.
+        """
         answer = np.empty(len(addresses), bool)
         done = 0
         while done < len(addresses):
@@ -148,9 +155,9 @@ class Service:
                     "this kernel clears the register of an acquire load from an "
                     "absent page, so presence cannot be observed without faults"
                 )
-            told = int(ready.words[0])
-            answer[done : done + told] = self._scratch[:told]
-            done += told
+            known = ready.answer
+            answer[done : done + known] = self._scratch[:known]
+            done += known
         return answer
 
     def copy(self, addresses: np.ndarray) -> np.ndarray:
@@ -159,9 +166,10 @@ class Service:
         done = 0
         while done < len(addresses):
             self._put_addresses(batch := addresses[done : done + COPY_BATCH])
-            told = int(self._run("copy", len(batch)).words[0])
-            pages[done : done + told] = self._scratch[: told * PAGE_SIZE].reshape(told, PAGE_SIZE)
-            done += told
+            known = self._run("copy", len(batch)).answer
+            content = self._scratch[: known * PAGE_SIZE].reshape(known, PAGE_SIZE)
+            pages[done : done + known] = content
+            done += known
         return pages
 
     def _put_addresses(self, addresses: np.ndarray) -> None:
@@ -171,10 +179,11 @@ class Service:
     def free_ranges(self) -> np.ndarray:
         """Read the kernel's tree of free page ranges: int64[n, 2] of (first, last), by address.
 
-        The tree is read level by level. Source: kernel/bpf/range_tree.c; offsets from BTF.
+        The tree is read level by level. Raises Unsupported where BTF shows another layout, and
+        KernelError where kernel memory cannot be read. Source: kernel/bpf/range_tree.c.
         """
         node = _node_layout()
-        level = np.array([self._run("ranges").words[0]], np.uint64)
+        level = np.array([self._run("ranges").answer], np.uint64)
         found = [np.empty((0, 2), np.int64)]
         while len(level := level[level != 0]):
             nodes = self.peek(level)
@@ -185,14 +194,17 @@ class Service:
         return ranges[np.argsort(ranges[:, 0])]
 
     def peek(self, addresses: np.ndarray) -> np.ndarray:
-        """Read 64 bytes of kernel memory at each address: u8[n, 64]."""
+        """Read 64 bytes of kernel memory at each address: u8[n, 64].
+
+        Raises KernelError EFAULT where it cannot be read, as when the arena changes meanwhile.
+        """
         parts = []
         for begin in range(0, len(addresses), PEEK_BATCH):
             batch = addresses[begin : begin + PEEK_BATCH]
             slots = self.scratch[: 64 * len(batch)].reshape(-1, 64)
             slots[:, :8] = batch.view(np.uint8).reshape(-1, 8)
             ready = self._run("peek", len(batch))
-            if ready.request.retval or ready.words[0] != len(batch):
+            if ready.request.retval or ready.answer != len(batch):
                 raise KernelError("EFAULT", "the arena changed while its free ranges were read")
             parts.append(slots.copy())
         return np.concatenate(parts)
@@ -236,7 +248,7 @@ class Service:
 
 
 def _refusal(name: str, loaded: Loaded) -> KernelError:
-    """Tell why a service program was not loaded, in the verifier's last words."""
+    """Say why a service program was not loaded, in the verifier's last words."""
     lines = " / ".join(loaded.log.strip().splitlines()[-3:]) or explain(loaded.errno)
     return KernelError(
         errno_name(loaded.errno), f"this kernel refused the service program '{name}': {lines}"

@@ -12,7 +12,7 @@ from workbench.engines.kernel import syscall
 
 PROG_STREAM_READ_BY_FD = 37
 STDOUT, STDERR = 1, 2
-BYTES = 1 << 16
+BYTES = 1 << 16  # of one read, repeated until nothing is left; not measured
 
 
 class StreamRead(ctypes.Structure):
@@ -27,7 +27,10 @@ class StreamRead(ctypes.Structure):
 
 
 def read_stream(program_fd: int, stream: int) -> str:
-    """Take all that is there, once; raises KernelError where the kernel has no such streams."""
+    """Take the text of STDOUT or STDERR that no one has taken yet.
+
+    Raises KernelError where the kernel has no such streams: before Linux 6.17.
+    """
     buffer, text = ctypes.create_string_buffer(BYTES), b""
     wanted = StreamRead(addressof(buffer), BYTES, stream, program_fd)
     while count := syscall.checked(PROG_STREAM_READ_BY_FD, wanted, "reading a program's stream"):

@@ -34,9 +34,9 @@ BTF_LOAD = 18
 MAP_FREEZE = 22
 ENABLE_STATS = 32
 
-LOG_BYTES = 1 << 16
-LOG_LIMIT = 1 << 30
-LOAD_ATTEMPTS = 10
+LOG_BYTES = 1 << 16  # of a first log, doubled until it fits; not measured
+LOG_LIMIT = (1 << 30) - 1  # UINT_MAX >> 2: Linux refuses a larger buffer with EINVAL
+LOAD_ATTEMPTS = 10  # bounds how often signals may undo the verifier's work; not measured
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -77,7 +77,10 @@ class Descriptor:
 
 
 def bpf(command: int, attributes: ctypes.Structure) -> int:
-    """Call bpf(2) once; returns its result or the negated errno."""
+    """Call bpf(2) once; returns its result or the negated errno.
+
+    Raises KernelError ENOSYS on a system or a processor whose call number is not known.
+    """
     number = NUMBER.get(platform.machine())
     if number is None or platform.system() != "Linux":
         raise KernelError(
@@ -121,7 +124,10 @@ def create_map(
     extra: int = 0,
     name: str = "",
 ) -> Descriptor:
-    """Create a map; `extra` is map_extra, for an arena its first user address."""
+    """Create a map; `extra` is map_extra, for an arena its first user address.
+
+    Raises KernelError with the errno's name.
+    """
     attributes = MapCreate(
         map_type=map_type,
         key_size=key_size,
@@ -296,7 +302,10 @@ def _fill_info(program_fd: int, info: ProgInfo) -> None:
 
 
 def xlated(program_fd: int) -> bytes:
-    """Return the program as the verifier rewrote it, in wire form."""
+    """Return the program as the verifier rewrote it, in wire form.
+
+    Raises KernelError EPERM where the kernel hides it.
+    """
     info = program_info(program_fd)
     buffer = ctypes.create_string_buffer(max(info.xlated_prog_len, 1))
     wanted = ProgInfo(xlated_prog_len=info.xlated_prog_len, xlated_prog_insns=addressof(buffer))
@@ -320,7 +329,10 @@ class Native(NamedTuple):
 
 
 def jited(program_fd: int) -> Native:
-    """Return the machine code that the JIT wrote for a program."""
+    """Return the machine code that the kernel's JIT wrote for a program.
+
+    Raises KernelError EPERM where the kernel gives none.
+    """
     info = program_info(program_fd)
     functions, line_count = info.nr_jited_func_lens, info.nr_jited_line_info
     code = ctypes.create_string_buffer(max(info.jited_prog_len, 1))

@@ -19,7 +19,7 @@ from workbench.evidence.measurement import pinned
 if TYPE_CHECKING:
     import pandas as pd
 
-UNROLL = 16
+UNROLL = 16  # copies, so that a sixteenth of the loop's own cost goes to each; not measured
 
 
 class Sample(NamedTuple):
@@ -71,7 +71,10 @@ def _sample(
 
 
 def run_time(engine: Kernel, ctx: bytes = b"") -> float:
-    """Run once; ns that the kernel says it took. Counting must be on, see `counting`."""
+    """Run once and return how many nanoseconds the kernel says the program took.
+
+    Counting must be on, see `counting`; raises KernelError ENODATA if it is not.
+    """
     before = syscall.program_info(engine.fileno())
     engine.run(ctx)
     after = syscall.program_info(engine.fileno())
@@ -82,7 +85,10 @@ def run_time(engine: Kernel, ctx: bytes = b"") -> float:
 
 
 def counting() -> AbstractContextManager[object]:
-    """Have the kernel time every program, for the length of a `with` block."""
+    """Have the kernel time every program, for the length of a `with` block.
+
+    Raises KernelError EPERM without CAP_SYS_ADMIN.
+    """
     return syscall.enable_stats()
 
 
@@ -110,5 +116,5 @@ def loop(body: str, setup: str = "", name: str = "loop") -> Program:
 
 
 def rounds_ctx(rounds: int) -> bytes:
-    """Make the context of a `loop` program."""
+    """Make the context of a `loop` program: the number of rounds as one u64."""
     return rounds.to_bytes(8, "little")

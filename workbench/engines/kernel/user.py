@@ -17,7 +17,7 @@ class UserView(Structured):
     """The mapping of a KernelArena with the members of the emulated view.
 
     Before an unmapped page is touched, it is asked whether the page exists, so that the arena's
-    log tells a fault that made a page (user_fault) from one that mapped it (user_minor).
+    log distinguishes a fault that made a page (user_fault) from one that mapped it (user_minor).
     """
 
     def __init__(self, mapping: Mapping, service: Service, flags: ArenaFlags, log: Log) -> None:
@@ -35,22 +35,25 @@ class UserView(Structured):
             self._page_map.close()
 
     def load(self, address: int, kind: str = "u64") -> int:
-        """Read one number; raises SegmentationFault."""
+        """Read one number of a kind such as "u64"; raises SegmentationFault where it is refused."""
         dtype = dtype_of(kind)
         return int(np.frombuffer(self.read(address, dtype.itemsize), dtype)[0])
 
     def store(self, address: int, kind: str, value: int) -> None:
-        """Write one number, reduced to its width; raises SegmentationFault."""
+        """Write one number, reduced to its width; raises SegmentationFault where it is refused."""
         size = dtype_of(kind).itemsize
         self.write(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
 
     def read(self, address: int, size: int) -> bytes:
-        """Read bytes; raises SegmentationFault."""
+        """Read bytes; raises SegmentationFault at the first page that user space must not touch."""
         self._touch(address, size, "load")
         return memory.read_user(address, size) if size else b""
 
     def write(self, address: int, data: bytes) -> None:
-        """Write bytes; pages before a refused one are touched but nothing is written."""
+        """Write bytes; raises SegmentationFault at the first page that user space must not touch.
+
+        Pages before that one are touched, but nothing is written.
+        """
         self._touch(address, len(data), "store")
         if data:
             memory.write_user(address, data)
@@ -60,7 +63,7 @@ class UserView(Structured):
 
         Its pages are touched now; later uses of the array are not recorded. It keeps the memory
         of a closed arena alive. With SEGV_ON_FAULT, using it after a program freed its pages
-        ends the process.
+        ends the process. Raises SegmentationFault at the first page that must not be touched.
         """
         dtype = dtype_of(kind)
         size = count * dtype.itemsize
@@ -69,7 +72,10 @@ class UserView(Structured):
         return self._opened().bytes[begin : begin + size].view(dtype)
 
     def mapped(self, address: int, count: int) -> np.ndarray:
-        """Tell of `count` pages from `address` on whether user space maps them (bool array)."""
+        """Whether user space maps each of `count` pages from `address` on: bool[count].
+
+        Raises KernelError EBADF after `close`.
+        """
         self._opened()
         if self._page_map is None:
             self._page_map = PageMap()

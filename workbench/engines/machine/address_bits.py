@@ -17,12 +17,12 @@ class AddressBits(NamedTuple):
 
     @property
     def word(self) -> int:
-        """Both in one number, as compiled code reads them."""
+        """Virtual bits in the low byte, user bits above: as compiled code reads them."""
         return self.user << 8 | self.virtual
 
 
 def parsed(cpuinfo: str) -> AddressBits:
-    """The bits that a text of /proc/cpuinfo tells; the defaults for what it leaves out."""
+    """The bits that a text of /proc/cpuinfo names; the defaults for what it leaves out."""
     virtual = re.search(r"^address sizes\s*:.*?(\d+) bits virtual", cpuinfo, re.MULTILINE)
     five_levels = re.search(r"^flags\s*:.*\bla57\b", cpuinfo, re.MULTILINE)
     return AddressBits(int(virtual[1]) if virtual else 48, 56 if five_levels else 47)
@@ -30,7 +30,7 @@ def parsed(cpuinfo: str) -> AddressBits:
 
 @cache
 def address_bits() -> AddressBits:
-    """Those of this machine, read once; the defaults where there is no /proc/cpuinfo."""
+    """The address bits of this machine, read once; the defaults where there is no /proc/cpuinfo."""
     try:
         with open("/proc/cpuinfo") as file:
             return parsed(file.read(1 << 14))  # the first CPU's, which speaks for all

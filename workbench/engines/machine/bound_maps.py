@@ -13,7 +13,7 @@ from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map, create
 from workbench.maps.emulated import EmulatedMap, number_of
 
-MOST = 4096
+MOST = 4096  # maps with a number, those in maps of maps included: bounds the regions to 256 KiB
 
 
 class BoundMaps:
@@ -21,7 +21,8 @@ class BoundMaps:
 
     Missing maps are made from what the programs declare. `programs` are the program itself and
     those in its program arrays, `by_name` its maps. Maps put into maps later get numbers as runs
-    `begin`; programs put into program arrays later are refused then.
+    `begin`; programs put into program arrays later are refused then. Raises Unsupported for a map
+    of the kernel's or a missing one, WorkbenchError for a program of another type in an array.
     """
 
     def __init__(self, program: Program, given: Mapping[str, Map] | None) -> None:
@@ -45,7 +46,11 @@ class BoundMaps:
         return self._stores.index(self._store(self.by_name[name])) + 1
 
     def begin(self, headers: np.ndarray, regions: np.ndarray, cpu: int) -> None:
-        """Fill in the headers by number and the memory that programs see."""
+        """Fill in `headers` by number, and the rows of `regions` for values and keys.
+
+        Raises WorkbenchError where a program was put into a program array after the engine was
+        made, and for a per-CPU map without values for `cpu`.
+        """
         known = len(self.programs)
         self._collect()
         if len(self.programs) > known:
@@ -67,7 +72,7 @@ class BoundMaps:
             regions[row + 1] = _region(addresses.map_keys(number), store.keys, False)
 
     def held_programs(self, first: list[int]) -> np.ndarray:
-        """The number of each program that an array may hold, and its first slot, in turns."""
+        """Number and first slot of each program that an array may hold, in turns: uint64[2n]."""
         pairs = zip(self.programs, first, strict=True)
         return np.array([[number_of(p), at] for p, at in pairs], np.uint64).ravel()
 

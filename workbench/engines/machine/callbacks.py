@@ -26,6 +26,8 @@ from workbench.engines.machine.state import (
     O_VALUE,
     O_WROTE,
     PC,
+    R_HOST,
+    R_START,
     REGS_AT,
     STOP,
     TOO_DEEP,
@@ -39,7 +41,8 @@ NO_LOOP, LOOP, FOR_EACH = range(3)
 ROW = 8
 _0, _1, _3, _7, _8 = (np.uint64(n) for n in (0, 1, 3, 7, 8))
 _CODE_START = np.uint64(CODE_START)
-_MOST_ROUNDS = np.uint64(8 << 20)  # BPF_MAX_LOOPS
+MOST_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
+_MOST = np.uint64(MOST_ROUNDS)
 
 
 @njit
@@ -100,10 +103,10 @@ def _give_entry(machine, row, frame):
     key = slot * get(m, Field.KEY)
     if operations.is_array(m):
         write32(get(m, Field.KEYS) + key, slot)
-    value = value_at(m, slot, cpu) - machine.regions[values, 2]
+    value = value_at(m, slot, cpu) - machine.regions[values, R_HOST]
     _set(machine, frame + 1, np.uint64(MAP_HANDLE + number * HANDLE_STEP))
-    _set(machine, frame + 2, machine.regions[values, 0] + (_1 << np.uint64(PART_BITS)) + key)
-    _set(machine, frame + 3, machine.regions[values, 0] + value)
+    _set(machine, frame + 2, machine.regions[values, R_START] + (_1 << np.uint64(PART_BITS)) + key)
+    _set(machine, frame + 3, machine.regions[values, R_START] + value)
     _set(machine, frame + 4, row[CONTEXT])
 
 
@@ -115,11 +118,11 @@ def loop(machine, rounds, target, context, flags, pc):
     has only 32. Source: inline_bpf_loop in kernel/bpf/verifier.c.
     """
     out, inlined = machine.out, machine.code[pc].off == INLINED
-    if inlined and rounds > _MOST_ROUNDS:
+    if inlined and rounds > _MOST:
         out[O_VALUE] = np.uint64(-E2BIG) & LOW_32
         return
     rounds &= LOW_32
-    if flags != _0 or rounds > _MOST_ROUNDS or rounds == _0:
+    if flags != _0 or rounds > _MOST or rounds == _0:
         out[O_VALUE] = np.uint64(-EINVAL if flags != _0 else -E2BIG if rounds != _0 else 0)
         return
     out[O_WROTE] = _0

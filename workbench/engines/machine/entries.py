@@ -32,7 +32,7 @@ from workbench.engines.machine.state import (
     Counts,
     Machine,
 )
-from workbench.engines.machine.uncommon import rare
+from workbench.engines.machine.uncommon import uncommon
 from workbench.recording.columns import IN_ARENA
 
 _SIGNATURE = "int64(uint64, int64, uint64, uint64, int64, uint64)"
@@ -42,8 +42,11 @@ _machine, _arena = table_reader(Machine, 0), table_reader(ArenaState, _ARENA)
 _counts = table_reader(Counts, _COUNTS)
 
 
-def doors(code: np.ndarray) -> dict[int, int]:
-    """The addresses, by index of `control`, of what these instructions may need: compiled now."""
+def entries(code: np.ndarray) -> dict[int, int]:
+    """Addresses of the functions that these instructions may need, by their index in `control`.
+
+    `code` are INSTRUCTION records; what is needed for the first time is compiled now.
+    """
     helpers = code["imm"][code["op"] == Op.CALL_HELPER]
     kfuncs = code["imm"][code["op"] == Op.CALL_KFUNC]
     found = {STEP: step.address}
@@ -79,19 +82,19 @@ def _count(table, machine, arena, op):  # type: ignore[no-untyped-def]
 
 @callback(_SIGNATURE)
 def step(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
-    """Execute one instruction as `rare` does; returns control[STOP]."""
+    """Execute the uncommon instruction at slot `pc` on operands `a`, `b`; returns control[STOP]."""
     machine, arena = _machine(table), _arena(table)
     machine.control[STOP] = RUNNING
     machine.control[DEPTH] = depth
     ins = machine.code[pc]
-    rare(machine, arena, pc, ins.op, ins, a, b, depth * FRAME_REGISTERS, clock)
+    uncommon(machine, arena, pc, ins.op, ins, a, b, depth * FRAME_REGISTERS, clock)
     _count(table, machine, arena, ins.op)
     return machine.control[STOP]
 
 
 @callback(_SIGNATURE)
 def call(table: Any, pc: Any, a: Any, b: Any, depth: Any, clock: Any) -> Any:
-    """Execute a helper or a kfunc, or the EXIT of a callback."""
+    """Execute a helper or a kfunc, or the EXIT of a callback; the result is in machine.out."""
     machine, arena = _machine(table), _arena(table)
     ins, frame = machine.code[pc], depth * FRAME_REGISTERS
     if ins.op == Op.EXIT:

@@ -15,7 +15,7 @@ from workbench.bpf.map_types import MapType
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load32, load64, store32, store64
 from workbench.engines.machine import packets, probes
-from workbench.engines.machine.callbacks import for_each, loop, throw
+from workbench.engines.machine.callbacks import MOST_ROUNDS, for_each, loop, throw
 from workbench.engines.machine.memory import fault, host_of
 from workbench.engines.machine.state import (
     BUDGET,
@@ -32,6 +32,9 @@ from workbench.engines.machine.state import (
     PC,
     PRINT,
     PROCESS,
+    R_BYTES,
+    R_HOST,
+    R_START,
     SEED,
     TAIL_CALLS,
     UNKNOWN_CALL,
@@ -42,7 +45,8 @@ from workbench.maps.layout import Field, get, is_of, is_type, note_all, put, typ
 
 _0, _1, _2, _8 = (np.uint64(n) for n in (0, 1, 2, 8))
 _HANDLE, _STEP = np.uint64(MAP_HANDLE), np.uint64(HANDLE_STEP)
-_MOST_TAIL_CALLS = 33
+_MOST_TAIL_CALLS = 33  # MAX_TAIL_CALL_CNT
+_IRQS_ON = np.uint64(0x200)  # X86_EFLAGS_IF
 _OF_MAPS = type_bits(("array_of_maps", "hash_of_maps"))
 _KEYED = (
     Helper.MAP_LOOKUP_ELEM, Helper.MAP_UPDATE_ELEM, Helper.MAP_DELETE_ELEM,
@@ -59,7 +63,6 @@ _MARKS = (
     Kfunc.PREEMPT_DISABLE, Kfunc.PREEMPT_ENABLE, Kfunc.RCU_READ_LOCK,
     Kfunc.RCU_READ_UNLOCK, Kfunc.LOCAL_IRQ_RESTORE,
 )  # fmt: skip
-_MOST_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
 
 
 @njit
@@ -76,9 +79,9 @@ def number_of(machine, handle):
 
 @njit
 def address_of(machine, number, host):
-    """Where a program sees memory of a map's values."""
+    """The address at which a program sees a host address among the values of a map."""
     row = MAP_REGIONS + 2 * (number - 1)
-    return machine.regions[row, 0] + (host - machine.regions[row, 2])
+    return machine.regions[row, R_START] + (host - machine.regions[row, R_HOST])
 
 
 @njit
@@ -149,7 +152,7 @@ def _commit(machine, sample, discard):
         return
     for number in range(1, machine.maps.shape[0]):
         row = MAP_REGIONS + 2 * (number - 1)
-        inside = sample - machine.regions[row, 0] < machine.regions[row, 1]
+        inside = sample - machine.regions[row, R_START] < machine.regions[row, R_BYTES]
         if inside and is_type(machine.maps[number], MapType.RINGBUF):
             put(machine.maps[number], Field.JOURNAL, np.uint64(machine.control[JOURNAL]))
             ringbuf.commit(machine.maps[number], host + _8, discard)
@@ -213,7 +216,7 @@ def _random(machine):
 
 @njit
 def call_helper(machine, arena, which, frame, pc, clock):
-    """bpf_* by helper number."""
+    """Execute the helper of this number; its arguments are r1 to r5 of the frame at `frame`."""
     regs, out = machine.regs, machine.out
     r1, r2, r3, r4 = regs[frame + 1], regs[frame + 2], regs[frame + 3], regs[frame + 4]
     out[O_REG] = _0
@@ -282,7 +285,7 @@ def _iterate(machine, which, address, start, end):
     )
     if which == Kfunc.ITER_NUM_NEW:
         first, beyond = np.int64(np.int32(np.uint32(start))), np.int64(np.int32(np.uint32(end)))
-        status = -EINVAL if first > beyond else -E2BIG if beyond - first > _MOST_ROUNDS else 0
+        status = -EINVAL if first > beyond else -E2BIG if beyond - first > MOST_ROUNDS else 0
         store64(host, _0)
         if status == 0:
             store32(host, np.uint32(first - 1))
@@ -297,7 +300,7 @@ def _iterate(machine, which, address, start, end):
 
 @njit
 def call_kfunc(machine, which, frame, pc, clock):
-    """kfuncs by their number in workbench.bpf.functions; those of arenas are in `rare`."""
+    """Execute the kfunc of this number (`bpf.functions.Kfunc`), but for those of arenas."""
     regs, out = machine.regs, machine.out
     r1, r2, r3 = regs[frame + 1], regs[frame + 2], regs[frame + 3]
     out[O_REG] = _0
@@ -312,7 +315,7 @@ def call_kfunc(machine, which, frame, pc, clock):
         out[O_WROTE] = _0
         if host != _0:
             note_all(np.uint64(machine.control[JOURNAL]), host, _8)
-            store64(host, np.uint64(0x200))
+            store64(host, _IRQS_ON)
     elif which == Kfunc.THROW:
         throw(machine, r1, pc)
     elif which == Kfunc.STREAM_VPRINTK_IMPL or which == Kfunc.STREAM_VPRINTK:

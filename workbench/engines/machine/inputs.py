@@ -13,14 +13,14 @@ from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import CPU_BYTES, CTX_START, ETHERNET, MEMORY_START, PACKET_START
 from workbench.bpf.program_types import PROGRAM_TYPES
 from workbench.engines.machine.packets import HEADROOM, PAGE_ROOM
-from workbench.engines.machine.state import CTX_REGION, PACKET_REGION
+from workbench.engines.machine.state import CTX_REGION, PACKET_REGION, R_BYTES, R_HOST
 from workbench.errors import WorkbenchError
 
-_LOOPBACK = 1
-_LONGEST = 0xFFFF
+_LOOPBACK = 1  # the number of the device lo
+_LONGEST = 0xFFFF  # bytes of a packet that is no xdp frame; Linux 6.18 takes 3,712
 
 
-class Surroundings(NamedTuple):
+class Inputs(NamedTuple):
     """Context and packet buffer; `packet` is where the packet's bytes start in it.
 
     `hidden` bytes before what the program sees belong to the packet too: the Ethernet header of a
@@ -51,20 +51,20 @@ class Surroundings(NamedTuple):
         """The packet as it is now."""
         if not PROGRAM_TYPES[self.type].takes_packet:
             return b""
-        begin = int(regions[PACKET_REGION, 2]) - int(self.buffer.ctypes.data)
-        seen = self.buffer[begin : begin + int(regions[PACKET_REGION, 1])].tobytes()
+        begin = int(regions[PACKET_REGION, R_HOST]) - int(self.buffer.ctypes.data)
+        seen = self.buffer[begin : begin + int(regions[PACKET_REGION, R_BYTES])].tobytes()
         return bytes(self.hidden) + seen
 
 
-def surroundings(type: str, ctx: bytes) -> Surroundings:
+def inputs(type: str, ctx: bytes) -> Inputs:
     """Make what a run with this context, or for packet types this packet, begins with.
 
-    Raises WorkbenchError for a packet of a length that BPF_PROG_TEST_RUN refuses.
+    Raises WorkbenchError for a packet shorter than an Ethernet header or too long for its type.
     """
     row = PROGRAM_TYPES[type]
     if not row.takes_packet:
         content = np.frombuffer(bytearray(ctx), np.uint8) if ctx else np.zeros(0, np.uint8)
-        return Surroundings(type, content, np.zeros(0, np.uint8))
+        return Inputs(type, content, np.zeros(0, np.uint8))
     framed = row.input == "frame"
     longest = PAGE_ROOM - HEADROOM if framed else _LONGEST
     if not ETHERNET <= len(ctx) <= longest:
@@ -76,10 +76,10 @@ def surroundings(type: str, ctx: bytes) -> Surroundings:
     context = _context(type, ctx, seen)
     if not framed:
         buffer = np.frombuffer(bytearray(ctx), np.uint8)
-        return Surroundings(type, context, buffer, row.hidden, seen, row.hidden)
+        return Inputs(type, context, buffer, row.hidden, seen, row.hidden)
     buffer = np.zeros(PAGE_SIZE, np.uint8)
     buffer[HEADROOM : HEADROOM + len(ctx)] = np.frombuffer(ctx, np.uint8)
-    return Surroundings(type, context, buffer, HEADROOM, seen)
+    return Inputs(type, context, buffer, HEADROOM, seen)
 
 
 @cache

@@ -9,7 +9,7 @@ from workbench.bpf.program import Program
 def joined(programs: Sequence[Program], name: str = "") -> tuple[Program, list[int]]:
     """All programs as one, to be run or looked at, and the first slot of each.
 
-    Its type, licence and BTF are the first one's.
+    Its type, licence and BTF are those of the first program, its name too unless `name` is given.
     """
     sizes = [len(program) for program in programs]
     first = [sum(sizes[:number]) for number in range(len(sizes))]

@@ -35,6 +35,10 @@ from workbench.engines.machine.state import (
     O_WROTE,
     OUT_OF_BOUNDS,
     PACKET_REGION,
+    R_BYTES,
+    R_HOST,
+    R_START,
+    R_WRITABLE,
     READ_ONLY,
     REASON,
     STACK_REGION,
@@ -61,19 +65,20 @@ def present(pages, at, size):
 @njit
 def owned(regions, address, size, store):
     """Host address of memory that the program owns; 0 outside, 1 if it may not be written."""
+    room = np.uint64(size)
     for row in range(MAP_REGIONS):
-        inside = address - regions[row, 0]
-        if inside <= regions[row, 1] - np.uint64(size) and regions[row, 1] >= np.uint64(size):
-            if store and regions[row, 3] == _0:
+        inside, length = address - regions[row, R_START], regions[row, R_BYTES]
+        if inside <= length - room and length >= room:
+            if store and regions[row, R_WRITABLE] == _0:
                 return _1
-            return regions[row, 2] + inside
+            return regions[row, R_HOST] + inside
     part = np.int64((address - _MAPS) >> np.uint64(PART_BITS)) + MAP_REGIONS
     if part >= regions.shape[0]:
         return _0
-    inside = address - regions[part, 0]
-    if inside > regions[part, 1] - np.uint64(size) or regions[part, 1] < np.uint64(size):
+    inside, length = address - regions[part, R_START], regions[part, R_BYTES]
+    if inside > length - room or length < room:
         return _0
-    return _1 if store and regions[part, 3] == _0 else regions[part, 2] + inside
+    return _1 if store and regions[part, R_WRITABLE] == _0 else regions[part, R_HOST] + inside
 
 
 @njit(inline=True)
@@ -112,7 +117,7 @@ def fault(machine, reason, address):
 @njit
 def frame_pointer(machine, depth):
     """Where the stack of a frame ends: its r10, whatever its caller made of its own."""
-    return machine.regions[STACK_REGION, 0] + _STACK - _FRAME * np.uint64(depth)
+    return machine.regions[STACK_REGION, R_START] + _STACK - _FRAME * np.uint64(depth)
 
 
 @njit
@@ -134,8 +139,8 @@ def _reach(machine, arena, base, off, size, access, in_arena, pc, clock):
     out = machine.out
     out[O_SIZE] = np.uint64(size)
     untyped = machine.control[UNTYPED] != 0 and arena.meta[arena_core.START] != _0
-    room = machine.regions[PACKET_REGION, 1]
-    packet = room != _0 and base - machine.regions[PACKET_REGION, 0] <= room
+    room = machine.regions[PACKET_REGION, R_BYTES]
+    packet = room != _0 and base - machine.regions[PACKET_REGION, R_START] <= room
     if in_arena or (untyped and base <= LOW_32 and not packet):
         at = (base & LOW_32) + np.uint64(off) + _GUARD
         address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
@@ -253,7 +258,7 @@ def atomic(machine, arena, op, ins, base, operand, frame, in_arena, pc, clock):
 
 
 UNCOMMON = -1
-"""Instead of an access: the loop leaves the instruction to `cold.step`."""
+"""Instead of an access: the loop leaves the instruction to `entries.step`."""
 
 
 @njit(inline=True)
@@ -268,7 +273,10 @@ def load_arena(arena, window, base, off, size):
 
 @njit(inline=True)
 def store_arena(arena, window, base, off, size, value):
-    """Store through an arena pointer: (bytes before, user address, access); as `load_arena`."""
+    """Store through an arena pointer: (bytes before, user address, access).
+
+    The access is UNCOMMON for absent pages, and nothing is stored.
+    """
     at = (base & LOW_32) + np.uint64(off) + _GUARD
     address = (arena.meta[arena_core.START] & ~LOW_32) + at - _GUARD
     if present(arena.pages, at, size):

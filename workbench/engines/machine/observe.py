@@ -9,8 +9,8 @@ from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import REGISTERS, Op
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load8
-from workbench.engines.machine.state import FRAME_REGISTERS
-from workbench.maps.layout import JOURNAL_ROW
+from workbench.engines.machine.state import CHANGES_KEPT, FRAME_REGISTERS
+from workbench.maps.layout import JOURNAL_ROW, NOTE_ROOM, NOTED, NOTES
 from workbench.recording.columns import ATOMIC, IN_ARENA, KEYFRAME, READ, WRITE
 
 _GUARD = np.uint64(GUARD)
@@ -18,28 +18,28 @@ _PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 
 
 @njit(inline=True)
-def keep_step(recording, at, pc, depth, reg, size, access, value):
-    """Record step `at`; the caller counts."""
-    recording.pc[at] = pc
-    recording.depth[at] = depth
-    recording.reg[at] = reg
-    recording.size[at] = size
-    recording.access[at] = access
-    recording.value[at] = value
+def keep_step(recording, step, pc, depth, reg, size, access, value):
+    """Record a step at this number; the caller counts them."""
+    recording.pc[step] = pc
+    recording.depth[step] = depth
+    recording.reg[step] = reg
+    recording.size[step] = size
+    recording.access[step] = access
+    recording.value[step] = value
 
 
 @njit(inline=True)
 def keep_bytes(recording, row, address, old, new):
-    """Record what a step did to memory."""
+    """Record in a row what a step did to memory: user address, words before and after."""
     recording.address[row] = address
     recording.old[row] = old
     recording.new[row] = new
 
 
 @njit
-def keep_registers(recording, at, regs, depth):
-    """Record a keyframe: the registers of every frame before step `at`."""
-    row = np.int64(at) // KEYFRAME
+def keep_registers(recording, step, regs, depth):
+    """Record a keyframe: the registers of every frame before a step."""
+    row = np.int64(step) // KEYFRAME
     recording.key_depth[row] = depth
     for frame in range(MAX_FRAMES):
         to, source = frame * REGISTERS, frame * FRAME_REGISTERS
@@ -48,34 +48,35 @@ def keep_registers(recording, at, regs, depth):
 
 
 @njit
-def keep_changes(recording, at, journal):
-    """Move what the helpers of step `at` noted from the journal to the recording.
+def keep_changes(recording, step, journal):
+    """Move what the helpers of a step noted from the journal to the recording.
 
     Returns whether there may be no room for those of another step: then recording must end.
     """
-    room = np.int64(journal[1])
-    first = recording.length[2]
+    room = np.int64(journal[NOTE_ROOM])
+    first = recording.length[CHANGES_KEPT]
     left = recording.change_step.shape[0] - first
-    rows = min(np.int64(journal[0]), room, left)
+    rows = min(np.int64(journal[NOTED]), room, left)
     for row in range(rows):
-        host, size = journal[2 + JOURNAL_ROW * row], journal[3 + JOURNAL_ROW * row]
+        noted = NOTES + JOURNAL_ROW * row
+        host, size = journal[noted], journal[noted + 1]
         new = np.uint64(0)
         for byte in range(np.int64(size)):
             part = np.uint64(load8(host + np.uint64(byte)))
             new |= part << np.uint64(8 * byte)
-        recording.change_step[first + row] = at
+        recording.change_step[first + row] = step
         recording.change_host[first + row] = host
         recording.change_size[first + row] = size
-        recording.change_old[first + row] = journal[4 + JOURNAL_ROW * row]
+        recording.change_old[first + row] = journal[noted + 2]
         recording.change_new[first + row] = new
-    recording.length[2] = first + rows
-    journal[0] = 0
+    recording.length[CHANGES_KEPT] = first + rows
+    journal[NOTED] = 0
     return left - rows < room
 
 
 @njit
 def keep_access(accesses, arena, clock, pc, op, access, address, size, value):
-    """Log an access or a cast."""
+    """Log an access or a cast as an event of the arena's clock; page -1 outside the arena."""
     page = np.int64(-1)
     if access & IN_ARENA or not access:
         page = arena_core.page_of(arena, address)

@@ -15,10 +15,17 @@ from workbench.bpf.addresses import ETHERNET
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import LOW_32, load8, load32, store8, store32
 from workbench.engines.machine.memory import host_of
-from workbench.engines.machine.state import CTX_REGION, JOURNAL, PACKET_REGION
+from workbench.engines.machine.state import (
+    CTX_REGION,
+    JOURNAL,
+    PACKET_REGION,
+    R_BYTES,
+    R_HOST,
+    R_START,
+)
 from workbench.maps.layout import move, note_all
 
-HEADROOM = 256
+HEADROOM = 256  # XDP_PACKET_HEADROOM
 PAGE_ROOM = PAGE_SIZE - 320  # less struct skb_shared_info
 FRAME_HEADER = 40  # struct xdp_frame, at the start of the headroom
 _0, _1, _4 = np.uint64(0), np.uint64(1), np.uint64(4)
@@ -35,17 +42,17 @@ def copy_bytes(machine, store, offset, memory, size, flags):
         return _0
     if store and flags & ~_FLAGS:
         return np.uint64(-EINVAL)
-    inside = offset <= np.uint64(0x7FFFFFFF) and offset + size <= packet[1]
+    inside = offset <= np.uint64(0x7FFFFFFF) and offset + size <= packet[R_BYTES]
     journal = np.uint64(machine.control[JOURNAL])
     if store:
         if not inside:
             return np.uint64(-EFAULT)
-        note_all(journal, packet[2] + offset, size)
-        move(packet[2] + offset, host, size)
+        note_all(journal, packet[R_HOST] + offset, size)
+        move(packet[R_HOST] + offset, host, size)
         return _0
     note_all(journal, host, size)
     if inside:
-        move(host, packet[2] + offset, size)
+        move(host, packet[R_HOST] + offset, size)
         return _0
     for byte in range(np.int64(size)):
         store8(host + np.uint64(byte), np.uint8(0))
@@ -92,24 +99,24 @@ def checksum(machine, old, old_size, new, new_size, seed):
 @njit
 def adjust(machine, head, delta):
     """bpf_xdp_adjust_head and adjust_tail: move the packet's start or end; 0 or -EINVAL."""
-    packet, ctx = machine.regions[PACKET_REGION], machine.regions[CTX_REGION, 2]
+    packet, ctx = machine.regions[PACKET_REGION], machine.regions[CTX_REGION, R_HOST]
     change = np.int64(np.int32(np.uint32(delta)))
     room = np.int64(load32(ctx) & np.uint32(PAGE_SIZE - 1))  # where the packet starts in its page
-    length = np.int64(packet[1])
+    length = np.int64(packet[R_BYTES])
     if head:
         if room + change < FRAME_HEADER or change > length - ETHERNET:
             return np.uint64(-EINVAL)
-        packet[0] = np.uint64(np.int64(packet[0]) + change)
-        packet[2] = np.uint64(np.int64(packet[2]) + change)
-        packet[1] = np.uint64(length - change)
+        packet[R_START] = np.uint64(np.int64(packet[R_START]) + change)
+        packet[R_HOST] = np.uint64(np.int64(packet[R_HOST]) + change)
+        packet[R_BYTES] = np.uint64(length - change)
     else:
         if room + length + change > PAGE_ROOM or length + change < ETHERNET:
             return np.uint64(-EINVAL)
         for byte in range(change):
-            store8(packet[2] + np.uint64(length + byte), np.uint8(0))
-        packet[1] = np.uint64(length + change)
+            store8(packet[R_HOST] + np.uint64(length + byte), np.uint8(0))
+        packet[R_BYTES] = np.uint64(length + change)
     note_all(np.uint64(machine.control[JOURNAL]), ctx, np.uint64(12))
-    store32(ctx, np.uint32(packet[0]))
-    store32(ctx + _4, np.uint32(packet[0] + packet[1]))
-    store32(ctx + np.uint64(8), np.uint32(packet[0]))
+    store32(ctx, np.uint32(packet[R_START]))
+    store32(ctx + _4, np.uint32(packet[R_START] + packet[R_BYTES]))
+    store32(ctx + np.uint64(8), np.uint32(packet[R_START]))
     return _0

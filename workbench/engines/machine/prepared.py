@@ -23,10 +23,16 @@ from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
 from workbench.engines.machine.address_bits import address_bits
 from workbench.engines.machine.bound_maps import BoundMaps
-from workbench.engines.machine.entries import address_table, doors
-from workbench.engines.machine.inputs import surroundings
+from workbench.engines.machine.callbacks import ROW
+from workbench.engines.machine.entries import address_table, entries
+from workbench.engines.machine.inputs import inputs
 from workbench.engines.machine.joined import joined
-from workbench.engines.machine.printing import print_room, printed_frame, printed_lines
+from workbench.engines.machine.printing import (
+    HEADER_WORDS,
+    print_room,
+    printed_frame,
+    printed_lines,
+)
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.maps import Map
 from workbench.verifier import verify as check
@@ -46,11 +52,11 @@ class Prepared:
     """A program on a machine of its own, in an arena that others may use too.
 
     `report` is the verifier's, None without `verify`; then run-time checks alone protect memory.
-    `machine` and `state` are what compiled code works on, `table` where it finds them, `doors` what
-    it calls through an address. `starts` are the first slots of the program and of those that it
-    may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
-    pages is made if the program names one and none is given. Raises VerificationError, and
-    Unsupported for what the in-process engines lack.
+    `machine` and `state` are what compiled code works on, `table` where it finds them, `entries`
+    what it calls through an address. `starts` are the first slots of the program and of those that
+    it may tail-call, `ctx` and `stack` the memory of the run that `start` began. An arena of 1024
+    pages is made if the program names one and none is given. Raises VerificationError for a program
+    that the verifier refuses, and Unsupported for what the in-process engines lack.
     """
 
     def __init__(
@@ -64,8 +70,8 @@ class Prepared:
         want(program, "program", a_program)
         want(maps, "maps", optional(mapping))
         want(seed, "seed", whole(-(1 << 63)))
-        self._bound = BoundMaps(program, maps)
-        programs = self._bound.programs
+        self._bound_maps = BoundMaps(program, maps)
+        programs = self._bound_maps.programs
         if arena is None and any(one.uses_arena for one in programs):
             arena = Arena()
         if arena is not None and not isinstance(arena, Arena):
@@ -78,18 +84,18 @@ class Prepared:
                 check_variables(one, arena)
         self.program, first = joined(programs)
         self.starts = tuple(first)
-        self.arena, self.maps, self.seed = arena, self._bound.by_name, seed
+        self.arena, self.maps, self.seed = arena, self._bound_maps.by_name, seed
         self.state = core.no_arena() if arena is None else arena.state
         reports = [_verified(one, arena, self.maps) if verify else None for one in programs]
         self.report = reports[0]
         parts = [
-            _loadable(one, report.xlated if report else one.instructions, arena, self._bound)
+            _loadable(one, report.xlated if report else one.instructions, arena, self._bound_maps)
             for one, report in zip(programs, reports, strict=True)
         ]
-        self.machine = _machine(_whole(parts), self._bound, first)
+        self.machine = _machine(_whole(parts), self._bound_maps, first)
         self.table = address_table(self.machine, self.state)
-        self.doors = doors(self.machine.code)
-        self.surroundings = surroundings("raw", b"")
+        self.entries = entries(self.machine.code)
+        self.inputs = inputs("raw", b"")
         self.stack = np.zeros(addresses.STACK_BYTES, np.uint8)
         self.started = False
 
@@ -97,24 +103,25 @@ class Prepared:
         """Put the machine at the first instruction with fresh registers, stack and context.
 
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
-        own, `cpu`, and so their own addresses.
+        own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet that is too short
+        or too long, and for maps that cannot be used on this CPU.
         """
         want(ctx, "ctx", octets)
         machine, raw = self.machine, self.program.type_row.raw
-        self.surroundings = surroundings(self.program.type, ctx)
+        self.inputs = inputs(self.program.type, ctx)
         self.stack[:] = 0
         bottom = addresses.STACK_START + cpu * addresses.CPU_BYTES
         stack = bottom, addresses.STACK_BYTES, self.stack.ctypes.data, 1
         machine.regions[core.STACK_REGION] = stack
-        at = self.surroundings.place(machine.regions, cpu)
-        self._bound.begin(machine.maps, machine.regions, cpu)
+        at = self.inputs.place(machine.regions, cpu)
+        self._bound_maps.begin(machine.maps, machine.regions, cpu)
         machine.regs[:] = 0
         machine.regs[1] = at if len(self.ctx) else 0
         machine.regs[2] = len(ctx) if raw else 0
         machine.regs[10] = addresses.frame_pointer(0, cpu)
         machine.regs[core.BUDGET] = core.MAY_GOTO_LIMIT
         machine.loops[:] = 0
-        machine.printed[:2] = 0
+        machine.printed[:HEADER_WORDS] = 0
         machine.control[:] = 0
         machine.control[core.SEED] = self.seed
         machine.control[core.CPU] = cpu
@@ -122,15 +129,15 @@ class Prepared:
         machine.control[core.PROCESS] = os.getpid() << 32 | threading.get_native_id()
         machine.control[core.ADDRESS_BITS] = address_bits().word
         machine.control[core.REGS_AT] = machine.regs.ctypes.data
-        for door, address in self.doors.items():
-            machine.control[door] = address
+        for entry, address in self.entries.items():
+            machine.control[entry] = address
         machine.control[core.TABLE] = self.table.ctypes.data
         self.started = True
 
     @property
     def ctx(self) -> np.ndarray:
         """The context of the run, or the memory of a raw program."""
-        return self.surroundings.ctx
+        return self.inputs.ctx
 
     @property
     def output(self) -> bytes:
@@ -140,16 +147,16 @@ class Prepared:
     @property
     def packet(self) -> bytes:
         """The packet as it is now, b"" for other than packet programs."""
-        return self.surroundings.packet_bytes(self.machine.regions)
+        return self.inputs.packet_bytes(self.machine.regions)
 
     @property
     def printed(self) -> "pd.DataFrame":
-        """What the run printed: a row for each line."""
+        """What the run printed, a row for each call: step, pc, stream, text."""
         return printed_frame(self.machine.printed)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The same, the texts alone."""
+        """The texts that the run printed, oldest first."""
         return tuple(line.text for line in printed_lines(self.machine.printed))
 
     @property
@@ -313,10 +320,10 @@ def _machine(code: np.ndarray, maps: BoundMaps, first: list[int]) -> core.Machin
         control=np.zeros(core.CONTROLS, np.int64),
         returns=np.zeros(addresses.MAX_FRAMES + 1, np.int64),
         regions=np.zeros((core.MAP_REGIONS + 2 * maps.room, 4), np.uint64),
-        out=np.zeros(8, np.uint64),
+        out=np.zeros(core.OUTS, np.uint64),
         maps=np.zeros(1 + maps.room, np.uint64),
         programs=maps.held_programs(first),
-        loops=np.zeros(8 * addresses.MAX_FRAMES, np.uint64),
+        loops=np.zeros(ROW * addresses.MAX_FRAMES, np.uint64),
         journal=core.new_journal(),
         printed=print_room(),
     )

@@ -1,7 +1,7 @@
 """What programs print: bpf_trace_printk and streams, formatted as Linux does and kept.
 
-    printed[0]  bytes used    printed[1]  lines that found no room
-    line        clock | slot | stream (0 trace, 1 stdout, 2 stderr) | length | text, padded to 8
+    printed[USED]  bytes used    printed[LOST]  lines that found no room
+    line           clock | slot | stream (0 trace, 1 stdout, 2 stderr) | length | text, padded to 8
 
 A format is what bpf_bprintf_prepare takes, and anything else -EINVAL: %% and, after flags of "0+- "
 and a width, d i u x X with at most two l; c; s; and p alone or with K x s S B ks us i4 I4 i6 I6.
@@ -23,13 +23,15 @@ from workbench.engines.machine.state import REGS_AT
 if TYPE_CHECKING:
     import pandas as pd
 
-ROOM = 1 << 20
+ROOM = 1 << 20  # bytes of a run's lines: bounds its memory; later lines are only counted
+USED, LOST = range(2)
 HEADER_WORDS, LINE_WORDS = 2, 4
 LONGEST = 1024  # MAX_BPRINTF_BUF
 STREAMS = ("trace", "stdout", "stderr")
 _0, _1, _7, _8 = (np.uint64(n) for n in (0, 1, 7, 8))
 ARGUMENTS = 512  # MAX_BPRINTF_BIN_ARGS, the bytes of a format's arguments that Linux copies
 WIDEST = (1 << 23) - 1  # FIELD_WIDTH_MAX
+_MOST_BYTES = np.uint64(8 * 12)  # of the words of bpf_stream_vprintk: MAX_BPRINTF_VARARGS
 _PERCENT, _ZERO, _NINE, _PLUS, _MINUS, _SPACE, _POINT, _COLON = (ord(c) for c in "%09+- .:")
 _C, _D, _I, _U, _X, _BIG_X, _S, _P, _L = (ord(c) for c in "cdiuxXspl")
 _K, _SMALL_K, _BIG_S, _BIG_B, _BIG_I, _4, _6 = (ord(c) for c in "KkSBI46")
@@ -55,13 +57,13 @@ class Line(NamedTuple):
 def printed_lines(printed: np.ndarray) -> Iterator[Line]:
     """What was printed, oldest first."""
     at, raw = HEADER_WORDS, printed.view(np.uint8)
-    while 8 * (at - HEADER_WORDS) < int(printed[0]):
-        time, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
+    while 8 * (at - HEADER_WORDS) < int(printed[USED]):
+        step, pc, stream, length = (int(word) for word in printed[at : at + LINE_WORDS])
         begin = 8 * (at + LINE_WORDS)
         content = raw[begin : begin + length].tobytes()
         if stream == 0:  # a tracepoint's text ends at its first zero byte
             content, _, _ = content.partition(b"\0")
-        yield Line(time, pc, STREAMS[stream], content.decode(errors="replace"))
+        yield Line(step, pc, STREAMS[stream], content.decode(errors="replace"))
         at += LINE_WORDS + -(-length // 8)
 
 
@@ -352,10 +354,10 @@ def _format(machine, arena, to, format, size, args, count):
 def _keep(machine, arena, stream, format, size, args, count, pc, clock):
     """Format into the next free line and keep it if there is room; its length, or -EINVAL."""
     printed = machine.printed
-    used = np.int64(printed[0])
+    used = np.int64(printed[USED])
     line = HEADER_WORDS + used // 8
     if used + 8 * LINE_WORDS + LONGEST > ROOM:
-        printed[1] += _1
+        printed[LOST] += _1
         return np.int64(0)
     to = np.uint64(printed.ctypes.data) + np.uint64(8 * (line + LINE_WORDS))
     length = np.int64(_format(machine, arena, to, format, size, args, count))
@@ -363,7 +365,7 @@ def _keep(machine, arena, stream, format, size, args, count, pc, clock):
         printed[line], printed[line + 1] = clock, np.uint64(pc)
         kept = min(length, LONGEST - 1)
         printed[line + 2], printed[line + 3] = np.uint64(stream), np.uint64(kept)
-        printed[0] = np.uint64(used + 8 * LINE_WORDS + (kept + 7) // 8 * 8)
+        printed[USED] = np.uint64(used + 8 * LINE_WORDS + (kept + 7) // 8 * 8)
     return length
 
 
@@ -384,7 +386,7 @@ def print_array(machine, arena, stream, format, args, size, pc, clock):
     size &= LOW_32
     if stream != _1 and stream != np.uint64(2):
         return np.uint64(-ENOENT)
-    if size & _7 or size > np.uint64(96):
+    if size & _7 or size > _MOST_BYTES:
         return np.uint64(-EINVAL)
     host = np.uint64(0) if size == _0 else host_of(machine, args, size, False)
     text = host_of(machine, format, 1, False)

@@ -22,7 +22,7 @@ from workbench.maps.layout import note_all
 
 _0, _1 = np.uint64(0), np.uint64(1)
 _PAGE = np.uint64(PAGE_SIZE)
-_VSYSCALL = np.uint64(0xFFFFFFFFFF600000)
+_VSYSCALL = np.uint64(0xFFFFFFFFFF600000)  # VSYSCALL_ADDR of x86-64
 _FAULTS = Helper.COPY_FROM_USER  # pages in
 _TEXTS = (Helper.PROBE_READ_USER_STR, Helper.PROBE_READ_KERNEL_STR)
 _OF_USERS = (Helper.PROBE_READ_USER, Helper.PROBE_READ_USER_STR, _FAULTS)

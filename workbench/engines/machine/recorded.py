@@ -13,13 +13,15 @@ from workbench.bpf.isa import REGISTERS
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
 from workbench.errors import WorkbenchError
+from workbench.maps.layout import NOTED
 from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
 from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ACCESS_EVENTS = 1 << 20
+CAPACITY = 1_000_000  # steps of a recording that asks for no other number: at most 40 MB
+ACCESS_EVENTS = 1 << 20  # the newest are kept: bounds the memory of a trace; not measured
 _NO_EVENTS = {name: np.zeros(0, dtype) for name, dtype in COLUMNS.items()}
 
 COUNTED = {
@@ -51,15 +53,16 @@ class Recorded:
         self.clock = int(prepared.state.meta[CLOCK])
         self.logged = int(prepared.state.log.written[0])
         journal = prepared.machine.journal
-        journal[0] = 0
+        journal[NOTED] = 0
         prepared.machine.control[core.JOURNAL] = journal.ctypes.data if self.steps else 0
 
     def room(self) -> int:
         """How many steps can still be recorded, each with as many changes as one can make."""
         if self.steps is None:
             return 0
-        full = int(self.steps.length[2]) + core.JOURNAL_ROOM > len(self.steps.change_step)
-        return 0 if full else self.capacity - int(self.steps.length[0])
+        length = self.steps.length
+        rest = len(self.steps.change_step) - int(length[core.CHANGES_KEPT])
+        return self.capacity - int(length[core.STEPS_KEPT]) if rest >= core.JOURNAL_ROOM else 0
 
     def trace(self, stop: str, reason: str, steps: int) -> Trace | None:
         """Everything recorded, as a value; None if nothing was to be."""
@@ -107,7 +110,7 @@ def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarra
     Memory has the address at which the program sees it; a register its number in all frames, 11
     each, and size 0.
     """
-    rows = int(steps.length[2])
+    rows = int(steps.length[core.CHANGES_KEPT])
     host, size = steps.change_host[:rows], steps.change_size[:rows].copy()
     address = np.zeros(rows, np.uint64)
     for start, length, at, _ in machine.regions:
@@ -134,15 +137,14 @@ def _filled(recording: core.Recording | None) -> dict[str, np.ndarray] | None:
     """The columns of a Recording, without the room that was not used."""
     if recording is None:
         return None
-    length, accesses = (int(n) for n in recording.length[:2])
-    rows = {name: accesses if name in SPARSE else length for name in STEP_COLUMNS}
-    return {name: getattr(recording, name)[:count] for name, count in rows.items()}
+    kept = {True: recording.length[core.ACCESSES_KEPT], False: recording.length[core.STEPS_KEPT]}
+    return {name: getattr(recording, name)[: kept[name in SPARSE]] for name in STEP_COLUMNS}
 
 
 def _keyframes(recording: core.Recording | None) -> tuple[np.ndarray, np.ndarray]:
     if recording is None:
         return NO_KEYFRAMES
-    keys = -(-int(recording.length[0]) // KEYFRAME)
+    keys = -(-int(recording.length[core.STEPS_KEPT]) // KEYFRAME)
     return recording.key_regs[:keys], recording.key_depth[:keys]
 
 

@@ -43,6 +43,8 @@ from workbench.engines.machine.state import (
     O_WROTE,
     PACKET_REGION,
     PC,
+    R_BYTES,
+    R_HOST,
     STOP,
     TOO_DEEP,
     UNKNOWN_CALL,
@@ -118,19 +120,19 @@ def _packet(machine, op, ins, b):
     indirect = op >= Op.LD_IND8
     size = 1 << (op - Op.LD_IND8 if indirect else op - Op.LD_ABS8)
     offset = (b if indirect else np.uint64(ins.imm)) & LOW_32
-    row = PACKET_REGION if machine.regions[PACKET_REGION, 1] != _0 else CTX_REGION
-    length = machine.regions[row, 1]
+    row = PACKET_REGION if machine.regions[PACKET_REGION, R_BYTES] != _0 else CTX_REGION
+    length = machine.regions[row, R_BYTES]
     machine.out[O_REG] = _0
     if offset + np.uint64(size) > length:
         machine.control[STOP] = EXIT
         machine.out[O_VALUE] = _0
         return
-    value = load_bytes(machine.regions[row, 2] + offset, size)
+    value = load_bytes(machine.regions[row, R_HOST] + offset, size)
     machine.out[O_VALUE] = byte_swap(value) >> np.uint64(64 - 8 * size)
 
 
 @njit
-def rare(machine, arena, pc, op, ins, a, b, frame, clock):
+def uncommon(machine, arena, pc, op, ins, a, b, frame, clock):
     """Execute one of the less common instructions; results go to machine.out and control."""
     control, out = machine.control, machine.out
     control[PC] = pc + 1

@@ -15,8 +15,9 @@ from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
 from workbench.examples.studies import native, walks
+from workbench.examples.studies.native import PROBES
 
-KEY_BYTES, VALUE_BYTES, PROBES = 32, 64, 32
+KEY_BYTES, VALUE_BYTES = 32, 64
 EMPTY, DELETED, USED = range(3)
 ENTRY = np.dtype(
     [
@@ -32,7 +33,7 @@ ENTRY = np.dtype(
 _TABLE = struct.Struct("<QQQQ")  # sequence, entries, mask, seed
 _HEADER = struct.Struct("<IHHII")
 _MASK = (1 << 64) - 1
-FULL = 0.7  # share of used or deleted entries above which the table grows
+FULL = 0.7  # share of used or deleted entries above which the table grows: probes are few
 
 
 class Value(NamedTuple):

@@ -14,17 +14,18 @@ _SIZE, _ADDRESS_OF_KEY, _ADDRESS_OF_VALUE = np.uint64(112), np.uint64(16), np.ui
 _USED, _DELETED = np.uint64(2), np.uint64(1)
 _SHIFT, _STATE = np.uint64(32), np.uint64(0xFFFF)
 _WORD = np.uint64(8)
-_PROBES = 32
+PROBES = 32  # of one key, as in kv.c: what its loop may look at
 
 
 @njit
 def find_entry(array, size, key):
     """Host address of a key's entry in an array of `size`, or of the hole for it; and whether used.
 
+    `array` is a host address, `key` uint64[4].
     0 where neither is within the probes.
     """
     start, hole = hash_words(key), np.uint64(0)
-    for n in range(min(_PROBES, size)):
+    for n in range(min(PROBES, size)):
         place = array + ((start + np.uint64(n)) & np.uint64(size - 1)) * _SIZE
         state = load64(place) >> _SHIFT & _STATE
         if state == _USED and _same(place + _ADDRESS_OF_KEY, key):
@@ -38,7 +39,7 @@ def find_entry(array, size, key):
 
 @njit
 def hash_words(key):
-    """The hash of a key of four words, as kv.c computes it with seed 0."""
+    """The hash of a key, uint64[4], as kv.c computes it with seed 0."""
     value = np.uint64(0)
     for word in key:
         value = (value ^ word) * np.uint64(0x9E3779B97F4A7C15)

@@ -14,8 +14,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 
-PORT = 11211
-PAYLOAD_BYTES = 100
+PORT = 11211  # memcached's
+PAYLOAD_BYTES = 100  # a reply's: 8 and 24 of header, 4 of flags, 64 of value
 _FRAME = struct.Struct(">HHHH")  # request, sequence, datagrams, reserved
 _HEADER = struct.Struct(">BBHBBHIIQ")
 CLIENT, SERVER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")

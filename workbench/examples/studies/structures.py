@@ -17,7 +17,7 @@ import numpy as np
 from workbench.arena.either import AnyArena
 from workbench.arena.rules import PAGE_SIZE
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.examples.studies import walks
 from workbench.objects import Object, load_object
 
@@ -34,8 +34,9 @@ MAPS = {
 """The structures that map keys to values, all under the same random operations."""
 BASE = 0x7E0_0000_0000
 """A user address whose low half is 0, as an arena of 4 GiB wants it."""
-RING_BYTES = 16 * PAGE_SIZE
-_LEVELS = 12
+RING_BYTES = 16 * PAGE_SIZE  # ring.c's
+_LEVELS = 12  # skiplist.c's
+# sparse_array.c's: where cells begin, how many a page has, how many in all, and what scatters keys
 _FIRST_PAGE, _PER_PAGE, _CELLS, _SCATTER = 64, 255, 267_370_559, 2_654_435_761
 _OPERATIONS = struct.Struct("<7Q")
 _MASK = (1 << 64) - 1
@@ -59,7 +60,7 @@ class Digest(NamedTuple):
 
 def load(name: str) -> Object:
     """The object of a study, by the name of its C file."""
-    return load_object(corpus.directory() / "studies" / f"{name}.o")
+    return load_object(programs.directory() / "studies" / f"{name}.o")
 
 
 def make_arena(code: Object, make: "Callable[..., Any] | None" = None, flags: int = 0) -> Any:
@@ -69,7 +70,9 @@ def make_arena(code: Object, make: "Callable[..., Any] | None" = None, flags: in
 
 
 class Model:
-    """The same random operations on a dict; `run` goes on where the last one stopped.
+    """A dict under the random operations that a program's `operate` does to its structure.
+
+    `run` goes on where the last one stopped, as the program does with its seed.
 
     `heights` is for the skip list, which draws a height for each new node.
     """
@@ -149,7 +152,7 @@ def content(name: str, code: Object, arena: AnyArena) -> dict[int, int]:
 
 
 def place(code: Object, arena: AnyArena, variable: str) -> np.uint64:
-    """The user address of a variable."""
+    """The user address of a variable of an object, in one of its arenas."""
     return np.uint64(arena.user_start + code.arena_start + code.variables[variable].offset)
 
 

@@ -27,7 +27,7 @@ BROKEN = {
 }
 _ZERO, _ONE, _WORD = np.uint64(0), np.uint64(1), np.uint64(8)
 _PAGE = np.uint64(PAGE_SIZE)
-_DEPTH = 128
+_DEPTH = 128  # twice log2 of the nodes bounds a red-black tree's height; keys have 64 bits
 
 
 class View(NamedTuple):

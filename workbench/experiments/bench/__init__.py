@@ -152,7 +152,7 @@ def _micro_table(found: Micro) -> str:
 
 
 def _cost_table(costs: tuple[Cost, ...]) -> str:
-    """The other costs next to the kernel's and to their limits."""
+    """Costs in any unit next to the kernel's and to their limits."""
     rows = [
         [
             cost.name,

@@ -5,7 +5,7 @@ from statistics import median
 
 from workbench.experiments.bench.pages import Cost
 
-SLOTS = 100
+SLOTS = 100  # the unit that costs of compiling are given in
 _BODY = """
     r2 = *(u64 *)(r7 + 0)
     r2 += r3
@@ -40,7 +40,7 @@ def measure(repeats: int) -> tuple[Cost, ...]:
 
 
 def _once(seed: int, loops: bool) -> tuple[float, float, float]:
-    """Seconds until a program can run, the same when it is on disk, and to make good code."""
+    """Seconds until a program can run, the same when it is on disk, and to make good code of it."""
     from workbench.arena import Arena
     from workbench.bpf.assembler import assemble
     from workbench.engines.jit import Jit

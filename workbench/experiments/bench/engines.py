@@ -16,7 +16,7 @@ from workbench.arena import Arena
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.jit import Jit
 from workbench.errors import KernelError, Unsupported, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program
@@ -82,31 +82,31 @@ class Times:
 
 def cases(quick: bool) -> Iterator[Case]:
     """The eleven programs; `quick` leaves most of the work of each out."""
-    for name in corpus.programs():
-        example = corpus.example(name)
+    for name in programs.names():
+        example = programs.example(name)
         if example.sizes is not None:
             size = max(example.sizes.full // 20, 1) if quick else example.sizes.full
             ctx = example.contexts[name].pack(size)
-            yield Case(name, corpus.load(name)[name], ctx, example.pages, _prepared(name))
+            yield Case(name, programs.load(name)[name], ctx, example.pages, _prepared(name))
     yield from (_list(), _hash(), _search(), _tree())
 
 
 def _prepared(name: str) -> Callable[[Any, Any], object]:
-    return lambda arena, make: corpus.prepare(name, arena, make)
+    return lambda arena, make: programs.prepare(name, arena, make)
 
 
 def _list() -> Case:
     """Follow 8,000 nodes and add their values up."""
-    programs, count = corpus.load("list"), (8000).to_bytes(16, "little")
+    loaded, count = programs.load("list"), (8000).to_bytes(16, "little")
     return Case(
-        "list", programs["walk"], bytes(16), 64,
-        lambda arena, make: _run(programs["build"], arena, make, count),
+        "list", loaded["walk"], bytes(16), 64,
+        lambda arena, make: _run(loaded["build"], arena, make, count),
     )  # fmt: skip
 
 
 def _hash() -> Case:
     """Find 4,000 keys of a hash table and set their values anew."""
-    fill, count = corpus.load("hash")["fill"], (4000).to_bytes(16, "little")
+    fill, count = programs.load("hash")["fill"], (4000).to_bytes(16, "little")
     return Case("hash", fill, count, 128, lambda arena, make: _run(fill, arena, make, count))
 
 
@@ -134,7 +134,7 @@ def _tree() -> Case:
 def _object(name: str) -> Any:
     from workbench.objects import load_object
 
-    return load_object(corpus.directory() / "c" / f"{name}.o")
+    return load_object(programs.directory() / "c" / f"{name}.o")
 
 
 def _run(program: "Program", arena: Any, make: Any, ctx: bytes) -> None:
@@ -181,7 +181,7 @@ def _open(case: Case, stack: ExitStack) -> tuple[dict[str, Callable[[], float]],
 
 
 def _timed(engine: "Engine", ctx: bytes) -> Callable[[], float]:
-    """A run that tells its time: in the engine, or the thread's if others had the processor."""
+    """A run that returns its time: in the engine, or the thread's if others had the processor."""
 
     def run() -> float:
         engine.run(ctx)  # the kernel's runs are warmed up, too

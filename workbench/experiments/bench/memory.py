@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-USUAL = 128 << 10
+USUAL = 128 << 10  # glibc's own for both: mallopt(3)
 LARGEST = 32 << 20  # the most that M_MMAP_THRESHOLD takes, on 64 bits
-NEVER = (1 << 31) - 1
+NEVER = (1 << 31) - 1  # the largest that mallopt takes: an int
 
 
 @contextmanager

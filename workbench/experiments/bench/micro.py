@@ -16,15 +16,15 @@ from workbench.arena import Arena
 from workbench.bpf.isa import Op
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import KernelError, Unsupported, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.experiments.bench import memory
 
 if TYPE_CHECKING:
     from workbench.bpf.program import Program
     from workbench.engines.base import Result
 
-RECORDED = 1_000_000  # steps of a recording: what `run` keeps unless told otherwise
-WARM_UP = 10_000
+RECORDED = 1_000_000  # steps of a recording: what `run` keeps by default
+WARM_UP = 10_000  # steps before the first timed run, to load compiled code; not measured
 
 
 class Mode(NamedTuple):
@@ -94,7 +94,7 @@ class _Subject(NamedTuple):
 
 def names() -> list[str]:
     """The micro programs of data/programs."""
-    return [name for name in corpus.programs() if corpus.example(name).sizes]
+    return [name for name in programs.names() if programs.example(name).sizes]
 
 
 def measure(rounds: int, quick: bool, progress: Callable[[], object]) -> Micro:
@@ -123,13 +123,13 @@ def measure(rounds: int, quick: bool, progress: Callable[[], object]) -> Micro:
 
 def _subject(name: str, quick: bool, stack: ExitStack) -> tuple[_Subject, str]:
     """Prepare a program on both engines; say why not on the kernel."""
-    example = corpus.example(name)
+    example = programs.example(name)
     assert example.sizes is not None
     size = max(example.sizes.full // 20, 1) if quick else example.sizes.full
     ctx = example.contexts[name].pack(size)
-    program = corpus.load(name)[name]
+    program = programs.load(name)[name]
     arena = stack.enter_context(Arena(example.pages))
-    corpus.prepare(name, arena, Interpreter)
+    programs.prepare(name, arena, Interpreter)
     engine = stack.enter_context(Interpreter(program, arena))
     result = engine.run(ctx)
     if not quick and result.r0 != example.sizes.full_r0:
@@ -161,7 +161,7 @@ def _emulated_modes(
 
 
 def _timed(call: "Callable[[int | None], Result]", fresh: bool) -> Callable[[], tuple[int, float]]:
-    """A run without limit that tells its steps and the CPU time of all that it takes."""
+    """A run without limit that returns its steps and the CPU time of all that it takes."""
 
     def run() -> tuple[int, float]:
         if fresh:
@@ -179,8 +179,8 @@ def _kernel_mode(
     """The program in the kernel, which must come to the same result, or was stopped early."""
     from workbench.engines.kernel import Kernel, KernelArena, time_engines
 
-    arena = stack.enter_context(KernelArena(corpus.example(name).pages))
-    corpus.prepare(name, arena, Kernel)
+    arena = stack.enter_context(KernelArena(programs.example(name).pages))
+    programs.prepare(name, arena, Kernel)
     engine = stack.enter_context(Kernel(program, arena))
     found = engine.run(ctx).r0
     if found != expected.r0 & 0xFFFFFFFF:

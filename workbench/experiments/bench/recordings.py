@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.engines.interpreter.engine import Interpreter
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.experiments.bench.pages import Cost
 from workbench.recording.format import compress
 from workbench.recording.trace import Trace
@@ -34,11 +34,11 @@ def measure(steps: int) -> list[Cost]:
 
 
 def _record(name: str, steps: int) -> Trace:
-    example = corpus.example(name)
+    example = programs.example(name)
     assert example.sizes is not None
     with Arena(pages=example.pages) as arena:
-        corpus.prepare(name, arena, Interpreter)
-        with Interpreter(corpus.load(name)[name], arena) as engine:
+        programs.prepare(name, arena, Interpreter)
+        with Interpreter(programs.load(name)[name], arena) as engine:
             ctx = example.contexts[name].pack(example.sizes.full)
             trace = engine.run(ctx, steps, "steps", capacity=steps).trace
     assert trace is not None

@@ -11,7 +11,7 @@ from workbench.arena.ranges import WORDS, clear_bit, next_set, set_bit
 from workbench.compiled.njit import njit
 from workbench.compiled.raw import trailing_zeros
 
-ORDERS = 21
+ORDERS = 21  # 0 to 20: the largest block is the largest arena, 2**20 pages
 
 
 @njit(inline=True)

@@ -127,7 +127,7 @@ def _samples(log: pd.DataFrame, totals: np.ndarray) -> pd.DataFrame:
 
 
 def _page_requests(log: pd.DataFrame, state: objects.Heap) -> pd.DataFrame:
-    """What the heap asked the arena for, as a log by block; `address` tells what it got."""
+    """What the heap asked the arena for, as a log by block; `address` is what it got."""
     rows = state.log[1 : 1 + state.log[0, 0]]
     source, kind, page, count = rows.T
     gives = kind == int(Kind.ALLOC)

@@ -34,5 +34,5 @@ def history(
     failed = table["kind"] == "alloc_failed"
     with np.errstate(divide="ignore", invalid="ignore"):
         index = 1 - (1 + table["free_pages"] / table["pages"]) / table["extents"]
-    told = failed & (table["pages"] > table["largest_extent"]) & (table["extents"] > 0)
-    return table.assign(fragmentation_index=index.where(told))
+    known = failed & (table["pages"] > table["largest_extent"]) & (table["extents"] > 0)
+    return table.assign(fragmentation_index=index.where(known))

@@ -17,7 +17,7 @@ from workbench.compiled.njit import njit
 
 
 def size_for(pages: int) -> int:
-    """Length of the array for an arena of so many pages."""
+    """Length of the int32 array `tree` for an arena of so many pages."""
     return 2 << max(0, pages - 1).bit_length()
 
 

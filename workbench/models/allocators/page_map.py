@@ -15,7 +15,7 @@ def live_map(
 ) -> np.ndarray:
     """Share of live pages by address and time: float32[rows, columns], row 0 at page 0.
 
-    `events` is what an arena of `page_count` pages recorded, or `Replay.events`. A cell tells the
+    `events` is what an arena of `page_count` pages recorded, or `Replay.events`. A cell is the
     share of its pages that were live at the end of its stretch of events; the stretches have equal
     numbers of events. Fewer pages or events than cells give fewer rows or columns.
     """

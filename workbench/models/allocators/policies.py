@@ -50,7 +50,9 @@ def policy(choose: "str | Policy | Callable[..., Any]") -> Policy:
     `extents` is int64[n, 2] of (first page, pages) in address order, `count` the pages asked for.
     The function returns the first page of the place, or -1 to refuse; pages that are not free are
     a refusal too. It is compiled by numba, with indexes checked, and called once for each
-    allocation, so that a replay costs time proportional to the number of extents.
+    allocation, so that a replay costs time proportional to the number of extents. Raises
+    WorkbenchError for an unknown name, and for a function of other parameters or that numba does
+    not compile.
     """
     if isinstance(choose, Policy):
         return choose

@@ -52,7 +52,7 @@ class Replay:
 
     @property
     def events(self) -> pd.DataFrame:
-        """The log as an arena would have recorded it: placed, refusals told, no-ops left out."""
+        """The log as an arena would have recorded it: placed, refusals marked, no-ops left out."""
         return logs.as_events(self.log, self.page, self.status)
 
     @property

@@ -23,7 +23,7 @@ from workbench.errors import WorkbenchError
 
 MOVE = 1  # x86-64 instructions for cast_kern, and for cast_user under NO_USER_CONV
 CONVERT_IN_PLACE = 6  # shl, or, rol, xor, test, cmove (Linux 6.18, bpf_jit_comp.c)
-CONVERT_COPY = 7  # the same after a move into another register
+CONVERT_COPY = 7  # and a move into another register before
 
 COLUMNS = ("program", "flag", "metric", "value", "unit", "kind")
 
@@ -65,6 +65,7 @@ def count_casts(
     """Count a program's casts, given how often each slot was executed.
 
     `instructions` are its INSTRUCTION records and `executed` u64[n] counts for the same slots.
+    Raises ValueError where their lengths differ.
     """
     if len(instructions) != len(executed):
         raise ValueError(f"{len(executed)} counts for {len(instructions)} instructions")
@@ -120,7 +121,11 @@ def count_run(
     engine: Callable[[Program, Arena], Engine] | None,
     prepare: Callable[[Arena], object] | None = None,
 ) -> Casts:
-    """Run a program once in a fresh arena with these flags and count its casts."""
+    """Run a program once in a fresh arena with these flags and count its casts.
+
+    Parameters are those of `compare`. Raises WorkbenchError unless the run comes to its exit, and
+    for an engine that does not count.
+    """
     with Arena(pages=pages, flags=flags) as arena, (engine or _interpreter)(program, arena) as run:
         if prepare is not None:
             prepare(arena)

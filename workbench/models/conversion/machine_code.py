@@ -38,7 +38,10 @@ def sizes(loads: "Sequence[str | Workload]", engine: str) -> "pd.DataFrame":
 
 
 def compiled(program: "Program", engine: str, pages: int, flags: ArenaFlags) -> tuple[int, int]:
-    """Native instructions and bytes that an engine's compiler makes of a program."""
+    """Native instructions and bytes that an engine's compiler makes of a program.
+
+    `engine` is "kernel" or "jit". Raises Unsupported for another one, KernelError without a kernel.
+    """
     if engine == "kernel":
         from workbench.engines.kernel import Kernel, KernelArena
 
@@ -57,7 +60,8 @@ def compiled(program: "Program", engine: str, pages: int, flags: ArenaFlags) -> 
 def per_cast(frame: "pd.DataFrame") -> "pd.DataFrame":
     """What one cast_user costs more with conversion: a row per workload that has casts.
 
-    Columns workload, engine, cast_user, instructions, bytes; the last two per cast.
+    Columns workload, engine, cast_user, instructions, bytes; the last two per cast. Raises
+    WorkbenchError for a frame that is not of `sizes`.
     """
     if missing := [name for name in COLUMNS if name not in frame]:
         raise WorkbenchError(f"these are no sizes of machine code: no column '{missing[0]}'")

@@ -1,14 +1,14 @@
 """A workload under both flags on one engine, timed; one process's share of the repetition."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.arena import Arena, ArenaFlags
 from workbench.errors import WorkbenchError
-from workbench.evidence.measurement import collect
+from workbench.evidence.measurement import Opening, collect
 from workbench.models.conversion.workloads import Workload, workload
 
 if TYPE_CHECKING:
@@ -41,9 +41,17 @@ def time_workload(
     return collect(subjects, instances, iterations, warmup, seed)
 
 
+def each_engine(load: Workload, engines: Sequence[str]) -> dict[str, Opening]:
+    """What opens an instance of a workload, with conversion, by engine: for `collect`."""
+    return {engine: partial(opened, load, engine, ArenaFlags(0)) for engine in engines}
+
+
 @contextmanager
 def opened(load: Workload, engine: str, flags: ArenaFlags) -> Iterator[Callable[[], float]]:
-    """Open an instance of a workload; what it gives runs it once and returns ns per operation."""
+    """Open an instance of a workload; what it gives runs it once and returns ns per operation.
+
+    Raises WorkbenchError for an unknown engine, and when a run gives a wrong result.
+    """
     if engine not in ENGINES:
         raise WorkbenchError(f"no engine '{engine}'; choose from {', '.join(ENGINES)}")
     open_one = _on_kernel if engine == "kernel" else partial(_in_process, engine)

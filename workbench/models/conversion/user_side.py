@@ -19,7 +19,7 @@ from workbench.arena.rules import PAGE_SIZE, WINDOW
 from workbench.compiled.lazy import bytes_at
 from workbench.errors import WorkbenchError
 from workbench.evidence.measurement import collect
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.models.conversion import walks
 from workbench.models.conversion.timing import FLAGS
 from workbench.models.conversion.workloads import RING, Workload, workload
@@ -64,7 +64,8 @@ def time_walk(
     `engine` built the structure: "kernel" in a real arena, "jit" or "interpreter" in an emulated
     one. Returns the frame of `measurement.collect`, in ns per node or lookup, subjects
     "conversion" (native pointers in memory) and "no_user_conv" (offsets). Every pointer is followed
-    with checks before anything is timed.
+    with checks before anything is timed. Raises WorkbenchError for an unknown walk, KernelError
+    without a kernel.
     """
     if name not in WALKS:
         raise WorkbenchError(f"no walk '{name}'; there are {', '.join(WALKS)}")
@@ -74,7 +75,10 @@ def time_walk(
 
 @contextmanager
 def opened(walk: Walk, engine: str, flags: ArenaFlags) -> Iterator[Callable[[], float]]:
-    """Build the structure and give a function that walks it and returns ns per operation."""
+    """Build the structure and give a function that walks it and returns ns per operation.
+
+    That raises WorkbenchError for a walk that found something else than the checked one.
+    """
     load = workload(walk.builder)
     with ExitStack() as stack:
         arena = _built(load, engine, flags, stack)
@@ -147,7 +151,7 @@ def _chain(walk: Walk, arena: AnyArena) -> tuple[np.uint64, int]:
     """The first node of a list or ring, and the sum of its values."""
     start = arena.user_start
     if walk.name == "list":
-        nodes = list(corpus.follow(arena, start))
+        nodes = list(programs.follow(arena, start))
         values = [arena.user.load(node + 8, "u64") for node in nodes]
         return np.uint64(nodes[0]), sum(values)
     words = arena.user.array(start, "u64", 2 * RING, write=False)
@@ -165,10 +169,10 @@ def _chain(walk: Walk, arena: AnyArena) -> tuple[np.uint64, int]:
 def _hash(arena: AnyArena) -> tuple[np.uint64, np.uint64, np.ndarray, int]:
     """Bucket array and mask of the hash table, its keys in random order, entries met."""
     load, start = arena.user.load, arena.user_start
-    table, size = corpus.user_address(arena, load(start, "u64")), load(start + 8, "u64")
+    table, size = programs.user_address(arena, load(start, "u64")), load(start + 8, "u64")
     keys: dict[int, int] = {}
     for bucket in range(size):
-        chain = corpus.follow(arena, table + 8 * bucket)
+        chain = programs.follow(arena, table + 8 * bucket)
         keys |= {load(entry + 8, "u64"): depth for depth, entry in enumerate(chain, 1)}
     return np.uint64(table), np.uint64(size - 1), _shuffled(keys), sum(keys.values())
 
@@ -179,13 +183,13 @@ def _shuffled(keys: Iterable[int]) -> np.ndarray:
 
 def _tree(arena: AnyArena) -> tuple[np.uint64, np.ndarray, int]:
     """Root of the red-black tree, its keys in random order, nodes met."""
-    tree = load_object(corpus.directory() / "c" / "tree.o")
-    root = corpus.user_address(arena, int(tree.globals_in(arena)["root"]))  # type: ignore[arg-type]
+    tree = load_object(programs.directory() / "c" / "tree.o")
+    root = programs.user_address(arena, int(tree.globals_in(arena)["root"]))  # type: ignore[arg-type]
     keys: dict[int, int] = {}
     todo = [(root, 1)]
     while todo:
         node, depth = todo.pop()
         left, right, _, key = arena.user.array(node, "u64", 4, write=False).tolist()
         keys[key] = depth
-        todo += [(corpus.user_address(arena, n), depth + 1) for n in (left, right) if n]
+        todo += [(programs.user_address(arena, n), depth + 1) for n in (left, right) if n]
     return np.uint64(root), _shuffled(keys), sum(keys.values())

@@ -30,7 +30,7 @@ def chain(first, rounds):
 
 @njit
 def chain_from_base(base, first, rounds):
-    """The same by offsets: the low half of what memory holds, added to the base."""
+    """Sum the values of a chain of nodes (next, value), `rounds` times, by offsets from `base`."""
     total = _ZERO
     for _ in range(rounds):
         node = first
@@ -59,7 +59,7 @@ def search(root, keys, rounds):
 
 @njit
 def search_from_base(base, root, keys, rounds):
-    """The same by offsets."""
+    """Look keys up in a search tree by offsets from `base`: how many nodes were met in all."""
     met = _ZERO
     for _ in range(rounds):
         for key in keys:
@@ -91,7 +91,7 @@ def lookup(buckets, mask, keys, rounds):
 
 @njit
 def lookup_from_base(base, buckets, mask, keys, rounds):
-    """The same by offsets."""
+    """Look keys up in a chained hash table by offsets from `base`: how many entries were met."""
     met = _ZERO
     for _ in range(rounds):
         for key in keys:

@@ -17,7 +17,7 @@ from workbench.arena.rules import PAGE_SIZE, WINDOW
 from workbench.bpf.assembler import assemble
 from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.objects import load_object
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Engine]
 
-UNROLL = 16
+UNROLL = 16  # operations in a round, so that the loop itself costs little beside them
 SHARES = (0, 25, 50, 75, 100)
 TABLE = 512  # pointers in the NULL loop's table: one page
 NODES, ENTRIES, KEYS, RING = 4000, 4000, 2000, 65_536
-ROUNDS = 2048  # of the loops
+ROUNDS = 2048  # of the loops: 32,768 operations in a run
 
 
 class Workload(NamedTuple):
@@ -115,8 +115,8 @@ def empty(arena: AnyArena) -> None:
 
 
 def _list() -> Workload:
-    build = corpus.load("list")["build"]
-    ctx = corpus.example("list").contexts["build"].pack(NODES)
+    build = programs.load("list")["build"]
+    ctx = programs.example("list").contexts["build"].pack(NODES)
     return Workload(
         "list build", "structures", build, 64, ctx, NODES, "node",
         reset=empty, r0=NODES, meaning="nodes cut from pages, put at the head",
@@ -124,8 +124,8 @@ def _list() -> Workload:
 
 
 def _hash() -> Workload:
-    fill = corpus.load("hash")["fill"]
-    ctx = corpus.example("hash").contexts["fill"].pack(ENTRIES)
+    fill = programs.load("hash")["fill"]
+    ctx = programs.example("hash").contexts["fill"].pack(ENTRIES)
     return Workload(
         "hash insert and resize", "structures", fill, 128, ctx, ENTRIES, "entry",
         reset=empty, r0=ENTRIES, meaning="8 buckets at first, doubled on the way",
@@ -133,7 +133,7 @@ def _hash() -> Workload:
 
 
 def _tree() -> Workload:
-    found = load_object(corpus.directory() / "c" / "tree.o")
+    found = load_object(programs.directory() / "c" / "tree.o")
     ctx = KEYS.to_bytes(8, "little") + (1).to_bytes(8, "little")
 
     def renew(arena: AnyArena) -> None:
@@ -147,12 +147,12 @@ def _tree() -> Workload:
 
 
 def _ring() -> Workload:
-    sizes = corpus.example("chase").sizes
+    sizes = programs.example("chase").sizes
     assert sizes is not None
-    ctx = corpus.example("chase").contexts["chase"].pack(1)
+    ctx = programs.example("chase").contexts["chase"].pack(1)
     return Workload(
-        "pointer-chasing walk", "structures", corpus.load("chase")["chase"], 256, ctx, RING,
-        "node", setup=lambda arena, make: corpus.prepare("chase", arena, make),
+        "pointer-chasing walk", "structures", programs.load("chase")["chase"], 256, ctx, RING,
+        "node", setup=lambda arena, make: programs.prepare("chase", arena, make),
         r0=sizes.quick_r0, meaning="a shuffled ring followed: no pointer is stored",
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Cause(NamedTuple):
-    """Why a fault happened, what came of it, and the kind of event that tells it."""
+    """Why a fault happened, what came of it, and the kind of event that records it."""
 
     name: str
     meaning: str
@@ -137,8 +137,9 @@ def from_reports(text: str, user_start: int, pages: int = MAX_PAGES) -> pd.DataF
 def modelled(faults: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
     """Add `model_ns`: what the time would be if every step and fault cost what was calibrated.
 
-    `costs` are ns for `step` and for each cause, from workbench.costs; a cause without a cost adds
-    nothing. This is a *model*: contention, caches and everything else are left out.
+    `costs` are ns for `step` and for each cause, such as `workbench calibrate` keeps; a cause
+    without a cost adds nothing. This is a *model*: contention, caches and everything else
+    are left out.
     """
     each = np.array([costs.get(name, 0.0) for name in NAMES])
     steps = faults["time"].to_numpy(np.float64)

@@ -11,7 +11,11 @@ _SEEN, _FREED = 1, 2
 
 @njit(allocates=True)
 def look_back(kind, page, count, is_fault, pages):
-    """For each event: whether its page had a fault before, and whether it was freed since alloc."""
+    """For each event: whether its page had a fault before, and whether it was freed since alloc.
+
+    `kind`, `page` and `count` are int[n] columns of events, `pages` the arena's size;
+    `is_fault[kind]` is 0, 1 for a fault, 2 for one that fills its page. Returns two bool[n].
+    """
     rows = kind.shape[0]
     state = np.zeros(pages, np.uint8)
     repeat, after_free = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
@@ -47,7 +51,7 @@ def cells(x, y, part, shape):
 
 @njit(allocates=True)
 def count_pages(page, part, last, parts):
-    """Count points by page + 1 (the first row is for page -1) and part."""
+    """Count points by page + 1 (the first row is for page -1) and part: int64[last + 2, parts]."""
     out = np.zeros((last + 2, parts), np.int64)
     for at in range(page.shape[0]):
         out[page[at] + 1, part[at]] += 1

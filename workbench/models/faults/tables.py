@@ -71,7 +71,7 @@ def gaps(faults: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps(faults: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the cause of each measured fault but the last, and ns to the next one."""
+    """Number of the cause of each measured fault but the last, int[n], and ns to the next one."""
     ns, code = faults["ns"].to_numpy(np.float64), faults["cause"].cat.codes.to_numpy()
     lacking = np.isnan(ns)
     if lacking.any():

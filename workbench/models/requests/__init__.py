@@ -88,7 +88,12 @@ def frame(
     time: np.ndarray | None = None,
     offset: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Make a log of columns; `kind` holds events.Kind numbers, time counts the rows by default."""
+    """Make a log of columns of one length, integers: a row for each request.
+
+    `kind` holds events.Kind numbers, `count` pages, `block` numbers what they give or
+    take back (-1: none), `page` is a fixed first one (-1: anywhere), `offset` pages into the
+    block, `time` any clock (default: the number of the row).
+    """
     rows = len(kind)
     columns = {
         "time": np.arange(rows) if time is None else time,
@@ -155,8 +160,8 @@ def from_events(log: pd.DataFrame, repair: bool = False) -> pd.DataFrame:
     """Make requests of what an arena recorded (`arena.events`), so that they can lie elsewhere.
 
     Each allocation, reservation and user fault becomes a block; a free becomes one row for each
-    block that it frees pages of. Refused allocations are requests too. A fixed address is not
-    told from a free choice: both become requests for any place. Raises WorkbenchError, with the
+    block that it frees pages of. Refused allocations are requests too. Fixed addresses
+    and free choices alike become requests for any place. Raises WorkbenchError, with the
     row, for events that contradict each other; with `repair` those are left out.
     """
     kept = recorded(log, MAX_PAGES, repair)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 
-ANY = (-(1 << 62), 1 << 62)
+ANY = (-(1 << 62), 1 << 62)  # sums of two still fit 64 bits
 TIME = (0, 1 << 62)
 Limits = Mapping[str, tuple[int, int]]
 

@@ -16,7 +16,11 @@ _FAULT, _FAILED = int(Kind.USER_FAULT), int(Kind.ALLOC_FAILED)
 
 @njit(allocates=True)
 def judge(log, late, blocks, verdict):
-    """Say what is wrong with each row; one that is wrong counts as not there."""
+    """Say what is wrong with each row of a log; one that is wrong counts as not there.
+
+    `log` holds its int64[n] columns, `late` which rows run backwards, `blocks` is one past the
+    highest block. Writes GOOD .. OUTSIDE into `verdict`, uint8[n].
+    """
     size = np.zeros(blocks, np.int64)
     left = np.zeros(blocks, np.int64)  # pages not yet freed
     base = np.full(blocks, -1, np.int64)  # where a block freed in parts has its marks

@@ -10,7 +10,7 @@ from workbench.arena import Arena
 from workbench.bpf.program import Program
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.errors import WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.models import requests
 
 
@@ -53,8 +53,8 @@ def record(name: str, size: int = 1000, seed: int = 1, pages: int = 1024) -> pd.
 def _open(work: Work, pages: int) -> tuple[Program, Arena]:
     """The program and a fresh arena for it, with an object's variables in it."""
     if not work.file.endswith(".o"):
-        return corpus.load(work.file)[work.program], Arena(pages)
+        return programs.load(work.file)[work.program], Arena(pages)
     from workbench.objects import load_object
 
-    loaded = load_object(corpus.directory() / work.file)
+    loaded = load_object(programs.directory() / work.file)
     return loaded.programs[work.program], loaded.arena(pages=pages)

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from workbench.arena.events import Kind
 from workbench.models import requests
 
-LOAD = 0.8
+LOAD = 0.8  # share of the arena that is live: full enough for holes to matter; not measured
 SIZES, SHARES = np.array([1, 2, 3, 4, 6, 8, 12, 16]), np.array([30, 18, 12, 12, 10, 8, 6, 4]) / 100
 """Pages of a block: mostly few, as programs ask; the mean is 4.08."""
 MEAN = float(SIZES @ SHARES)
@@ -28,6 +28,7 @@ def from_lifetimes(
 ) -> pd.DataFrame:
     """The log of blocks of `pages` that are born and die at these moments: its first `rows` rows.
 
+    `pages` is int[n], `birth` and `death` float[n] on any one clock, `where` int[n].
     At one moment births come first. Deaths may be NEVER; `where` has fixed pages (-1: anywhere).
     """
     blocks = np.arange(len(pages))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "classify", "explain"]
 
-BRANCHES, ORIGINS = 12, 8  # how much of a long story is told
+BRANCHES, ORIGINS = 12, 8  # lines of each: an explanation fits on one screen
 
 
 class Judged(Protocol):
@@ -74,17 +74,17 @@ class Explanation(NamedTuple):
         )
 
     def html(self) -> str:
-        """The same with bold titles."""
+        """The explanation as one element of HTML, with bold titles."""
         from html import escape
 
         if not self.reason:
             return f"<p>{escape(self.wrong)}</p>"
-        told = (
+        parts = (
             f"<b>{escape(title)}</b>\n{escape(''.join(f'  {line}{chr(10)}' for line in lines))}"
             for title, lines in self.parts
         )
         style = "font-family:monospace;white-space:pre-wrap;line-height:1.35"
-        return f"<pre style='{style}'>{''.join(told)}</pre>"
+        return f"<pre style='{style}'>{''.join(parts)}</pre>"
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -162,7 +162,7 @@ def _source(path: Sequence[LogStep], at: int, program: "Program | None") -> str:
     return _from_program(program, path[at].pc) if program is not None else ""
 
 
-def _told_already(step: LogStep, source: str) -> bool:
+def _said_already(step: LogStep, source: str) -> bool:
     """Whether a source line is the instruction itself: the source is assembly."""
     return source.replace(" ", "") == step.text.replace(" ", "")
 
@@ -211,12 +211,12 @@ def _origin(path: Sequence[LogStep], name: str, program: "Program | None") -> It
         yield from _loss(path, name)
         return
     found = list(_writers(path, name)) if name.startswith("R") else []
-    told = found[:ORIGINS][::-1]
+    shown = found[:ORIGINS][::-1]
     seen = ""
-    for at in told:
+    for at in shown:
         step = path[at]
         source = _source(path, at, program)
-        new = source and source != seen and not _told_already(step, source)
+        new = source and source != seen and not _said_already(step, source)
         if new:
             yield source
         seen = source

@@ -77,7 +77,7 @@ _BYTES = re.compile(r"^[m0?rdi]{8}$")
 _HALF = re.compile(r"^(?:[m0?]{7}|[m0?]{6}|[m0?]{4})(?=.)(.+)$")  # a spill of 1, 2 or 4 bytes
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 16)  # bounds the memory for a long log; not measured
 def parse_value(text: str) -> LogValue:
     """Take the text after `R1=` or `fp-8=` apart; what is not understood becomes the kind."""
     if _BYTES.match(text):
@@ -242,5 +242,5 @@ def _range(bounds: Bounds) -> str:
 
 
 def _shown(number: int) -> str:
-    """Decimal where that is short, hexadecimal where it tells more."""
+    """A number in decimal up to 2^20, where people still read it, else in hexadecimal."""
     return str(number) if abs(number) < 1 << 20 else hex(number)

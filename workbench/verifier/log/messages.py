@@ -40,7 +40,7 @@ class Match(NamedTuple):
         return self.message.advice.format(**self.found)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # bounds the memory for many logs; not measured
 def classify(reason: str) -> Match | None:
     """Find the row for the words of a refusal; None for words that no row knows."""
     for message in MESSAGES:
@@ -99,7 +99,7 @@ MESSAGES = (
          r"^(?:attempt to corrupt spilled pointer|invalid size of register (?:spill|fill)"
          r"|corrupted spill memory)",
          "A pointer kept on the stack is written or read in part. Half a pointer is a number that "
-         "tells where the kernel keeps its memory.",
+         "shows where the kernel keeps its memory.",
          "Store and load pointers whole: 8 bytes at an offset that is a multiple of 8."),
     _row("spill into the caller", SAFETY,
          r"^cannot spill pointers to stack into stack frame of the caller",

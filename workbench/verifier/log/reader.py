@@ -203,14 +203,14 @@ class Reader:
 
     def _decision(self) -> tuple[str, int, tuple[tuple[int, str], ...]]:
         """The decisive line: the last remark, if the log ends with it; the others are unread."""
-        told = [(line, text) for line, text, _ in self.remarks]
-        if not told or self.remarks[-1][2] < len(self.steps):
-            return "", self._last_pc(), tuple(told)
-        if "processed" not in self.statistics and not self.report and not _ends(told[-1][1]):
-            return "", self._last_pc(), tuple(told)
-        reason = told[-1][1]
+        remarks = [(line, text) for line, text, _ in self.remarks]
+        if not remarks or self.remarks[-1][2] < len(self.steps):
+            return "", self._last_pc(), tuple(remarks)
+        if "processed" not in self.statistics and not self.report and not _ends(remarks[-1][1]):
+            return "", self._last_pc(), tuple(remarks)
+        reason = remarks[-1][1]
         named = _NAMED.search(reason)
-        unread = tuple(remark for remark in told[:-1] if classify(remark[1]) is None)
+        unread = tuple(remark for remark in remarks[:-1] if classify(remark[1]) is None)
         return reason, int(named[1]) if named else self._last_pc(), unread
 
     def _last_pc(self) -> int:

@@ -1,6 +1,6 @@
 """A verifier log as values: its steps, each with the states before and after it.
 
-A log tells, instruction by instruction, what the verifier knew. Linux prints what an instruction
+A log says, instruction by instruction, what the verifier knew. Linux prints what an instruction
 changed; here every step has a whole state.
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STEPS = ["line", "pc", "frame", "instruction", "state", "came_from"]
 STEPS += ["source", "file", "source_line"]
 VALUES = ["step", "pc", "frame", "name", "kind", "text", "constant", "offset", "known", "unknown"]
-SHOWN = 400  # steps in the notebook's table: the last of the path
+SHOWN = 400  # last steps of the path: bounds the notebook's table; not measured
 
 
 def steps_frame(log: Reading) -> "pd.DataFrame":
@@ -137,5 +137,10 @@ class VerifierLog(Reading):
 
 @takes(text=string)
 def read_verifier_log(text: str) -> VerifierLog:
-    """Read a verifier log from any machine; never raises for text, however damaged."""
+    """Read a verifier log from any machine; never raises for text, however damaged.
+
+    >>> log = wb.read_verifier_log("0: (95) exit\\nR0 !read_ok\\nprocessed 1 insns")
+    >>> log.ok, log.pc, log.reason
+    (False, 0, 'R0 !read_ok')
+    """
     return read(text, VerifierLog)

@@ -27,17 +27,19 @@ from workbench.verifier.values.domain import (
     Value,
 )
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Number, signed
-from workbench.verifier.values.tnum import LOW, MASK, text_of
+from workbench.verifier.values.tnum import LOW, MASK, MAX_DECIMAL, text_of
+
+S16_MIN, S16_MAX = -0x8000, 0x7FFF  # SNUM_MIN_DECIMAL, SNUM_MAX_DECIMAL of kernel/bpf/log.c
 
 
 def signed_text(number: int) -> str:
-    """Small numbers in decimal, others as 64 bits in hexadecimal."""
-    return str(number) if -0x8000 <= number <= 0x7FFF else f"{number & MASK:#x}"
+    """A signed number: small ones in decimal, others as 64 bits in hexadecimal."""
+    return str(number) if S16_MIN <= number <= S16_MAX else f"{number & MASK:#x}"
 
 
 def unsigned_text(number: int) -> str:
-    """The same for numbers without a sign."""
-    return str(number) if number <= 0xFFFF else f"{number:#x}"
+    """An unsigned number: small ones in decimal, others in hexadecimal."""
+    return str(number) if number <= MAX_DECIMAL else f"{number:#x}"
 
 
 def _ranges(n: Number) -> list[str]:
@@ -55,7 +57,7 @@ def _ranges(n: Number) -> list[str]:
         for k in same:
             del left[k]
         text = unsigned_text(value) if name[0] == "u" else signed_text(value)
-        if name.endswith("32") and value < -0x8000:
+        if name.endswith("32") and value < S16_MIN:
             text = f"{word:#x}"
         parts.append("".join(f"{k}=" for k in same) + text)
     return parts
@@ -63,7 +65,7 @@ def _ranges(n: Number) -> list[str]:
 
 def _word(name: str, value: int) -> int:
     """The bits that are compared and printed: 32-bit ranges too long for decimals have 32."""
-    short = name.endswith("32") and not -0x8000 <= value <= 0x7FFF
+    short = name.endswith("32") and not S16_MIN <= value <= S16_MAX
     return value & (LOW if short else MASK)
 
 

@@ -1,7 +1,7 @@
 """The log of a verification, in the form of Linux 6.18 at levels 1 and 2.
 
 At level 1 what was said of a path that turned out well is taken back when the next one begins, so
-that a refusal's log shows the path that led to it; level 2 keeps all and tells how numbers were
+that a refusal's log shows the path that led to it; level 2 keeps all and says how numbers were
 traced. Sources: do_check in kernel/bpf/verifier.c, print_insn_state in kernel/bpf/log.c.
 """
 

@@ -32,13 +32,16 @@ from workbench.verifier.values.domain import (
     scalar,
 )
 
-MAX_LINKED = 6
-MAX_PACKET = 0xFFFF
+MAX_LINKED = 6  # LINKED_REGS_MAX: as many as fit into 64 bits of a path's past
+MAX_PACKET = 0xFFFF  # MAX_PACKET_OFF
 Link = tuple[int, int, bool]  # frame, register or slot, whether it is a register
 
 
 def branch(i: Instruction, path: Path) -> int | None:
-    """Follow a jump whose way is known, else go on and leave the target for later."""
+    """Follow a jump whose way is known, else go on and leave the target for later.
+
+    Returns the next slot, None for the one that follows.
+    """
     left = path.registers[i.dst]
     right = scalar(i.imm) if i.src == isa.ZERO else path.registers[i.src]
     pointers = (left.kind == STACK) | (right.kind == STACK) << 1

@@ -46,12 +46,12 @@ from workbench.verifier.values.domain import (
 
 END = -1
 """Where a path goes on that is finished."""
-MAX_ERRNO = 4095
+MAX_ERRNO = 4095  # include/linux/err.h
 _BEHIND = {"mem": False, "mem_or_null": False, "mem_uninit": True}
 
 
 def call(i: Instruction, path: Path) -> int | None:
-    """Call a helper or kfunc whose arguments are good."""
+    """Call a helper or kfunc whose arguments are good; returns the next slot, None for pc + 1."""
     row = facts.callee(i, path.pc, path.setting)
     assert row is not None
     map: MapDefinition | None = path.registers[1].about if "map" in row.arguments[:1] else None
@@ -160,7 +160,7 @@ def _touch_memory(row: Function, map: MapDefinition | None, path: Path) -> int:
 
 
 def acquire(path: Path, kind: str, identity: int = -1, about: object = None) -> int:
-    """Hold something that must be given back; returns its identity."""
+    """Note that the path holds something that must be given back; returns its identity."""
     identity = path.new_id() if identity < 0 else identity
     locks = path.state.locks
     held = (*locks.references, Reference(kind, identity, path.pc, about))
@@ -175,14 +175,14 @@ def _drop(path: Path, kind: str, identity: int) -> None:
 
 
 def release(path: Path, reference: int) -> None:
-    """Give something back; pointers to it become numbers."""
+    """Note that something was given back; pointers to it become numbers."""
     _drop(path, "pointer", reference)
     if reference:
         each_value(path.state, lambda v: ANY_SCALAR if v.reference == reference else v)
 
 
 def lose_packets(path: Path) -> None:
-    """The packet may have moved: pointers into it become numbers."""
+    """Turn pointers into the packet, which may have moved, into numbers."""
     gone = PACKETS | {PACKET_END}
     each_value(path.state, lambda v: ANY_SCALAR if v.kind in gone else v)
 
@@ -354,7 +354,10 @@ _SPECIAL: dict[str, Callable[[Function, Path], None]] = {
 
 
 def local(i: Instruction, path: Path) -> int:
-    """Call a function of the program: a static one is entered, a global one is assumed valid."""
+    """Call a function of the program; returns the next slot.
+
+    A static one is entered, a global one is assumed to be valid.
+    """
     target, caller = path.pc + 1 + i.off, path.frame
     if path.subject.is_global(target):
         return _global(target, path)
@@ -388,7 +391,7 @@ def _global(target: int, path: Path) -> int:
 
 
 def leave(i: Instruction, path: Path) -> int:
-    """Return from a function, or end the path."""
+    """Return from a function; returns the next slot, END where the path ends."""
     state, callee = path.state, path.frame
     if len(state.frames) == 1:
         if PROGRAM_TYPES[path.setting.type].returns and not callee.start:

@@ -22,8 +22,12 @@ from workbench.verifier.paths.liveness import LiveStack
 from workbench.verifier.paths.subject import Subject
 from workbench.verifier.values.domain import EMPTY, NOTHING, State
 
-MAX_ROUNDS = 64
-MAX_HISTORY = 40
+# Numbers of kernel/bpf/verifier.c; where they differ, `processed` differs from Linux's.
+MAX_ROUNDS = 64  # MAX_BACKEDGE_ITERS of propagate_backedges
+MAX_HISTORY = 40  # entries of a path's past; is_state_visited
+MIN_JUMPS, MIN_STEPS = 2, 8  # between checkpoints; is_state_visited: half the memory, 20 % faster
+LOOP_JUMPS, LOOP_STEPS = 20, 100  # in a loop: 10,000 checkpoints where it goes on to the limit
+PATIENCE, LOOP_PATIENCE = 3, 64  # misses for each hit; more where a loop must converge
 
 
 class _Visit:
@@ -94,7 +98,7 @@ class Checkpoints:
         pc = state.pc
         forced = pc in self.flow.forced or len(state.history) > MAX_HISTORY
         jumps, steps = self.jumps - self.last_jumps, self.processed - self.last_processed
-        add = forced or (jumps >= 2 and steps >= 8)
+        add = forced or (jumps >= MIN_JUMPS and steps >= MIN_STEPS)
         bucket = self._bucket(state)
         self._clean(bucket, state)
         seen, loop = 0, False
@@ -107,7 +111,7 @@ class Checkpoints:
                 if found:
                     self._end_at(old, state, loop)
                     return True
-                if not forced and jumps < 20 and steps < 100:
+                if not forced and jumps < LOOP_JUMPS and steps < LOOP_STEPS:
                     add = False
             else:
                 loop = self._incomplete(old)
@@ -151,7 +155,7 @@ class Checkpoints:
     def _missed(self, bucket: list[State], old: State, add: bool) -> None:
         """Drop a checkpoint that seldom helps."""
         old.misses += add
-        patience = 64 if old.pc in self.flow.forced and old.branches else 3
+        patience = LOOP_PATIENCE if old.pc in self.flow.forced and old.branches else PATIENCE
         if old.misses <= old.hits * patience + patience:
             return
         old.evicted = True

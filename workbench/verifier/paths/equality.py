@@ -40,7 +40,7 @@ class Names:
     def __init__(self) -> None:
         self.pairs: dict[int, int] = {}
         self.used: set[int] = set()
-        self.fresh = 1 << 40
+        self.fresh = 1 << 40  # above every identity that a path gives
 
     def same(self, old: int, new: int) -> bool:
         """Whether two identities agree with all pairs so far."""
@@ -55,7 +55,7 @@ class Names:
         return True
 
     def same_number(self, old: int, new: int) -> bool:
-        """The same for numbers: the old one may stand alone, and then the new one may be linked."""
+        """Whether the identities of two numbers agree; 0 of the old one agrees with any."""
         if not old:
             return True
         if not new:
@@ -112,7 +112,7 @@ def _registers_equal(
     return True
 
 
-@lru_cache(maxsize=1 << 11)
+@lru_cache(maxsize=1 << REGISTERS)
 def _members(mask: int) -> tuple[int, ...]:
     return tuple(n for n in range(REGISTERS) if mask >> n & 1)
 

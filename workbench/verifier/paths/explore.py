@@ -51,7 +51,7 @@ _STORING = frozenset(
 class Explorer:
     """Explores one program; afterwards `path` knows what each instruction touched.
 
-    `processed` counts instructions as Linux does; `progress` is told of it now and then.
+    `processed` counts instructions as Linux does; `progress` is called with it now and then.
     """
 
     def __init__(

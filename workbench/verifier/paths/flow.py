@@ -13,7 +13,7 @@ from workbench.verifier.rules import facts
 from workbench.verifier.rules.facts import Instruction, Setting
 from workbench.verifier.rules.structure import UNCONDITIONAL, WIDE_OPS, function_starts, successors
 
-CALLER_SAVED = 0b111111
+CALLER_SAVED = 0b111111  # r0 to r5
 
 
 @dataclass
@@ -182,7 +182,7 @@ def _close(
     loop = itself or stack[-1] != at
     while True:
         member = stack.pop()
-        low[member] = 1 << 62
+        low[member] = 1 << 62  # above every slot: no longer on the stack
         loops[member] = number if loop else 0
         if member == at:
             return loop

@@ -1,4 +1,4 @@
-"""Which stack slots may still be read, per chain of calls: the others do not tell states apart.
+"""Which stack slots may still be read, per chain of calls: the others do not make states differ.
 
 Reads and writes are collected as paths are followed; before states are compared, they are
 propagated backwards through each function. Source: kernel/bpf/liveness.c of Linux 6.18.

@@ -73,7 +73,10 @@ class Path:
         return self.ids
 
     def fork(self, pc: int) -> State:
-        """Have a copy of the state explored later, from slot `pc`."""
+        """Have a copy of the state explored later, from slot `pc`, and return that copy.
+
+        Raises VerificationError where more than MAX_FORKS wait.
+        """
         state = self.state.copy()
         position = self.subject.log.position if self.subject.log else 0
         self.forks.append((state, pc, self.pc, position, self.route))

@@ -10,7 +10,7 @@ from workbench.verifier.paths.path import Path, Route
 from workbench.verifier.rules import facts
 from workbench.verifier.values.domain import Frame, Locks, Slot, Value
 
-MAX_STATES = 200_000
+MAX_STATES = 200_000  # bounds the memory of a long verification's states; not measured
 NOTHING = 0, 0
 
 

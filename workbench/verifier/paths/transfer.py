@@ -230,7 +230,7 @@ def _load(i: Instruction, path: Path) -> None:
 
 
 def _loaded(i: Instruction, path: Path, base: Value) -> Value:
-    """What memory holds: only stacks, contexts and read-only maps tell."""
+    """What memory holds: known of stacks, contexts and read-only maps alone."""
     size = facts.BYTES[Op(i.op)]
     if base.kind == STACK:
         return stack.load(path, base, base.off + i.off, size)

@@ -40,13 +40,13 @@ MEMORY_TEXT = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, tru
 _MEMORY = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEM, RECORD}
 
 
-def may_call_refusal(fact: MayCall, path: Situation) -> Reason:
+def may_call_refusal(fact: MayCall, situation: Situation) -> Reason:
     """Whether a function may be called by this program, at this place."""
-    row, setting, locks = fact.function, path.setting, path.state.locks
+    row, setting, locks = fact.function, situation.setting, situation.state.locks
     if locks.lock and not (row.name == "bpf_spin_unlock" or row.name.startswith("bpf_iter_num")):
         return "function calls are not allowed while holding a lock"
     if row.kind == "kfunc":
-        return _may_call_kfunc(row, path)
+        return _may_call_kfunc(row, situation)
     named = f"{row.name}#{row.number}"
     if row.group not in PROGRAM_TYPES[setting.type].functions:
         return f"program of this type cannot use helper {named}"
@@ -63,22 +63,22 @@ def may_call_refusal(fact: MayCall, path: Situation) -> Reason:
     return f"sleepable helper {named} in IRQ-disabled region" if locks.irq else None
 
 
-def _may_call_kfunc(row: Function, path: Situation) -> Reason:
-    if row.group not in PROGRAM_TYPES[path.setting.type].functions:
+def _may_call_kfunc(row: Function, situation: Situation) -> Reason:
+    if row.group not in PROGRAM_TYPES[situation.setting.type].functions:
         return f"calling kernel function {row.name} is not allowed"
-    if _sleeps(row, path) and not path.setting.sleepable:
+    if _sleeps(row, situation) and not situation.setting.sleepable:
         return f"program must be sleepable to call sleepable kfunc {row.name}"
     return None
 
 
-def _sleeps(row: Function, path: Situation) -> bool:
+def _sleeps(row: Function, situation: Situation) -> bool:
     """Later kernels let any context call the arena's functions."""
-    return row.sleepable and path.setting.release.arena_kfuncs_sleep
+    return row.sleepable and situation.setting.release.arena_kfuncs_sleep
 
 
-def section_refusal(fact: Section, path: Situation) -> Reason:
+def section_refusal(fact: Section, situation: Situation) -> Reason:
     """Whether sections begin and end in pairs, and nothing in them sleeps."""
-    row, locks = fact.function, path.state.locks
+    row, locks = fact.function, situation.state.locks
     name = row.name.removeprefix("bpf_")
     full = f"kernel function {row.name}"
     if name == "rcu_read_lock" and locks.rcu:
@@ -87,7 +87,7 @@ def section_refusal(fact: Section, path: Situation) -> Reason:
         return f"unmatched rcu read unlock ({full})"
     if name == "preempt_enable" and not locks.preempt:
         return f"unmatched attempt to enable preemption ({full})"
-    if not _sleeps(row, path):
+    if not _sleeps(row, situation):
         return None
     for inside, where in (
         (locks.rcu, "rcu_read_lock"),
@@ -99,35 +99,35 @@ def section_refusal(fact: Section, path: Situation) -> Reason:
     return None
 
 
-def argument_refusal(fact: Argument, path: Situation) -> Reason:
+def argument_refusal(fact: Argument, situation: Situation) -> Reason:
     """Whether the register suits the parameter, or why not."""
-    value = path.registers[fact.register]
+    value = situation.registers[fact.register]
     if fact.function.kind == "kfunc":
-        return _KFUNC_KINDS[fact.kind](fact, value, path)
+        return _KFUNC_KINDS[fact.kind](fact, value, situation)
     if value.kind == UNSET:
         return f"R{fact.register} !read_ok"
     if fact.kind == "anything":
         return None
     if value.kind in PACKETS and not fact.function.packets:
         return "helper access to the packet is not allowed"
-    return _HELPER_KINDS[fact.kind](fact, value, path)
+    return _HELPER_KINDS[fact.kind](fact, value, situation)
 
 
 def _wrong(fact: Argument, value: Value, expected: str) -> str:
     return f"R{fact.register} type={NAMES[value.kind]} expected={expected}"
 
 
-def _ctx(fact: Argument, value: Value, path: Situation) -> Reason:
+def _ctx(fact: Argument, value: Value, situation: Situation) -> Reason:
     if value.kind != CTX:
         return _wrong(fact, value, "ctx")
     return memory.unmodified_refusal(fact.register, value)
 
 
-def _map(fact: Argument, value: Value, path: Situation) -> Reason:
+def _map(fact: Argument, value: Value, situation: Situation) -> Reason:
     return None if value.kind == MAP else _wrong(fact, value, "map_ptr")
 
 
-def _memory(fact: Argument, value: Value, path: Situation) -> Reason:
+def _memory(fact: Argument, value: Value, situation: Situation) -> Reason:
     readable = (
         {RDONLY_MEM} if fact.kind in ("mem", "mem_or_null", "map_key", "map_value") else set()
     )
@@ -137,39 +137,41 @@ def _memory(fact: Argument, value: Value, path: Situation) -> Reason:
         value = value._replace(kind=value.kind & ~OR_NULL)
     if value.kind in _MEMORY or value.kind in readable:
         return None
-    return _wrong(fact, path.registers[fact.register], MEMORY_TEXT)
+    return _wrong(fact, situation.registers[fact.register], MEMORY_TEXT)
 
 
-def map_of(path: Situation) -> MapDefinition:
+def map_of(situation: Situation) -> MapDefinition:
     """The map that a function works on: its first argument."""
-    row: MapDefinition = path.registers[1].about
+    row: MapDefinition = situation.registers[1].about
     return row
 
 
-def _key(fact: Argument, value: Value, path: Situation) -> Reason:
-    size = map_of(path).key_size
-    return _memory(fact, value, path) or memory.buffer_refusal(
-        fact.register, value, size, False, False, False, path
+def _key(fact: Argument, value: Value, situation: Situation) -> Reason:
+    size = map_of(situation).key_size
+    return _memory(fact, value, situation) or memory.buffer_refusal(
+        fact.register, value, size, False, False, False, situation
     )
 
 
-def _value(fact: Argument, value: Value, path: Situation) -> Reason:
-    row = map_of(path)
+def _value(fact: Argument, value: Value, situation: Situation) -> Reason:
+    row = map_of(situation)
     raw = fact.kind == "map_value_uninit" and row.type != "bloom_filter"
     write = fact.kind == "map_value_uninit" and row.type != "bloom_filter"
-    return _memory(fact, value, path) or memory.buffer_refusal(
-        fact.register, value, row.value_size, write, False, raw, path
+    return _memory(fact, value, situation) or memory.buffer_refusal(
+        fact.register, value, row.value_size, write, False, raw, situation
     )
 
 
-def _size(fact: Argument, value: Value, path: Situation) -> Reason:
+def _size(fact: Argument, value: Value, situation: Situation) -> Reason:
     if value.kind != SCALAR:
         return _wrong(fact, value, "scalar")
     kind = fact.function.arguments[fact.register - 2]
-    return size_refusal(fact, value, path, kind == "mem_uninit", fact.kind == "size_or_zero")
+    return size_refusal(fact, value, situation, kind == "mem_uninit", fact.kind == "size_or_zero")
 
 
-def size_refusal(fact: Argument, value: Value, path: Situation, write: bool, zero: bool) -> Reason:
+def size_refusal(
+    fact: Argument, value: Value, situation: Situation, write: bool, zero: bool
+) -> Reason:
     """Whether the memory in the register before has that many bytes. Source: check_mem_size_reg."""
     register, n = fact.register, value.number
     if n.smin < 0:
@@ -179,17 +181,17 @@ def size_refusal(fact: Argument, value: Value, path: Situation, write: bool, zer
     if n.umax >= MAX_SIZE:
         return f"R{register} unbounded memory access, use 'var &= const' or 'if (var < const)'"
     raw = write and n.known
-    base = path.registers[register - 1]
-    return memory.buffer_refusal(register - 1, base, n.umax, write, zero, raw, path)
+    base = situation.registers[register - 1]
+    return memory.buffer_refusal(register - 1, base, n.umax, write, zero, raw, situation)
 
 
-def _record_size(fact: Argument, value: Value, path: Situation) -> Reason:
+def _record_size(fact: Argument, value: Value, situation: Situation) -> Reason:
     if value.kind != SCALAR:
         return _wrong(fact, value, "scalar")
     return None if value.number.known else f"R{fact.register} is not a known constant'"
 
 
-def _record(fact: Argument, value: Value, path: Situation) -> Reason:
+def _record(fact: Argument, value: Value, situation: Situation) -> Reason:
     register = fact.register
     if value.kind != RECORD:
         return _wrong(fact, value, "ringbuf_mem")
@@ -204,21 +206,21 @@ def _record(fact: Argument, value: Value, path: Situation) -> Reason:
     return None
 
 
-def _callback(fact: Argument, value: Value, path: Situation) -> Reason:
+def _callback(fact: Argument, value: Value, situation: Situation) -> Reason:
     if value.kind != FUNC:
         return _wrong(fact, value, "func")
     return memory.unmodified_refusal(fact.register, value)
 
 
-def _stack_or_null(fact: Argument, value: Value, path: Situation) -> Reason:
+def _stack_or_null(fact: Argument, value: Value, situation: Situation) -> Reason:
     if is_null(value) or value.kind == STACK:
         return None
     return _wrong(fact, value, "fp")
 
 
-def _spin_lock(fact: Argument, value: Value, path: Situation) -> Reason:
+def _spin_lock(fact: Argument, value: Value, situation: Situation) -> Reason:
     """Source: process_spin_lock."""
-    register, locks = fact.register, path.state.locks
+    register, locks = fact.register, situation.state.locks
     if value.kind != MAP_VALUE:
         return _wrong(fact, value, "map_value, ptr_")
     if not value.number.known:
@@ -257,11 +259,11 @@ _HELPER_KINDS: dict[str, Callable[[Argument, Value, Situation], Reason]] = {
 }
 
 
-def _k_ignored(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_ignored(fact: Argument, value: Value, situation: Situation) -> Reason:
     return None
 
 
-def _k_scalar(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_scalar(fact: Argument, value: Value, situation: Situation) -> Reason:
     return None if value.kind == SCALAR else f"R{fact.register} is not a scalar"
 
 
@@ -272,7 +274,7 @@ def _k_null(fact: Argument, value: Value) -> Reason:
     return None
 
 
-def _k_map(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_map(fact: Argument, value: Value, situation: Situation) -> Reason:
     if reason := _k_null(fact, value):
         return reason
     if value.kind == MAP:
@@ -282,37 +284,37 @@ def _k_map(fact: Argument, value: Value, path: Situation) -> Reason:
     return f"pointer in R{fact.register} isn't map pointer"
 
 
-def _k_iterator(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_iterator(fact: Argument, value: Value, situation: Situation) -> Reason:
     argument = fact.register - 1
     if value.kind != STACK:
         return f"arg#{argument} expected pointer to an iterator on stack"
-    slot = _own_slot(value, path)
+    slot = _own_slot(value, situation)
     if fact.kind == "iterator_new":
         if slot == "bad" or "i" in slot:
             return f"expected uninitialized iter_num as arg #{argument}"
         return memory.stack_refusal(fact.register, value, value.off, 8, True)
-    if path.state.iterator_at(value) is None or slot != "i" * 8:
+    if situation.state.iterator_at(value) is None or slot != "i" * 8:
         return f"expected an initialized iter_num as arg #{argument}"
     return None
 
 
-def _own_slot(value: Value, path: Situation) -> str:
+def _own_slot(value: Value, situation: Situation) -> str:
     """The bytes of the whole slot that a stack pointer leads to; "bad" if it is not one."""
     if not value.number.known:
         return "bad"
     off = value.off + value.number.smin
     if off % 8 or not -512 <= off <= -8:
         return "bad"
-    stack = path.state.frames[value.about].stack
+    stack = situation.state.frames[value.about].stack
     at = (-off - 1) // 8
     return stack[at].types if at < len(stack) else "????????"
 
 
-def _k_irq_flag(fact: Argument, value: Value, path: Situation) -> Reason:
-    argument, irq = fact.register - 1, path.state.locks.irq
+def _k_irq_flag(fact: Argument, value: Value, situation: Situation) -> Reason:
+    argument, irq = fact.register - 1, situation.state.locks.irq
     if value.kind != STACK:
         return f"arg#{argument} doesn't point to an irq flag on stack"
-    slot = _own_slot(value, path)
+    slot = _own_slot(value, situation)
     if fact.kind == "irq_flag_new":
         if slot == "bad" or "f" in slot:
             return f"expected uninitialized irq flag as arg#{argument}"
@@ -320,14 +322,14 @@ def _k_irq_flag(fact: Argument, value: Value, path: Situation) -> Reason:
     if slot != "f" * 8:
         return f"expected an initialized irq flag as arg#{argument}"
     off = value.off + value.number.smin
-    held = path.state.frames[value.about].stack[(-off - 1) // 8].value
+    held = situation.state.frames[value.about].stack[(-off - 1) // 8].value
     if irq is None or held is None or held.reference != irq.id:
         expected = f"id={irq.id if irq else 0} acquired at insn_idx={irq.pc if irq else 0}"
         return f"cannot restore irq state out of order, expected {expected}"
     return None
 
 
-def _k_text(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_text(fact: Argument, value: Value, situation: Situation) -> Reason:
     """Source: check_reg_const_str."""
     register = fact.register
     if reason := _k_null(fact, value):
@@ -347,18 +349,18 @@ def _k_text(fact: Argument, value: Value, path: Situation) -> Reason:
     return None if 0 in content[at:] else "string is not zero-terminated"
 
 
-def _k_memory(fact: Argument, value: Value, path: Situation) -> Reason:
+def _k_memory(fact: Argument, value: Value, situation: Situation) -> Reason:
     """Memory and its size, in the next register, together. Source: check_kfunc_mem_size_reg."""
     n = fact.register
     if reason := _k_null(fact, value):
         return reason
-    size = path.registers[n + 1]
+    size = situation.registers[n + 1]
     after = Argument(n + 1, "size_or_zero", fact.function)
     pair = f"arg#{n - 1} arg#{n} memory, len pair leads to invalid memory access"
     if size.kind != SCALAR:
         return f"R{n + 1} is not a scalar"
     for write in (False, True):
-        if reason := size_refusal(after, size, path, write, True):
+        if reason := size_refusal(after, size, situation, write, True):
             return f"{reason}\n{pair}"
     return None
 
@@ -386,10 +388,10 @@ _NEEDS = {
 _CHANGING = ("map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem")
 
 
-def fitting_refusal(fact: Fitting, path: Situation) -> Reason:
+def fitting_refusal(fact: Fitting, situation: Situation) -> Reason:
     """Whether function and map go together. Source: check_map_func_compatibility."""
     row, name = fact.function, fact.function.name.removeprefix("bpf_")
-    map: MapDefinition = path.registers[fact.register].about
+    map: MapDefinition = situation.registers[fact.register].about
     if name == "tail_call" and map.type != "prog_array":
         return "expected prog array map for tail call"
     if name in _CHANGING and (map.frozen or map.map_flags & MapFlag.RDONLY_PROG):

@@ -57,47 +57,47 @@ _OWN_CODE = 1 << CTX | 1 << ARENA
 """Kinds of pointers whose accesses become other code than those of the rest."""
 
 
-def refusal(fact: Fact, path: Situation) -> Reason:
+def refusal(fact: Fact, situation: Situation) -> Reason:
     """Return why `fact` does not hold on the path, or None when it holds."""
-    return CHECKS[type(fact)](fact, path)
+    return CHECKS[type(fact)](fact, situation)
 
 
-def _never(fact: Never, path: Situation) -> Reason:
+def _never(fact: Never, situation: Situation) -> Reason:
     return fact.reason
 
 
-def _readable(fact: Readable, path: Situation) -> Reason:
-    if path.registers[fact.register].kind == UNSET:
+def _readable(fact: Readable, situation: Situation) -> Reason:
+    if situation.registers[fact.register].kind == UNSET:
         return f"R{fact.register} !read_ok"
     return None
 
 
-def _arithmetic(fact: Arithmetic, path: Situation) -> Reason:
-    left = path.registers[fact.dst]
-    right = ANY_SCALAR if fact.src == isa.ZERO else path.registers[fact.src]
+def _arithmetic(fact: Arithmetic, situation: Situation) -> Reason:
+    left = situation.registers[fact.dst]
+    right = ANY_SCALAR if fact.src == isa.ZERO else situation.registers[fact.src]
     if left.kind == SCALAR == right.kind:
-        return _mixed(fact, path, False)
-    if ARENA in (left.kind, right.kind) and (reason := _mixed(fact, path, True)):
+        return _mixed(fact, situation, False)
+    if ARENA in (left.kind, right.kind) and (reason := _mixed(fact, situation, True)):
         return reason
     right = scalar(fact.imm) if fact.src == isa.ZERO else right
     return arithmetic_refusal(fact.op, fact.dst, left, right)
 
 
-def _mixed(fact: Arithmetic, path: Situation, arena: bool) -> Reason:
+def _mixed(fact: Arithmetic, situation: Situation, arena: bool) -> Reason:
     """Later kernels refuse 64-bit arithmetic that sees arena pointers on some paths only."""
-    if path.setting.release.mixed_arithmetic or fact.op > facts.LAST_64:
+    if situation.setting.release.mixed_arithmetic or fact.op > facts.LAST_64:
         return None
-    if path.pc in (path.plain if arena else path.arithmetic):
+    if situation.pc in (situation.plain if arena else situation.arithmetic):
         return "same insn cannot be used with and without arena pointer"
     return None
 
 
-def _access(fact: Access, path: Situation) -> Reason:
-    return memory.access_refusal(fact, path)
+def _access(fact: Access, situation: Situation) -> Reason:
+    return memory.access_refusal(fact, situation)
 
 
-def _atomic(fact: Atomic, path: Situation) -> Reason:
-    kind = path.registers[fact.base].kind
+def _atomic(fact: Atomic, situation: Situation) -> Reason:
+    kind = situation.registers[fact.base].kind
     if kind not in (CTX, ARENA) and kind not in PACKETS:
         return None
     if kind == ARENA and fact.in_arena:
@@ -106,29 +106,29 @@ def _atomic(fact: Atomic, path: Situation) -> Reason:
     return f"BPF_ATOMIC {what} R{fact.base} {NAMES[kind]} is not allowed"
 
 
-def _kept(fact: Kept, path: Situation) -> Reason:
+def _kept(fact: Kept, situation: Situation) -> Reason:
     if fact.result != fact.base:
         return None
     return f"misaligned access off (0x0; 0xffffffffffffffff)+0+{fact.off} size {fact.size}"
 
 
-def _alike(fact: Alike, path: Situation) -> Reason:
-    bit = 1 << path.registers[fact.base].kind
-    others = path.accesses.get(path.pc, 0) & ~bit
+def _alike(fact: Alike, situation: Situation) -> Reason:
+    bit = 1 << situation.registers[fact.base].kind
+    others = situation.accesses.get(situation.pc, 0) & ~bit
     if others and (others | bit) & _OWN_CODE:
         return "same insn cannot be used with different pointers"
     return None
 
 
-def _packet(fact: Packet, path: Situation) -> Reason:
-    if path.registers[6].kind != CTX:
+def _packet(fact: Packet, situation: Situation) -> Reason:
+    if situation.registers[6].kind != CTX:
         return "at the time of BPF_LD_ABS|IND R6 != pointer to skb"
-    return memory.unmodified_refusal(6, path.registers[6])
+    return memory.unmodified_refusal(6, situation.registers[6])
 
 
-def _released(fact: Released, path: Situation) -> Reason:
+def _released(fact: Released, situation: Situation) -> Reason:
     """Source: check_resource_leak."""
-    locks, inner = path.state.locks, len(path.state.frames) > 1
+    locks, inner = situation.state.locks, len(situation.state.frames) > 1
     exits, what = fact.what.startswith("BPF_EXIT"), fact.what
     watched = not (exits and inner)
     if locks.lock and watched:
@@ -149,32 +149,32 @@ def _released(fact: Released, path: Situation) -> Reason:
     return None
 
 
-def _callee(fact: Callee, path: Situation) -> Reason:
-    function = path.setting.functions.get(fact.target)
-    if function is not None and function.is_global and not path.setting.raw:
-        return _global_refusal(function, path)
-    depth = len(path.state.frames)
+def _callee(fact: Callee, situation: Situation) -> Reason:
+    function = situation.setting.functions.get(fact.target)
+    if function is not None and function.is_global and not situation.setting.raw:
+        return _global_refusal(function, situation)
+    depth = len(situation.state.frames)
     if depth >= MAX_FRAMES:
         return f"the call stack of {depth + 1} frames is too deep"
     return None
 
 
-def _global_refusal(function: Subprogram, path: Situation) -> Reason:
+def _global_refusal(function: Subprogram, situation: Situation) -> Reason:
     """Whether a function that is verified for any arguments may be called with these."""
-    if path.state.locks.lock:
+    if situation.state.locks.lock:
         return (
             "global function calls are not allowed while holding a lock,\n"
             "use static function instead"
         )
     for n, kind in enumerate(function.arguments, 1):
-        if reason := _passed_refusal(n, kind, path.registers[n], path):
-            number = path.function_number(function.pc)
+        if reason := _passed_refusal(n, kind, situation.registers[n], situation):
+            number = situation.function_number(function.pc)
             head = f"{reason}\n" if reason != "?" else ""
             return f"{head}Caller passes invalid args into func#{number} ('{function.name}')"
     return None
 
 
-def _passed_refusal(n: int, kind: str, value: Value, path: Situation) -> Reason:
+def _passed_refusal(n: int, kind: str, value: Value, situation: Situation) -> Reason:
     """Source: btf_check_func_arg_match."""
     if kind == "scalar":
         return None if value.kind == SCALAR else f"R{n} is not a scalar"
@@ -191,18 +191,18 @@ def _passed_refusal(n: int, kind: str, value: Value, path: Situation) -> Reason:
         return None
     pointed = value._replace(kind=value.kind & ~OR_NULL)
     for write in (False, True):
-        if reason := memory.buffer_refusal(n, pointed, int(size), write, True, False, path):
+        if reason := memory.buffer_refusal(n, pointed, int(size), write, True, False, situation):
             return reason
     if name == "mem" and value.kind & OR_NULL:
         return f"arg#{n - 1} is expected to be non-NULL"
     return None
 
 
-def _returnable(fact: Returnable, path: Situation) -> Reason:
-    value, frame = path.registers[0], path.frame
-    if len(path.state.frames) > 1 and path.setting.raw:
+def _returnable(fact: Returnable, situation: Situation) -> Reason:
+    value, frame = situation.registers[0], situation.frame
+    if len(situation.state.frames) > 1 and situation.setting.raw:
         return None
-    if len(path.state.frames) > 1:
+    if len(situation.state.frames) > 1:
         if value.kind == STACK:
             return "cannot return stack pointer to the caller"
         return _callback_refusal(value, frame.callback) if frame.callback else None
@@ -211,7 +211,7 @@ def _returnable(fact: Returnable, path: Situation) -> Reason:
     if frame.start and value.kind != SCALAR:
         name = NAMES[value.kind]
         return f"At subprogram exit the register R0 is not a scalar value ({name})"
-    wanted = None if frame.start else PROGRAM_TYPES[path.setting.type].returns
+    wanted = None if frame.start else PROGRAM_TYPES[situation.setting.type].returns
     if wanted and value.kind != SCALAR:
         return f"At program exit the register R0 is not a known value ({NAMES[value.kind]})"
     return _range_refusal("program exit", value, wanted) if wanted else None

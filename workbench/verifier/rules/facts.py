@@ -342,6 +342,8 @@ def unresolved(i: Instruction, pc: int, setting: Setting) -> str:
     if i.op == Op.CALL_KFUNC and name not in KFUNCS:
         reason = f"calling kernel function {name or number} is not allowed"
         return f"{reason}: {missing(name)}" if name else reason
+    if i.op == Op.CALL_KFUNC and name in setting.release.lacks:
+        return f"calling kernel function {name} is not allowed: Linux {setting.release} has none"
     if i.op == Op.CALL_KFUNC and i.off:
         return "kfunc offset > 0 without fd_array is invalid"
     if i.op == Op.LD_BTF_ID:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from workbench.arena.rules import PAGE_SIZE
 from workbench.bpf.addresses import MAX_FRAMES
@@ -15,9 +14,6 @@ from workbench.errors import VerificationError
 from workbench.verifier.rules.facts import PACKET_LOADS, Instruction, Setting, callee, unresolved
 from workbench.verifier.rules.structure import function_starts
 from workbench.verifier.values.domain import FRAME_BYTES
-
-if TYPE_CHECKING:
-    pass
 
 REFERRING = frozenset(int(op) for op in (*WIDE, Op.CALL_KFUNC)) - {int(Op.LD_IMM64)}
 STACK_UNIT = 16  # the JIT rounds each frame up to this
@@ -89,7 +85,7 @@ def check_named(program: Sequence[Instruction], seen: Sequence[int], throws: boo
 
     A callback that nothing enters is dead code, which Linux takes out: what begins then where it
     began stands in for it. If that is no function, Linux stumbles when it translates functions one
-    by one; where bpf_throw is called there is one more, hidden. It tells the slot in the rewritten
+    by one; where bpf_throw is called there is one more, hidden. It names the slot in the rewritten
     program. Source: bpf_adj_delta_to_imm in kernel/bpf/core.c, jit_subprogs in verifier.c.
     """
     functions = [start for start in function_starts(program) if seen[start]]

@@ -33,21 +33,21 @@ from workbench.verifier.values.domain import (
 from workbench.verifier.values.numbers import S32_MAX, S32_MIN, S64_MIN
 from workbench.verifier.values.tnum import text_of
 
-LOCK_BYTES = 4
+LOCK_BYTES = 4  # sizeof(struct bpf_spin_lock)
 
 Reason = str | None
 
 
-def access_refusal(fact: Access, path: Situation) -> Reason:
+def access_refusal(fact: Access, situation: Situation) -> Reason:
     """Why the bytes of an Access may not be touched, or None."""
-    value = path.registers[fact.base]
+    value = situation.registers[fact.base]
     reason = _misaligned(fact, value)
     if reason is not None or value.kind == ARENA:
         return reason
     check = _BY_KIND.get(value.kind)
     if check is None:
         return f"R{fact.base} invalid mem access '{NAMES[value.kind]}'"
-    return check(fact, value, path)
+    return check(fact, value, situation)
 
 
 _PLACES = {MAP_KEY: "key ", MAP_VALUE: "value ", CTX: "context ", STACK: "stack "}
@@ -66,8 +66,8 @@ def _misaligned(fact: Access, value: Value) -> Reason:
     return f"misaligned {where}{bits}+{value.off}+{fact.off} size {fact.size}"
 
 
-def _in_packet(fact: Access, value: Value, path: Situation) -> Reason:
-    if fact.write and "w" not in PROGRAM_TYPES[path.setting.type].packet:
+def _in_packet(fact: Access, value: Value, situation: Situation) -> Reason:
+    if fact.write and "w" not in PROGRAM_TYPES[situation.setting.type].packet:
         return "cannot write into packet"
     return packet_refusal(fact.base, value, value.off + fact.off, fact.size)
 
@@ -119,14 +119,14 @@ def _outside(value: Value, off: int, size: int, limit: int, zero: bool) -> Reaso
     return f"invalid access to memory, mem_size={limit} off={off} size={size}"
 
 
-def _in_key(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_key(fact: Access, value: Value, situation: Situation) -> Reason:
     if fact.write:
         return f"write to change key R{fact.base} not allowed"
     off = value.off + fact.off
     return region_refusal(fact.base, value, off, fact.size, value.about.key_size)
 
 
-def _in_value(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_value(fact: Access, value: Value, situation: Situation) -> Reason:
     return map_value_refusal(fact.base, value, value.off + fact.off, fact.size, fact.write)
 
 
@@ -147,7 +147,7 @@ def map_value_refusal(
     return None
 
 
-def _in_memory(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_memory(fact: Access, value: Value, situation: Situation) -> Reason:
     if fact.write and value.kind == RDONLY_MEM:
         return f"R{fact.base} cannot write into {NAMES[value.kind]}"
     return region_refusal(fact.base, value, value.off + fact.off, fact.size, value.about)
@@ -165,28 +165,28 @@ def unmodified_refusal(base: int, value: Value, fixed_allowed: bool = False) -> 
     return None
 
 
-def _in_context(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_context(fact: Access, value: Value, situation: Situation) -> Reason:
     if reason := unmodified_refusal(fact.base, value):
         return reason
-    context = PROGRAM_TYPES[path.setting.type].context
+    context = PROGRAM_TYPES[situation.setting.type].context
     if context and context.field_at(fact.off, fact.size, fact.write):
         return None
     return f"invalid bpf_context access off={fact.off} size={fact.size}"
 
 
-def _in_map(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_map(fact: Access, value: Value, situation: Situation) -> Reason:
     if fact.write:
         return f"only read from bpf_{value.about.type} is supported"
     return f"R{fact.base} reading the fields of a map is not supported by the workbench"
 
 
-def _in_stack(fact: Access, value: Value, path: Situation) -> Reason:
+def _in_stack(fact: Access, value: Value, situation: Situation) -> Reason:
     off = value.off + fact.off
     if reason := stack_refusal(fact.base, value, off, fact.size, fact.write):
         return reason
-    frame = path.state.frames[value.about]
+    frame = situation.state.frames[value.about]
     if fact.write:
-        return _spill_refusal(fact, value, off, frame, path)
+        return _spill_refusal(fact, value, off, frame, situation)
     return _stack_read_refusal(fact, value, off, frame)
 
 
@@ -255,16 +255,18 @@ def readable_refusal(base: int, value: Value, off: int, size: int, frame: Frame)
     return None
 
 
-def _spill_refusal(fact: Access, value: Value, off: int, frame: Frame, path: Situation) -> Reason:
+def _spill_refusal(
+    fact: Access, value: Value, off: int, frame: Frame, situation: Situation
+) -> Reason:
     """A pointer goes to the stack as a whole, and a stack pointer not into an older frame."""
     if fact.stored < 0 or value.number.mask:
         return None
-    stored = path.registers[fact.stored]
+    stored = situation.registers[fact.stored]
     if stored.kind == SCALAR:
         return None
     if fact.size < 8:
         return "invalid size of register spill"
-    if stored.kind == STACK and frame is not path.frame:
+    if stored.kind == STACK and frame is not situation.frame:
         return "cannot spill pointers to stack into stack frame of the caller"
     return None
 
@@ -284,7 +286,7 @@ _BY_KIND: dict[int, Callable[[Access, Value, Situation], Reason]] = {
 
 
 def buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: Situation
+    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, situation: Situation
 ) -> Reason:
     """Whether a function may touch `size` bytes at a pointer. Source: check_helper_mem_access.
 
@@ -304,9 +306,9 @@ def buffer_refusal(
             return f"R{base} cannot write into {NAMES[kind]}"
         return region_refusal(base, value, off, size, value.about, zero)
     if kind == STACK:
-        return _stack_buffer_refusal(base, value, size, write, zero, raw, path)
-    if kind == CTX and not _converted(path.setting.type):
-        return _context_buffer_refusal(base, value, size, write, zero, path)
+        return _stack_buffer_refusal(base, value, size, write, zero, raw, situation)
+    if kind == CTX and not _converted(situation.setting.type):
+        return _context_buffer_refusal(base, value, size, write, zero, situation)
     if zero and size == 0 and kind == SCALAR and value.number.known and not value.number.value:
         return None
     return f"R{base} type={NAMES[kind]} expected=fp"
@@ -319,7 +321,7 @@ def _converted(type: str) -> bool:
 
 
 def _stack_buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, path: Situation
+    base: int, value: Value, size: int, write: bool, zero: bool, raw: bool, situation: Situation
 ) -> Reason:
     if size == 0 and not zero:
         return "invalid zero-sized read"
@@ -327,13 +329,13 @@ def _stack_buffer_refusal(
         return reason
     if raw and value.number.known:
         return None
-    frame = path.state.frames[value.about]
+    frame = situation.state.frames[value.about]
     return readable_refusal(base, value, value.off, size, frame)
 
 
 def _context_buffer_refusal(
-    base: int, value: Value, size: int, write: bool, zero: bool, path: Situation
+    base: int, value: Value, size: int, write: bool, zero: bool, situation: Situation
 ) -> Reason:
     if size == 0:
         return None if zero else "invalid zero-sized read"
-    return access_refusal(Access(base, size - 1, 1, write), path)
+    return access_refusal(Access(base, size - 1, 1, write), situation)

@@ -26,11 +26,11 @@ class Situation(Protocol):
 
     @property
     def frame(self) -> Frame:
-        """The innermost call."""
+        """The call that the path is in: its registers and stack."""
 
     @property
     def registers(self) -> Sequence[Value]:
-        """r0 to r10."""
+        """r0 to r10 of the function that runs."""
 
     @property
     def pc(self) -> int:
@@ -38,15 +38,15 @@ class Situation(Protocol):
 
     @property
     def accesses(self) -> Mapping[int, int]:
-        """Kinds of pointers by slot."""
+        """The kinds of pointers that each slot used, a bit each."""
 
     @property
     def arithmetic(self) -> AbstractSet[int]:
-        """Slots that saw an arena pointer."""
+        """Slots of 64-bit operations that saw an arena pointer."""
 
     @property
     def plain(self) -> AbstractSet[int]:
-        """Slots that did not."""
+        """Slots of 64-bit operations that saw none."""
 
     def function_number(self, start: int) -> int:
         """How Linux numbers the function that begins at a slot."""

@@ -6,7 +6,7 @@ from workbench.bpf.isa import WIDE, Op
 from workbench.errors import VerificationError
 from workbench.verifier.rules.facts import JUMPS, Instruction
 
-MAX_SLOTS = 1_000_000
+MAX_SLOTS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, for who has CAP_BPF
 UNCONDITIONAL = (Op.JA, Op.JA32)
 WIDE_OPS = frozenset(int(op) for op in WIDE)
 _BRANCHES = frozenset(int(op) for op in (*JUMPS, *UNCONDITIONAL, Op.MAY_GOTO))

@@ -11,6 +11,8 @@ from functools import lru_cache
 from workbench.bpf.isa import Op
 from workbench.verifier.values import tnum
 from workbench.verifier.values.numbers import (
+    FEW,
+    MANY,
     S32_MAX,
     S32_MIN,
     S64_MAX,
@@ -208,7 +210,7 @@ OPERATIONS = {
 _SHIFTS = frozenset(int(Op[f"{n}{b}"]) for n in ("LSH", "RSH", "ARSH") for b in (64, 32))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MANY)
 def compute(op: int, a: Number, b: Number) -> Number:
     """What is known of `a op b`, where `op` is an isa.Op of arithmetic."""
     row = OPERATIONS.get(op)
@@ -233,7 +235,7 @@ _ENDS = {
 """Byte swaps as a little-endian machine does them: whether bytes are exchanged, and how many."""
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=FEW)
 def byte_order(op: int, n: Number) -> Number:
     """What is known of a number after le16 to bswap64. Source: scalar_byte_swap."""
     swaps, bits = _ENDS[op]
@@ -242,7 +244,7 @@ def byte_order(op: int, n: Number) -> Number:
     return consistent(synced(truncated(n, bits) if bits < 64 else n))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=FEW)
 def shifted_by(n: Number, distance: int, bits: int) -> Number:
     """What is known of a number plus a constant, added in 64 or 32 bits."""
     total = _add(n, constant(distance))

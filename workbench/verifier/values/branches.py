@@ -1,4 +1,4 @@
-"""What comparisons tell: which way a jump goes, and what is known of the operands afterwards.
+"""Comparisons: which way a jump goes, and what is known of the operands afterwards.
 
 Sources: is_scalar_branch_taken and regs_refine_cond_op in kernel/bpf/verifier.c.
 """
@@ -10,6 +10,8 @@ from typing import NamedTuple
 from workbench.bpf.isa import JUMPS, Op
 from workbench.verifier.values import tnum
 from workbench.verifier.values.numbers import (
+    FEW,
+    MANY,
     Number,
     consistent,
     signed,
@@ -86,7 +88,7 @@ def _less_or_equal(a: Number, b: Number, name: str, bits: int) -> Answer:
     return True if a2 <= b1 else False if a1 > b2 else None
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MANY)
 def taken(op: int, a: Number, b: Number) -> Answer:
     """Whether a conditional jump on two numbers is taken; None when both ways are possible."""
     name, bits = COMPARISONS[op]
@@ -197,7 +199,7 @@ _REFINE: dict[str, Callable[[Number, Number, int], Pair]] = {
 }
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=MANY)
 def refined(op: int, jumped: bool, a: Number, b: Number) -> Pair:
     """What is known of both operands where the jump was taken, or where it was not."""
     name, bits = COMPARISONS[op]
@@ -212,9 +214,9 @@ def refined(op: int, jumped: bool, a: Number, b: Number) -> Pair:
     return consistent(synced(a)), consistent(synced(b))
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=FEW)
 def refined_with_itself(op: int, jumped: bool, n: Number) -> Number:
-    """The same where a register was compared with itself: it learns twice."""
+    """What is known of a register that was compared with itself: it learns as either operand."""
     name, bits = COMPARISONS[op]
     name = name if jumped else REVERSED[name]
     if name in _REFINE:

@@ -41,7 +41,7 @@ PACKETS = frozenset({PACKET, PACKET_META})
 MEMORIES = frozenset({MEM, RDONLY_MEM, RECORD})
 """Kinds whose `about` is a map, the readable range of a packet, a size in bytes."""
 
-FRAME_BYTES = 512
+FRAME_BYTES = 512  # MAX_BPF_STACK
 MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF: how far a pointer moves
 AT_END, BEYOND_END = -1, -2
 """Ranges of packet pointers that are known to reach the packet's end, or to pass it."""
@@ -58,7 +58,7 @@ class Value(NamedTuple):
     """What is known of a register.
 
     `number` is the number of a scalar or the variable offset of a pointer, `off` a pointer's
-    fixed offset (of a linked scalar: its distance). Equal `id`s other than 0 tell of equal
+    fixed offset (of a linked scalar: its distance). Equal `id`s other than 0 mean equal
     values. `about` is a map, a packet range, a size, a frame's number or a function's first slot;
     `reference` the identity of what must be given back.
     """
@@ -76,7 +76,7 @@ ANY_SCALAR = Value(SCALAR, numbers.UNKNOWN)
 ARENA_POINTER = Value(ARENA, numbers.UNKNOWN)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=numbers.FEW)
 def scalar(number: int) -> Value:
     """The value of a known constant."""
     return Value(SCALAR, numbers.constant(number))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 MASK = (1 << 64) - 1
 LOW = (1 << 32) - 1
+MAX_DECIMAL = 0xFFFF  # UNUM_MAX_DECIMAL of kernel/bpf/log.c: what is larger is hexadecimal
 
 
 class Tnum(NamedTuple):
@@ -50,44 +51,44 @@ def step(a: Tnum, number: int) -> int:
 
 
 def add(a: Tnum, b: Tnum) -> Tnum:
-    """Sums of numbers of both sets."""
+    """Sums of a number of `a` and one of `b`, modulo 2**64."""
     total = a.value + b.value
     unknown = (a.mask + b.mask + total ^ total | a.mask | b.mask) & MASK
     return Tnum(total & ~unknown & MASK, unknown)
 
 
 def subtract(a: Tnum, b: Tnum) -> Tnum:
-    """Differences."""
+    """Differences of a number of `a` and one of `b`."""
     difference = a.value - b.value
     unknown = (difference + a.mask ^ difference - b.mask | a.mask | b.mask) & MASK
     return Tnum(difference & ~unknown & MASK, unknown)
 
 
 def negate(a: Tnum) -> Tnum:
-    """Negatives."""
+    """The numbers of a set, negated."""
     return subtract(Tnum(0, 0), a)
 
 
 def conjunction(a: Tnum, b: Tnum) -> Tnum:
-    """Bitwise and."""
+    """What `x & y` may be, for x in `a` and y in `b`."""
     ones = a.value & b.value
     return Tnum(ones, (a.value | a.mask) & (b.value | b.mask) & ~ones)
 
 
 def disjunction(a: Tnum, b: Tnum) -> Tnum:
-    """Bitwise or."""
+    """What `x | y` may be, for x in `a` and y in `b`."""
     ones = a.value | b.value
     return Tnum(ones, (a.mask | b.mask) & ~ones)
 
 
 def exclusive(a: Tnum, b: Tnum) -> Tnum:
-    """Bitwise exclusive or."""
+    """What `x ^ y` may be, for x in `a` and y in `b`."""
     unknown = a.mask | b.mask
     return Tnum((a.value ^ b.value) & ~unknown, unknown)
 
 
 def multiply(a: Tnum, b: Tnum) -> Tnum:
-    """Long multiplication; where a bit of `a` is unknown, with and without that summand."""
+    """Products, by long multiplication: an unknown bit of `a` gives a summand or does not."""
     total = Tnum(0, 0)
     while a.value or a.mask:
         if a.value & 1:
@@ -99,12 +100,12 @@ def multiply(a: Tnum, b: Tnum) -> Tnum:
 
 
 def left(a: Tnum, count: int) -> Tnum:
-    """Shift left by a known count."""
+    """The numbers of a set, shifted left by a known count."""
     return Tnum(a.value << count & MASK, a.mask << count & MASK)
 
 
 def right(a: Tnum, count: int) -> Tnum:
-    """Shift right by a known count."""
+    """The numbers of a set, shifted right by a known count, zeros coming in."""
     return Tnum(a.value >> count, a.mask >> count)
 
 
@@ -123,7 +124,7 @@ def union(a: Tnum, b: Tnum) -> Tnum:
 
 
 def intersect(a: Tnum, b: Tnum) -> Tnum:
-    """Numbers in both sets; of sets without common numbers, something."""
+    """The numbers in both sets; anything where the sets have none in common."""
     unknown = a.mask & b.mask
     return Tnum((a.value | b.value) & ~unknown, unknown)
 
@@ -139,7 +140,7 @@ def within(inner: Tnum, outer: Tnum) -> bool:
 
 
 def cast(a: Tnum, bits: int) -> Tnum:
-    """The low bits, zero-extended."""
+    """The low `bits` bits of the numbers, zero-extended."""
     full = (1 << bits) - 1
     return Tnum(a.value & full, a.mask & full)
 
@@ -159,7 +160,7 @@ def swapped(a: Tnum, bits: int) -> Tnum:
 def text_of(a: Tnum) -> str:
     """The set as Linux prints it: small numbers in decimal, `(value; mask)` in hexadecimal."""
     if not a.mask:
-        return str(a.value) if a.value <= 0xFFFF else f"{a.value:#x}"
+        return str(a.value) if a.value <= MAX_DECIMAL else f"{a.value:#x}"
     return f"({a.value:#x}; {a.mask:#x})"
 
 

@@ -1,13 +1,15 @@
 // Memory as bytes, around the last access or at a page that the reader asks for.
 
 import { ABSENT, WRITE } from "./replay.js";
-import { PAGE, pageOf } from "./memory.js";
+import { pageOf } from "./memory.js";
 import { accessVerb } from "./explain.js";
 import { parseAddress, parsePlace } from "./places.js";
 import { hex, hexByte, number, place, where } from "./words.js";
 import { button, h, setClass, setText } from "./dom.js";
+import { PAGE } from "./sizes.js";
 
-const ROWS = 8, COLUMNS = 16, WINDOW = BigInt(ROWS * COLUMNS);
+const ROWS = 8, COLUMNS = 16; // of bytes in view
+const WINDOW = BigInt(ROWS * COLUMNS);
 
 /** Builds the pane. It follows the accesses until the reader asks for an address. */
 export function createBytes(session) {

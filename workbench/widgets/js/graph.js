@@ -5,6 +5,7 @@ import { markTouched, touchedBy } from "./structs.js";
 import { addressText } from "./places.js";
 import { h, svg } from "./dom.js";
 
+// CSS pixels of a box, of a row in it, and between boxes
 const WIDTH = 148, ROW = 15, GAP_X = 52, GAP_Y = 14, PAD = 6;
 
 /** Builds the pane; a click on a field selects its bytes. */

@@ -3,14 +3,14 @@
 // A write is a number: below n the step that made it, from n on a row of what helpers changed.
 
 import { ABSENT, WRITE, lowerBound } from "./replay.js";
+import { PAGE, PAGE_BYTES, PAGE_SHIFT } from "./sizes.js";
 
-export const PAGE = 4096;
-const CHECKPOINT = 2048; // writes of one page between two of its checkpoints
+const CHECKPOINT = 2048; // writes of one page between two of its checkpoints, which take 20 KiB each
 const CHANGES = new Set(["alloc", "user_fault", "free"]); // page events that change what a page holds
 const INITIAL = -1; // `writers` of bytes that no recorded step wrote
 
 /** Page number of a 64-bit address; 52 bits, so an exact JavaScript number. */
-export const pageOf = (address) => Number(address >> 12n);
+export const pageOf = (address) => Number(address >> PAGE_SHIFT);
 
 export class Memory {
   constructor(run) {
@@ -63,7 +63,7 @@ export class Memory {
   read(start, size, t) {
     const bytes = new Uint8Array(size);
     for (let done = 0; done < size;) {
-      const at = start + BigInt(done), from = Number(at & 0xfffn), length = Math.min(size - done, PAGE - from);
+      const at = start + BigInt(done), from = Number(at % PAGE_BYTES), length = Math.min(size - done, PAGE - from);
       const page = this.pageAfter(pageOf(at), t);
       if (!page) return null;
       bytes.set(page.bytes.subarray(from, from + length), done);
@@ -75,7 +75,7 @@ export class Memory {
   /** Step that last put this byte's content there before step t; -1: it was there from the start. */
   writerBefore(address, t) {
     const state = this.pageAfter(pageOf(address), t - 1);
-    return state ? state.writers[Number(address & 0xfffn)] : INITIAL;
+    return state ? state.writers[Number(address % PAGE_BYTES)] : INITIAL;
   }
 
   /** The columns that hold a write, its row in them, and its step. */
@@ -188,14 +188,14 @@ export class Memory {
   }
 
   #regionOf(page) {
-    const start = BigInt(page) << 12n;
-    return this.run.regions.find((region) => start < region.end && start + 4096n > region.start);
+    const start = BigInt(page) << PAGE_SHIFT;
+    return this.run.regions.find((region) => start < region.end && start + PAGE_BYTES > region.start);
   }
 
   /** A region's page, zero where the recorded content ends. */
   #regionPage(region, page) {
     const bytes = new Uint8Array(PAGE);
-    const skip = Number((BigInt(page) << 12n) - region.start) + region.offset;
+    const skip = Number((BigInt(page) << PAGE_SHIFT) - region.start) + region.offset;
     const from = Math.max(skip, region.offset);
     const source = this.run.columns.region_bytes.subarray(from, Math.min(skip + PAGE, region.offset + region.size));
     bytes.set(source, from - skip);
@@ -205,7 +205,7 @@ export class Memory {
 
 const words = (column) => (column.length ? new Uint32Array(column.buffer, column.byteOffset, 2 * column.length) : []);
 
-const pageAt = (low, at) => low[2 * at + 1] * 0x100000 + (low[2 * at] >>> 12);
+const pageAt = (low, at) => low[2 * at + 1] * (2 ** 32 / PAGE) + Math.floor(low[2 * at] / PAGE);
 
 const copy = (state) => ({ ...state, bytes: state.bytes.slice(), writers: state.writers.slice() });
 

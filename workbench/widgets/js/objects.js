@@ -7,7 +7,7 @@ import { place } from "./words.js";
 import { ABSENT, IN_ARENA, WRITE, registersAfter } from "./replay.js";
 
 const WORDS = 4; // shown of a block whose type is not known
-const MOST = 120; // objects
+const MOST = 120; // objects: more than a graph shows legibly; bounds its layout, not measured
 
 /** Objects after step t, nearest to the roots first: {objects, more}. An object is {address, name, size,
  * fields}, a field {name, start, size, text, target}: `target` is where a pointer points, or null. */

@@ -4,8 +4,9 @@ import { ABSENT, WRITE, lowerBound, registersAfter } from "./replay.js";
 import { pageOf } from "./memory.js";
 import { addressText } from "./places.js";
 import { place, say } from "./words.js";
+import { PAGE_BYTES, PAGE_SHIFT, REGISTERS } from "./sizes.js";
 
-const LONGEST = 200; // rows of a chain
+const LONGEST = 200; // rows of a chain: what a person scrolls through; one can ask again from its end
 
 /**
  * Origins of a place ({r} or {start, size}) as it is after step t: {rows, end}. A row is one step
@@ -33,7 +34,7 @@ function registerLink({ run }, { r, frame, t }) {
   const { pc, depth, reg } = run.columns;
   for (let s = t; s >= 0; s--) {
     if (depth[s] >> 3 !== frame >> 3) continue;
-    if (run.sets.get(s)?.some(([at]) => at === 11 * frame + r)) {
+    if (run.sets.get(s)?.some(([at]) => at === REGISTERS * frame + r)) {
       return { step: s, ...besides(run, s, "set") };
     }
     if (depth[s] === frame && reg[s] === r) return writerLink(run, s);
@@ -79,13 +80,13 @@ function besides(run, s, did) {
 function isCopy(run, s, insn) {
   if (insn.kind === "cast") return true;
   if (!/^MOV(32|64)$/.test(insn.op) || insn.src > 10) return false;
-  return insn.bits === 64 || registersAfter(run, s)[11 * run.columns.depth[s] + insn.src] === run.columns.value[s];
+  return insn.bits === 64 || registersAfter(run, s)[REGISTERS * run.columns.depth[s] + insn.src] === run.columns.value[s];
 }
 
 /** The one of the registers that holds a pointer (the others are offsets to it), or -1. */
 function onlyPointer(run, s, registers) {
   const depth = run.columns.depth[s], regs = registersAfter(run, s);
-  const pointers = registers.filter((r) => place(run, regs[11 * depth + r], depth));
+  const pointers = registers.filter((r) => place(run, regs[REGISTERS * depth + r], depth));
   return pointers.length === 1 ? pointers[0] : -1;
 }
 
@@ -120,7 +121,7 @@ export function writesOf(run, memory, { r, start, size }) {
 export function allocationOf(run, address, t) {
   const { arena, kinds, columns: { event_step, event_page, event_count } } = run;
   if (!arena || address < arena.start || address >= arena.end) return null;
-  const page = Number((address - arena.start) >> 12n);
+  const page = Number((address - arena.start) >> PAGE_SHIFT);
   const covers = (i) => page >= event_page[i] && page < event_page[i] + event_count[i];
   let found = null;
   for (let i = 0; i < kinds.length; i++) {
@@ -135,7 +136,7 @@ export function allocationOf(run, address, t) {
 /** Steps that touched memory of an allocation while it lasted. */
 export function touchesOf(run, { step, page, count, freed }) {
   const { address, size } = run.columns, found = [];
-  const start = run.arena.start + BigInt(page) * 4096n, end = start + BigInt(count) * 4096n;
+  const start = run.arena.start + BigInt(page) * PAGE_BYTES, end = start + BigInt(count) * PAGE_BYTES;
   const last = freed < 0 ? run.n : freed;
   for (let t = step; t < last; t++) {
     if (size[t] && address[t] >= start && address[t] < end) found.push(t);
@@ -148,7 +149,7 @@ export function pointee({ arena }, value) {
   if (!arena) return null;
   if (value >= arena.start && value < arena.end) return value;
   const distance = value - arena.low;
-  return value >= 4096n && distance >= 0n && distance < arena.end - arena.start ? arena.start + distance : null;
+  return value >= PAGE_BYTES && distance >= 0n && distance < arena.end - arena.start ? arena.start + distance : null;
 }
 
 /** Index of the last element of a sorted list that is <= t, or -1. */

@@ -5,6 +5,7 @@ import { canvasContext, themeColours } from "./looks.js";
 import { PAINTERS, paintCell } from "./pagepaint.js";
 import { grouped, hex } from "./words.js";
 import { button, h, setText } from "./dom.js";
+import { PAGE, PAGE_BYTES, PAGE_SHIFT } from "./sizes.js";
 
 const ROW = 32; // pages in a row of the zoomed map
 const SIDE = 1024; // pages in a row of the whole map
@@ -79,7 +80,7 @@ export function createPageMap(session, height = 0) {
   function pick(page) {
     if (page < 0 || page >= run.arena.pages) return;
     picked = page;
-    session.select({ start: run.arena.start + BigInt(page) * 4096n, size: 4096 });
+    session.select({ start: run.arena.start + BigInt(page) * PAGE_BYTES, size: PAGE });
     say(page);
     soon();
   }
@@ -89,7 +90,7 @@ export function createPageMap(session, height = 0) {
     const { state, since, accesses, faults, last } = pages.at(page, session.t), { pc } = run.columns;
     const when = since < 0 ? "" : ` at step ${since} by instruction ${pc[Math.min(since, run.n - 1)]}`;
     const touched = accesses ? `, ${grouped(accesses)} accesses so far, the last at step ${last}` : ", not touched so far";
-    setText(text, `page ${page}, arena+${hex(page * 4096)}: ${LEGENDS[state]}${when}${touched}${faults ? `, ${grouped(faults)} of them faults` : ""}`);
+    setText(text, `page ${page}, arena+${hex(page * PAGE)}: ${LEGENDS[state]}${when}${touched}${faults ? `, ${grouped(faults)} of them faults` : ""}`);
   }
 
   function paint() {
@@ -117,7 +118,7 @@ export function createPageMap(session, height = 0) {
   /** Scroll the map, and only the map, to the page that the step touches. */
   function reveal() {
     const { columns: { address, size } } = run, { t } = session;
-    const page = size[t] && address[t] >= run.arena.start ? Number((address[t] - run.arena.start) >> 12n) : picked;
+    const page = size[t] && address[t] >= run.arena.start ? Number((address[t] - run.arena.start) >> PAGE_SHIFT) : picked;
     if (page < 0 || page >= run.arena.pages) return;
     const [, y, side] = boxOf(page);
     if (y < scroll.scrollTop || y + side > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = y - scroll.clientHeight / 2;
@@ -141,7 +142,7 @@ export function createPageMap(session, height = 0) {
 
   function touches(page) {
     const { columns: { address, size } } = run, { t } = session;
-    return size[t] > 0 && address[t] >= run.arena.start && Number((address[t] - run.arena.start) >> 12n) === page;
+    return size[t] > 0 && address[t] >= run.arena.start && Number((address[t] - run.arena.start) >> PAGE_SHIFT) === page;
   }
 
   function summary() {

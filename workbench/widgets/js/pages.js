@@ -2,6 +2,7 @@
 
 import { ABSENT, lowerBound } from "./replay.js";
 import { lastUpTo } from "./origins.js";
+import { PAGE } from "./sizes.js";
 
 const STATES = { alloc: "allocated", user_fault: "user", free: "freed", reserve: "reserved" };
 export const PAGE_STATES = ["absent", "initial", "allocated", "user", "freed", "reserved"];
@@ -37,7 +38,7 @@ function readAccesses({ n, arena, columns: { address, access, size } }, record) 
   for (let t = 0; t < n; t++) {
     if (!size[t]) continue;
     const distance = (low[2 * t + 1] - high) * 2 ** 32 + low[2 * t] - first; // exact: below 2^53 near the arena
-    const page = Math.floor(distance / 4096);
+    const page = Math.floor(distance / PAGE);
     if (page < 0 || page >= arena.pages) continue;
     const of = record(page);
     of.accesses.push(t);

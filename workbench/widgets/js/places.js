@@ -1,6 +1,6 @@
 // Places as text: what a reader types into an address field, selects, or stops at.
 
-const PAGE = 4096n;
+import { PAGE_BYTES } from "./sizes.js";
 
 /** "3" or "page 3", "arena+0x1000", "stack", "0x10001000" (low half or whole) -> address; else null. */
 export function parseAddress(run, text) {
@@ -9,7 +9,7 @@ export function parseAddress(run, text) {
   const value = BigInt(distance ?? 0);
   const base = name === "arena" ? run.arena?.start : run.regions.find((region) => region.name === name)?.start;
   if (name && name !== "page") return base === undefined ? null : base + value;
-  if (!/^0x/i.test(distance) || name === "page") return run.arena ? run.arena.start + value * PAGE : null;
+  if (!/^0x/i.test(distance) || name === "page") return run.arena ? run.arena.start + value * PAGE_BYTES : null;
   const low = run.arena && value < 1n << 32n && value >= run.arena.low;
   return low ? run.arena.start + value - run.arena.low : value;
 }
@@ -29,7 +29,7 @@ export function parsePlace(run, text) {
   const [, where, bytes] = /^(.*?)(?::\s*(\d+))?\s*$/.exec(text);
   const start = parseAddress(run, where);
   if (start === null) return null;
-  return { start, size: Number(bytes ?? (isPage(where) ? PAGE : 8n)) };
+  return { start, size: Number(bytes ?? (isPage(where) ? PAGE_BYTES : 8n)) };
 }
 
 const isPage = (text) => /^\s*(page\s*)?\d+\s*$/i.test(text);

@@ -1,8 +1,9 @@
 // A recorded run as a value: what happened at each step, and the registers before and after it.
 
+import { FRAMES, FRAME_BYTES, REGISTERS } from "./sizes.js";
+
 export const NONE = 255;
 export const READ = 1, WRITE = 2, ABSENT = 4, ATOMIC = 8, IN_ARENA = 16; // bits of column `access`
-const REGISTERS = 11, FRAMES = 8, FRAME_BYTES = 512n; // frames: of one CPU
 const FRAME_POINTER = 10;
 
 /** Column `depth` counts frames as 8 * CPU + frame. */
@@ -177,7 +178,7 @@ export function callChain(run, t) {
   return chain;
 }
 
-/** Name of the function that holds a slot, or "" where the program does not tell. */
+/** Name of the function that holds a slot, or "" where the program does not say. */
 export function functionName({ meta }, slot) {
   const starts = (meta.subprograms ?? []).filter(({ pc }) => pc <= slot);
   if (starts.length) return starts.reduce((a, b) => (a.pc >= b.pc ? a : b)).name;

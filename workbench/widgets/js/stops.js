@@ -12,6 +12,7 @@
 import { ATOMIC, READ, WRITE, cpuAt, faultSteps, frameAt, lowerBound, nearest, walkRegisters } from "./replay.js";
 import { parseExpression } from "./expression.js";
 import { addressText, parsePlace } from "./places.js";
+import { REGISTERS } from "./sizes.js";
 
 const LOW = 0xffffffffn;
 const NAMES = {
@@ -117,7 +118,7 @@ function becomingTrue(run, { names, evaluate }) {
   const found = [], slow = [...names].some((name) => !/^[rw]\d/.test(name));
   const used = new Set([...names].map((name) => Number(name.slice(1))));
   const { reg, depth } = run.columns, held = []; // by CPU
-  const holds = (t, regs, frame) => evaluate({ run, t, regs, base: 11 * frame }) !== 0n;
+  const holds = (t, regs, frame) => evaluate({ run, t, regs, base: REGISTERS * frame }) !== 0n;
   walkRegisters(run, (t, regs) => {
     if (t < 0) {
       for (let cpu = 0; cpu < run.cpus; cpu++) held[cpu] = !slow && holds(0, regs, 8 * cpu);
@@ -137,7 +138,7 @@ function holding(run, steps, evaluate) {
   const found = [], { depth } = run.columns;
   walkRegisters(run, (before, regs) => {
     const t = before + 1;
-    if (steps.has(t) && evaluate({ run, t, regs, base: 11 * depth[t] })) found.push(t);
+    if (steps.has(t) && evaluate({ run, t, regs, base: REGISTERS * depth[t] })) found.push(t);
   });
   return found;
 }

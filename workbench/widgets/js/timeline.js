@@ -6,7 +6,7 @@ import { canvasContext, themeColours } from "./looks.js";
 import { h } from "./dom.js";
 
 const THUMB = 3; // CSS width of the slider's thumb; marks align with its centre
-const HEIGHT = 54;
+const HEIGHT = 54; // CSS pixels, and where in them each lane lies
 const LANES = { break: 5, finding: 14, fault: 23, alloc: 33, cast: 43 };
 
 /** Builds the strip; onSeek(t) is called while the slider is dragged. */

@@ -6,6 +6,7 @@ import { cpuAt, registersAt } from "./replay.js";
 import { explain } from "./explain.js";
 import { grouped, say } from "./words.js";
 import { button, h, setClass, setText } from "./dom.js";
+import { PAGE, PAGE_BYTES } from "./sizes.js";
 
 const HINT = "Click a register or a byte, or press 0 to 9 for r0 to r9 or s for what this step touches: "
   + "here is where its value came from, through registers, stack and arena memory.";
@@ -85,7 +86,7 @@ function allocationParts(session, place) {
   const value = place.r === undefined ? place.start : registersAt(run, askedAt).after[place.r];
   const address = pointee(run, value), found = address === null ? null : allocationOf(run, address, askedAt);
   if (!found) return [];
-  const touches = touchesOf(run, found), first = addressText(run, run.arena.start + BigInt(found.page) * 4096n);
+  const touches = touchesOf(run, found), first = addressText(run, run.arena.start + BigInt(found.page) * PAGE_BYTES);
   const by = found.kind === "alloc" ? "allocated" : "faulted in by user space";
   const pages = found.count === 1 ? `page ${found.page}` : `pages ${found.page} to ${found.page + found.count - 1}`;
   const touch = (sign) => session.go(touches[lastUpTo(touches, session.t - (sign < 0 ? 1 : 0)) + (sign > 0 ? 1 : 0)] ?? -1);
@@ -93,5 +94,5 @@ function allocationParts(session, place) {
     ...(found.freed < 0 ? [] : [", freed at step ", stepLink(session, found.freed, "Go to the free")]),
     `; touched ${grouped(touches.length)} times `,
     button("Previous step that touches it", () => touch(-1), "‹"), button("Next step that touches it", () => touch(1), "›"),
-    button("Stop wherever it is touched", () => session.toggleStop(`touch ${first}:${found.count * 4096}`), "stop there")];
+    button("Stop wherever it is touched", () => session.toggleStop(`touch ${first}:${found.count * PAGE}`), "stop there")];
 }

@@ -1,9 +1,8 @@
 // Numbers as people read them: hexadecimal, signed, and as places in the arena, stack or context.
 
-import { registersAfter } from "./replay.js";
+import { FRAME_BYTES, PAGE_BYTES, PAGE_SHIFT } from "./sizes.js";
 
 const SMALL = 1n << 24n; // below this a number reads better in decimal
-const FRAME_BYTES = 512n;
 
 export const hex = (value) => "0x" + value.toString(16);
 export const signed = (value) => BigInt.asIntN(64, value);
@@ -30,8 +29,8 @@ export function place(run, value, depth = 0) {
 function arenaPlace({ arena }, value) {
   if (!arena) return null;
   if (value >= arena.start && value < arena.end) return inArena(value - arena.start);
-  const kern = value - arena.low, negative = value >> 12n === 0xfffffn; // -1 and its like, of 32 bits
-  const inside = value >= 4096n && !negative && kern >= 0n && kern < arena.end - arena.start;
+  const kern = value - arena.low, negative = value >> PAGE_SHIFT === 0xfffffn; // -1 and its like, of 32 bits
+  const inside = value >= PAGE_BYTES && !negative && kern >= 0n && kern < arena.end - arena.start;
   return inside ? inArena(kern) : null;
 }
 
@@ -71,7 +70,7 @@ export function where(run, address, depth) {
 }
 
 /** Page number relative to the arena's start. */
-export const pageNumber = ({ arena }, address) => Number((address - arena.start) >> 12n);
+const pageNumber = ({ arena }, address) => Number((address - arena.start) >> PAGE_SHIFT);
 
 /** Register meaning in the registers pane: a place with its form, or the number in decimal. */
 export function meaning(run, value, depth) {
@@ -93,9 +92,4 @@ export function difference(before, after) {
   const d = BigInt.asIntN(64, after - before);
   const small = d < 65536n && d > -65536n;
   return d && small ? (d > 0n ? `+${d}` : `${d}`) : "";
-}
-
-/** The value of register `r` before step t, in the frame that runs then. */
-export function registerBefore(run, t, r) {
-  return r > 10 ? 0n : registersAfter(run, t)[run.columns.depth[t] * 11 + r];
 }

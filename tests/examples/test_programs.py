@@ -14,12 +14,12 @@ from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
 from workbench.errors import SegmentationFault, WorkbenchError
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 from workbench.verifier import verify
 
 M64 = (1 << 64) - 1
-STRUCTURES = [name for name in corpus.programs() if corpus.example(name).sizes is None]
-MICRO = [name for name in corpus.programs() if corpus.example(name).sizes is not None]
+STRUCTURES = [name for name in programs.names() if programs.example(name).sizes is None]
+MICRO = [name for name in programs.names() if programs.example(name).sizes is not None]
 FLAGS = [ArenaFlags(0), ArenaFlags.NO_USER_CONV, ArenaFlags.SEGV_ON_FAULT]
 
 
@@ -52,12 +52,12 @@ def session(machine: Machine) -> Iterator[Callable[..., Session]]:
         arena = machine.arena(pages=pages, flags=flags)
         opened.append(arena)
         engines = {}
-        for key, program in corpus.load(name).items():
+        for key, program in programs.load(name).items():
             engines[key] = machine.engine(program, arena=arena)
             opened.append(engines[key])
 
         def call(program: str, *values: int) -> dict[str, int]:
-            context = corpus.example(name).contexts[program]
+            context = programs.example(name).contexts[program]
             result = engines[program].run(context.pack(*values))
             assert result.stop == "exit", result
             return {**context.unpack(result.ctx), "r0": result.r0}
@@ -72,11 +72,11 @@ def session(machine: Machine) -> Iterator[Callable[..., Session]]:
 # All of them
 
 
-@pytest.mark.parametrize("name", corpus.programs())
+@pytest.mark.parametrize("name", programs.names())
 def test_each_program_has_a_described_context_and_is_accepted(name: str) -> None:
-    programs = corpus.load(name)
-    assert list(programs) == list(corpus.example(name).contexts)
-    for program in programs.values():
+    loaded = programs.load(name)
+    assert list(loaded) == list(programs.example(name).contexts)
+    for program in loaded.values():
         assert program.type == "syscall"
         report = verify(program)
         assert report.ok, report
@@ -84,11 +84,11 @@ def test_each_program_has_a_described_context_and_is_accepted(name: str) -> None
 
 def test_names_that_are_not_there() -> None:
     with pytest.raises(WorkbenchError, match="no example 'tree'; there are list, hash, allocator,"):
-        corpus.load("tree")
+        programs.load("tree")
 
 
 def test_contexts() -> None:
-    context = corpus.Context("<QQq", ("key", "value", "inserted"))
+    context = programs.Context("<QQq", ("key", "value", "inserted"))
     assert context.pack(1, 2) == struct.pack("<QQq", 1, 2, 0)
     assert context.unpack(context.pack(1, 2, -1)) == {"key": 1, "value": 2, "inserted": -1}
 
@@ -102,13 +102,13 @@ def test_main_shows_the_whole_job(
     r0 = run.call("main")["r0"]
     if name == "list":
         assert r0 == sum(range(1, 12, 2))
-        assert corpus.walk_list(run.arena) == [1, 3, 5, 7, 9, 11]
+        assert programs.walk_list(run.arena) == [1, 3, 5, 7, 9, 11]
     elif name == "hash":
         assert r0 == 24
-        assert corpus.walk_hash(run.arena) == {n * n: n for n in range(1, 25)}
+        assert programs.walk_hash(run.arena) == {n * n: n for n in range(1, 25)}
     else:
         assert r0 == 2
-        assert sum(pages for _, pages in corpus.walk_runs(run.arena)) == 56
+        assert sum(pages for _, pages in programs.walk_runs(run.arena)) == 56
 
 
 # The list
@@ -128,7 +128,7 @@ def test_a_list_against_a_sorted_list(session: Callable[..., Session]) -> None:
             assert run.call("delete", value)["deleted"] == there
             if there:
                 del model[bisect_left(model, value)]
-        assert corpus.walk_list(run.arena) == model
+        assert programs.walk_list(run.arena) == model
     assert run.call("walk")["sum"] == sum(model) & M64
     assert run.arena.user.load(run.arena.user_start + 8) == len(model)
 
@@ -136,7 +136,7 @@ def test_a_list_against_a_sorted_list(session: Callable[..., Session]) -> None:
 def test_a_list_grows_until_pages_are_used_up(session: Callable[..., Session]) -> None:
     run = session("list", pages=4)
     assert run.call("build", 1000)["built"] == 3 * 256
-    assert corpus.walk_list(run.arena) == list(range(1000 - 3 * 256 + 1, 1001))
+    assert programs.walk_list(run.arena) == list(range(1000 - 3 * 256 + 1, 1001))
     assert run.call("add", 0)["address"] == 0
     assert run.call("delete", 500)["deleted"] == 1
     assert run.call("add", 0)["address"] != 0
@@ -144,17 +144,17 @@ def test_a_list_grows_until_pages_are_used_up(session: Callable[..., Session]) -
 
 def test_a_user_touch_before_the_first_node_does_no_harm(session: Callable[..., Session]) -> None:
     run = session("list")
-    assert corpus.walk_list(run.arena) == []
+    assert programs.walk_list(run.arena) == []
     run.call("add", 7)
-    assert corpus.walk_list(run.arena) == [7]
+    assert programs.walk_list(run.arena) == [7]
 
 
 def test_a_list_at_the_page_that_aliases_null(machine: Machine) -> None:
-    program = corpus.load("list")["main"]
+    program = programs.load("list")["main"]
     with machine.arena(pages=1 << 20) as arena, machine.engine(program, arena=arena) as engine:
         assert arena.user_start % (1 << 32) == 0
         assert engine.run().r0 == 36
-        assert corpus.walk_list(arena) == [1, 3, 5, 7, 9, 11]
+        assert programs.walk_list(arena) == [1, 3, 5, 7, 9, 11]
 
 
 # The hash table
@@ -176,8 +176,8 @@ def test_a_table_against_a_dict(flags: ArenaFlags, session: Callable[..., Sessio
         if step % 100 == 0:
             run.call("resize")
         if step % 20 == 0:
-            assert corpus.walk_hash(run.arena) == model
-    assert corpus.walk_hash(run.arena) == model
+            assert programs.walk_hash(run.arena) == model
+    assert programs.walk_hash(run.arena) == model
     assert run.arena.user.load(run.arena.user_start + 16) == len(model)
 
 
@@ -185,7 +185,7 @@ def test_a_table_grows_and_gives_old_arrays_back(session: Callable[..., Session]
     run = session("hash")
     assert run.call("fill", 2000)["inserted"] == 2000
     assert run.call("fill", 2000)["inserted"] == 0
-    assert corpus.walk_hash(run.arena) == {n: n for n in range(1, 2001)}
+    assert programs.walk_hash(run.arena) == {n: n for n in range(1, 2001)}
     entries, array, header = 16, 2048 * 8 // 4096, 1
     assert int(np.count_nonzero(run.arena.present)) == entries + array + header
 
@@ -193,7 +193,7 @@ def test_a_table_grows_and_gives_old_arrays_back(session: Callable[..., Session]
 def test_a_table_without_memory(session: Callable[..., Session]) -> None:
     run = session("hash", pages=2)
     assert run.call("insert", 1, 1)["inserted"] == -1
-    assert corpus.walk_hash(run.arena) == {}
+    assert programs.walk_hash(run.arena) == {}
 
 
 # The allocator
@@ -202,7 +202,7 @@ def test_a_table_without_memory(session: Callable[..., Session]) -> None:
 def check_runs(arena: Arena | KernelArena) -> None:
     """Runs do not overlap, are present, and are stamped with their length."""
     pages = set()
-    for address, count in corpus.walk_runs(arena):
+    for address, count in programs.walk_runs(arena):
         first = (address - arena.user_start) // 4096
         assert not pages & set(range(first, first + count))
         pages |= set(range(first, first + count))
@@ -227,7 +227,7 @@ def test_runs_by_hand(session: Callable[..., Session]) -> None:
     assert run.call("release", first)["pages"] == 3
     assert run.call("release", first)["pages"] == 0
     assert run.call("release", 0)["pages"] == 0
-    assert corpus.walk_runs(run.arena) == [corpus.Run(second, 2)]
+    assert programs.walk_runs(run.arena) == [programs.Run(second, 2)]
     assert run.call("allocate", 64)["address"] == 0
     check_runs(run.arena)
 
@@ -284,13 +284,13 @@ def model(name: str, count: int) -> int:
 
 @pytest.mark.parametrize("name", MICRO)
 def test_micro_programs(name: str, machine: Machine) -> None:
-    sizes, context = corpus.example(name).sizes, corpus.example(name).contexts[name]
+    sizes, context = programs.example(name).sizes, programs.example(name).contexts[name]
     assert model(name, sizes.quick) == sizes.quick_r0
     if name not in ("xorshift", "fnv1a"):
         assert model(name, sizes.full) == sizes.full_r0
-    with machine.arena(pages=corpus.example(name).pages) as arena:
-        corpus.prepare(name, arena, machine.engine)
-        program = corpus.load(name)[name]
+    with machine.arena(pages=programs.example(name).pages) as arena:
+        programs.prepare(name, arena, machine.engine)
+        program = programs.load(name)[name]
         with machine.engine(program, arena if program.uses_arena else None) as engine:
             for count, expected in ((sizes.quick, sizes.quick_r0), (sizes.full, sizes.full_r0)):
                 result = engine.run(context.pack(count))
@@ -303,13 +303,13 @@ PUBLISHED = {"xorshift": 0x2A2EDEEF160A3819, "lcg32": 0xC69B1AB9, "primes": 1798
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_results(name: str) -> None:
-    assert corpus.example(name).sizes.full_r0 == PUBLISHED[name]
+    assert programs.example(name).sizes.full_r0 == PUBLISHED[name]
 
 
 def test_chase_is_shuffled_and_visits_each_node_once() -> None:
     with Arena(pages=256) as arena:
-        corpus.prepare("chase", arena, Interpreter)
-        nodes = [arena.user_start, *corpus.follow(arena, arena.user_start)]
+        programs.prepare("chase", arena, Interpreter)
+        nodes = [arena.user_start, *programs.follow(arena, arena.user_start)]
         assert sorted(nodes) == list(range(arena.user_start, arena.user_end, 16))
         steps = np.abs(np.diff(nodes))
         assert np.median(steps) > 4096
@@ -317,7 +317,7 @@ def test_chase_is_shuffled_and_visits_each_node_once() -> None:
 
 def test_setup_needs_its_pages() -> None:
     with Arena(pages=255) as arena, pytest.raises(WorkbenchError, match="not 256 pages in a row"):
-        corpus.prepare("memsum", arena, Interpreter)
+        programs.prepare("memsum", arena, Interpreter)
 
 
 # Walks through damaged memory
@@ -327,18 +327,18 @@ def test_a_chain_that_leads_out_of_the_arena() -> None:
     with Arena(pages=4) as arena:
         arena.user.store(arena.user_start, "u64", 0x1000)
         with pytest.raises(SegmentationFault, match="0x1000"):
-            corpus.walk_list(arena)
+            programs.walk_list(arena)
 
 
 def test_a_chain_that_does_not_end() -> None:
     with Arena(pages=1) as arena:
         arena.user.store(arena.user_start, "u64", arena.user_start)
         with pytest.raises(WorkbenchError, match="does not end"):
-            corpus.walk_list(arena)
+            programs.walk_list(arena)
 
 
 def test_user_addresses_without_conversion() -> None:
     with Arena(pages=1, flags=ArenaFlags.NO_USER_CONV) as arena:
         low = arena.user_start % (1 << 32)
-        assert corpus.user_address(arena, low + 8) == arena.user_start + 8
-        assert corpus.user_address(arena, 0) == 0
+        assert programs.user_address(arena, low + 8) == arena.user_start + 8
+        assert programs.user_address(arena, 0) == 0

@@ -15,10 +15,10 @@ from support.kernel_support import KERNEL
 from workbench.arena import Arena, ArenaFlags
 from workbench.engines.interpreter.engine import Interpreter
 from workbench.engines.kernel import Kernel, KernelArena
-from workbench.examples import programs as corpus
+from workbench.examples import programs
 
-STRUCTURES = [name for name in corpus.programs() if corpus.example(name).sizes is None]
-MICRO = [name for name in corpus.programs() if corpus.example(name).sizes is not None]
+STRUCTURES = [name for name in programs.names() if programs.example(name).sizes is None]
+MICRO = [name for name in programs.names() if programs.example(name).sizes is not None]
 FLAGS = [ArenaFlags(0), ArenaFlags.NO_USER_CONV]
 
 pytestmark = KERNEL
@@ -29,13 +29,13 @@ class Pair:
     """One example on Linux and on the interpreter, run in step."""
 
     def __init__(self, stack: ExitStack, name: str, flags: ArenaFlags, pages: int) -> None:
-        self.example = corpus.example(name)
+        self.example = programs.example(name)
         self.real = stack.enter_context(KernelArena(pages, flags))
         self.model = stack.enter_context(Arena(pages, flags, self.real.user_start))
         self.engines = {
             key: (stack.enter_context(Kernel(program, self.real)),
                   stack.enter_context(Interpreter(program, self.model)))
-            for key, program in corpus.load(name).items()
+            for key, program in programs.load(name).items()
         }  # fmt: skip
 
     def run(self, program: str, *values: int) -> dict[str, int]:
@@ -93,8 +93,8 @@ CALLS = {
 
 def test_every_program_has_its_turn() -> None:
     for name in STRUCTURES:
-        called = {call.program for call in CALLS[name]} | ({"release"} & set(corpus.load(name)))
-        assert called == set(corpus.load(name))
+        called = {call.program for call in CALLS[name]} | ({"release"} & set(programs.load(name)))
+        assert called == set(programs.load(name))
 
 
 @flagged
@@ -117,7 +117,7 @@ def test_sessions(
 @flagged
 @pytest.mark.parametrize("name", MICRO)
 def test_micro_programs(name: str, flags: ArenaFlags, pair: Callable[..., Pair]) -> None:
-    example = corpus.example(name)
+    example = programs.example(name)
     assert example.sizes is not None
     both = pair(name, flags, example.pages + 1)
     if "setup" in both.engines:
