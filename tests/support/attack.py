@@ -9,14 +9,19 @@ import os
 import select
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from support.paths import ROOT
 
-PATIENCE = 120.0  # seconds for one seed: far more than any takes, compiling included
+WORK = 120.0  # seconds of the processor for one seed: far more than any takes, with compiling
+WAIT = 1200.0  # seconds by the clock, for one that waits for ever; a busy machine takes its time
+_LOOK = 5.0  # seconds between looks at both
+_TICKS = os.sysconf("SC_CLK_TCK")
 _BEGINS, _RAISES = "begins ", "raises "
 
 
@@ -66,30 +71,43 @@ def _watch(target: str, seeds: list[int], outcome: Outcome) -> int | None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        bufsize=0,  # so that what select sees is all there is
         env=os.environ | {"PYTHONPATH": path},
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(" ".join(map(str, seeds)))
+        process.stdin.write(" ".join(map(str, seeds)).encode())
         process.stdin.close()
-        at = seeds[0]
-        while select.select([process.stdout], [], [], PATIENCE)[0]:
-            line = process.stdout.readline()
+        at, began, worked = seeds[0], time.monotonic(), 0.0
+        while True:
+            if not select.select([process.stdout], [], [], _LOOK)[0]:
+                spent = _processor(process.pid) - worked
+                if spent < WORK and time.monotonic() - began < WAIT:
+                    continue
+                process.kill()
+                outcome.hung.append(at)
+                return at
+            line = process.stdout.readline().decode()
             if not line:
                 break
             if line.startswith(_BEGINS):
                 at = int(line.removeprefix(_BEGINS))
+                began, worked = time.monotonic(), _processor(process.pid)
             elif line.startswith(_RAISES):
                 outcome.raised[at] = line.removeprefix(_RAISES).strip()
-        else:
-            process.kill()
-            outcome.hung.append(at)
-            return at
         if process.wait():
             outcome.crashed[at] = f"ended with {process.returncode}"
             return at
     return None
+
+
+def _processor(process: int) -> float:
+    """Seconds of the processor that a process has used; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _say(line: str) -> None:

@@ -70,8 +70,12 @@ def originals() -> tuple[bytes, ...]:
 
 
 @functools.cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mutated")
+
+
 def _directory() -> Path:
-    return Path(tempfile.mkdtemp(prefix="mutated"))
+    return Path(_kept().name)
 
 
 def mutated(seed: int) -> bytes:
