@@ -8,7 +8,8 @@ WorkbenchError
 ├── Refused              a call that fails with an errno     (errno name)
 │   ├── ArenaError       an arena call that Linux refuses
 │   ├── MapError         a map call that Linux refuses
-│   └── KernelError      bpf(2) said no
+│   ├── KernelError      bpf(2) said no
+│   └── SaveError        a file that cannot be written; the old one is whole
 ├── SegmentationFault    a user touch that Linux kills for   (address, access)
 ├── TraceError           a trace file that cannot be read
 └── Unsupported          this engine cannot do that          (what can)
@@ -94,6 +95,10 @@ class TraceError(WorkbenchError):
 
 class KernelError(Refused):
     """bpf(2) or a related system call failed, with the errno's name and what to try."""
+
+
+class SaveError(Refused):
+    """A file could not be written, with the errno's name and what to try; the old one is whole."""
 
 
 class Unsupported(WorkbenchError):

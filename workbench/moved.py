@@ -56,6 +56,7 @@ _PARTS = {  # where else to look for what a module held
     "workbench.compiled": "compiled.njit compiled.raw compiled.cache",
     "workbench.engines.interpreter": "engines.interpreter.engine",
     "workbench.engines.machine": "engines.machine.state",
+    "workbench.evidence.provenance": "files",
     "workbench.models.fragmentation": "arena.holes models.allocators.history",
     "workbench.recording.file": "widgets.enriched",
     "workbench.recording.trace": "engines.record recording.file recording.columns recording.window",

@@ -1,6 +1,7 @@
 """The gallery: recorded results are drawn everywhere, their claims hold; reproduce says so."""
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -273,7 +274,7 @@ def test_a_full_disk_is_told(small, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(WorkbenchError, match=r"No space left on device; what was .*kept; make roo"):
+    with pytest.raises(WorkbenchError, match=r"No space left on device; .*kept, and used"):
         command.reproduce(tmp_path)
 
 
@@ -283,11 +284,25 @@ def test_an_unknown_venue_is_refused_before_anything_runs(small, tmp_path):
     assert small == []
 
 
+def kept_point(x: int) -> int:
+    return x
+
+
 def test_kept_measurements_are_forgotten_when_asked(tmp_path):
-    (tmp_path / "a.parquet").touch()
+    """A user's frames stay, whatever their names are."""
+    sweep = wb.Sweep(kept_point, {"x": [1, 2]}, directory=tmp_path)
+    sweep.run(jobs=1)
+    assert len(os.listdir(tmp_path)) == 2
+    digits = "0123456789abcdef01234567"
+    for name in (f"thesis-{digits}.parquet", "thesis.parquet"):
+        pd.DataFrame({"a": [1]}).to_parquet(tmp_path / name)
+    (tmp_path / f"empty-{digits}.parquet").touch()
     (tmp_path / "notes.txt").touch()
+    before = set(os.listdir(tmp_path))
     command.forget(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    gone = before - set(os.listdir(tmp_path))
+    assert len(gone) == 2
+    assert all(name.startswith("kept_point-") for name in gone)
 
 
 def test_unknown_figures():

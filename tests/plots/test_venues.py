@@ -15,7 +15,7 @@ from support.drawn import drawn
 from support.paths import ROOT
 
 from workbench import plots
-from workbench.errors import WorkbenchError
+from workbench.errors import SaveError, WorkbenchError
 from workbench.experiments import kernel_costs, results, walk_costs
 from workbench.plots import figure, pgf, venues
 
@@ -153,7 +153,7 @@ def test_a_failed_save_leaves_the_old_file(suffix, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SaveError, match="No space"):
         drawn("acm").savefig(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -18,6 +18,7 @@ ORDER = (
     "moved",
     "errors",
     "arguments",
+    "files",
     "compiled",
     "evidence",
     "bpf",

@@ -25,6 +25,7 @@ from workbench.errors import KernelError, SegmentationFault, Unsupported
 from workbench.evidence.provenance import KEY, provenance, save
 from workbench.examples import c_programs, programs
 from workbench.experiments.bench.text import headline, table
+from workbench.files import write_whole
 from workbench.models import allocators, conversion
 from workbench.plots import conversion as conversion_plots
 from workbench.plots import faults as fault_plots
@@ -335,7 +336,7 @@ def _save_tables(
     for name, frame in tables.items():
         frame.attrs[KEY] = about
         paths.append(save(frame, directory / f"{name}.parquet"))
-    tables["summary"].to_csv(directory / "summary.csv", index=False)
+    write_whole(directory / "summary.csv", tables["summary"].to_csv(index=False))
     return [*paths, directory / "summary.csv"]
 
 
@@ -347,7 +348,7 @@ def _save_pages(directory: Path, traces: dict[str, Trace], section: str) -> list
         page = trace.to_html(title=f"{name}: {programs.example(name).summary}")
         if name == EXAMPLES[0]:
             page = page.replace("</main>", f"{section}</main>", 1)
-        path.write_text(page, encoding="utf-8")
+        write_whole(path, page)
     return paths
 
 

@@ -1,10 +1,11 @@
 """What works on this machine, and what to do about what does not: one row per check."""
 
-import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
@@ -94,19 +95,22 @@ def _cache() -> Check:
     from workbench.compiled.cache import cache_directory
 
     directory = cache_directory()
-    return _try(
-        "compilation cache",
-        lambda: _write_in(directory),
-        "set WORKBENCH_CACHE to a directory that you may write",
-        str(directory),
-    )
+    cure = "set WORKBENCH_CACHE to a directory that only you may write"
+    if directory is None:
+        return Check("compilation cache", False, "you have no home directory", cure)
+    return _try("compilation cache", lambda: _write_in(directory), cure, str(directory))
 
 
 def _write_in(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    probe = directory / f"probe-{os.getpid()}"
-    probe.write_bytes(b"")
-    probe.unlink()
+    from workbench.compiled.kept import FOLDER
+    from workbench.compiled.trust import distrust
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it would say stands in the report
+        there = FOLDER.path is not None or directory.is_dir()
+    if there and (why := distrust(directory)):
+        raise WorkbenchError(why)
+    tempfile.TemporaryFile(dir=directory).close()
 
 
 _NEEDED = {

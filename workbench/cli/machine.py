@@ -62,9 +62,12 @@ def calibrate(output: Path | None, as_json: bool) -> None:
     from workbench.evidence import provenance
     from workbench.experiments import calibration
 
+    place = output or calibration.kept()
+    if place is None:
+        raise WorkbenchError("you have no home directory; say with --output where to keep costs")
     found = calibration.run()
     found.attrs[provenance.KEY] = provenance.provenance()
-    path = provenance.save(found, output or calibration.kept())
+    path = provenance.save(found, place)
     if as_json:
         costs = found.to_dict("records")
         click.echo(json.dumps({"costs": costs, "about": found.attrs[provenance.KEY]}))

@@ -10,6 +10,7 @@ import click
 
 from workbench.cli.options import file_argument, read_object
 from workbench.errors import CompilationError, WorkbenchError
+from workbench.files import write_whole
 
 if TYPE_CHECKING:
     from workbench.arena.either import AnyArena
@@ -54,10 +55,7 @@ def cc(file: str, output: Path, mcpu: str) -> int:
         return 1
     for warning in translation.warnings:
         click.echo(warning, err=True)
-    try:
-        output.write_bytes(translation.content)
-    except OSError as error:
-        raise WorkbenchError(f"cannot write {output}: {error.strerror}") from None
+    write_whole(output, translation.content)
     return 0
 
 

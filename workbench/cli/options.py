@@ -77,9 +77,11 @@ type_option = click.option(
 
 def announce_compilation() -> None:
     """Say at a terminal what the next half minute is for, once for each version."""
-    from workbench.compiled.cache import cache_directory
+    from workbench.compiled.kept import FOLDER
 
-    if sys.stderr.isatty() and not any(cache_directory().rglob("*.execute-*.nbi")):
+    if not sys.stderr.isatty():
+        return
+    if FOLDER.path is None or not any(FOLDER.path.glob("*.execute-*.nbi")):
         click.echo("Compiling the interpreter, once for this version: half a minute", err=True)
 
 

@@ -27,6 +27,7 @@ from workbench.cli.options import (
     type_option,
 )
 from workbench.errors import Unsupported, WorkbenchError
+from workbench.files import replacing
 
 if TYPE_CHECKING:
     from workbench.arena.either import AnyArena
@@ -365,4 +366,5 @@ def _write_traces(output: Path, results: "list[Result]") -> None:
     for number, (frame, trace) in enumerate(zip(frames, traces, strict=True)):
         frame.insert(0, "run", number)
         frame.insert(1, "program", trace.program.name)
-    pd.concat(frames, ignore_index=True).to_parquet(output, index=False)
+    with replacing(output) as temporary:
+        pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)

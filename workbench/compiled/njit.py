@@ -1,28 +1,15 @@
 """Compile functions with numba, cached by the package's sources, and hand them to machine code."""
 
-import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numba
 from numba import types
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
 
-from workbench.compiled.cache import cache_directory, drop_old_caches
-
-_CACHE = cache_directory()
-
-
-def _usable_cache() -> bool:
-    try:
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        drop_old_caches(_CACHE)
-    except OSError:
-        return False
-    return os.access(_CACHE, os.W_OK)
-
-
-_CACHED = _usable_cache()
+from workbench.compiled.kept import keep
 
 
 def njit(
@@ -31,26 +18,21 @@ def njit(
     """Compile a function with numba, without the GIL, cached by the package's sources.
 
     `inline` asks LLVM to inline every call. Only a function that `allocates` arrays counts
-    references: counting is atomic, and cost two thirds of an allocation of a page. Without a
-    writable cache directory the function is compiled anew in each process.
+    references: counting is atomic, and cost two thirds of an allocation of a page. Where no code
+    can be kept the function is compiled anew in each process.
     """
     if function is None:
         return lambda inner: njit(inner, inline=inline, allocates=allocates)
-    config: Any = numba.config
     compiler: Any = numba.njit
-    before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
-    try:
-        compiled = compiler(
-            cache=_CACHED,
-            nogil=True,
-            forceinline=inline,
-            error_model="numpy",
-            boundscheck=False,
-            no_cfunc_wrapper=True,
-            _nrt=allocates,
-        )(function)
-    finally:
-        config.CACHE_DIR = before
+    compiled = compiler(
+        nogil=True,
+        forceinline=inline,
+        error_model="numpy",
+        boundscheck=False,
+        no_cfunc_wrapper=True,
+        _nrt=allocates,
+    )(function)
+    keep(compiled, function)
     compiled.get_call_template = _for_any_number(compiled.get_call_template)
     return compiled
 
@@ -81,13 +63,12 @@ class Callback:
         Its `address` is a C entry that lasts as long as this object. Raises one of COMPILE_ERRORS
         for a function that numba cannot compile.
         """
-        config: Any = numba.config
-        before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE)
-        try:
-            cached = self._cached and _CACHED
-            return numba.cfunc(self._signature, cache=cached)(self._function)
-        finally:
-            config.CACHE_DIR = before
+        signature = sigutils.normalize_signature(self._signature)
+        compiled = CFunc(self._function, signature, locals={}, options={})
+        if self._cached:
+            keep(compiled, self._function)
+        compiled.compile()
+        return compiled
 
     @property
     def address(self) -> int:

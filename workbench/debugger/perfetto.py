@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.arena.events import Kind
 from workbench.bpf.addresses import MAX_FRAMES
+from workbench.files import write_whole
 from workbench.recording.trace import Trace
 
 _USER = 100  # the thread that stands for user space, above every CPU
@@ -21,15 +22,14 @@ _USER = 100  # the thread that stands for user space, above every CPU
 def to_perfetto(trace: Trace, path: str | Path) -> Path:
     """Write a recorded run: functions as slices, page events and faults as marks, live pages.
 
-    Every CPU is a thread. Raises Unsupported without recorded steps, OSError if the file cannot
+    Every CPU is a thread. Raises Unsupported without recorded steps, SaveError if the file cannot
     be written.
     """
-    target = Path(path)
     rows = [*_names(trace), *_slices(trace), *_page_events(trace)]
     about = {"program": trace.program.name, "one microsecond": "one instruction"}
     text = json.dumps({"traceEvents": rows, "otherData": about}, separators=(",", ":"))
-    target.write_text(text, encoding="utf-8")
-    return target
+    write_whole(path, text)
+    return Path(path)
 
 
 def _names(trace: Trace) -> Iterator[dict[str, Any]]:

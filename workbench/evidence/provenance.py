@@ -8,9 +8,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench import moved
 from workbench.errors import WorkbenchError
 from workbench.evidence.places import CHECKOUT
+from workbench.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,35 +78,15 @@ def save(frame: "pd.DataFrame", path: str | Path) -> Path:
 
     A frame that has no provenance yet gets that of this moment; other `attrs` must be JSON values.
     The file also holds the version of its form, and a hash of its content, which `load` checks.
+    Raises SaveError where it cannot be written.
     """
     path = Path(path)
     kept = frame.copy(deep=False)
     about = {"schema": SCHEMA, "sha256": content_hash(frame)}
     kept.attrs = {KEY: provenance(), **frame.attrs, **about}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         kept.to_parquet(temporary)
     return path
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or all of the new."""
-    with _replacing(Path(path)) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a new file beside `path`, which it replaces if the block comes to its end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> "pd.DataFrame":
@@ -194,3 +173,6 @@ def _git(*words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip()
+
+
+__getattr__ = moved.parts(__name__)

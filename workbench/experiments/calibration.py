@@ -3,7 +3,6 @@
 `workbench calibrate` measures them and keeps them, with provenance, for faults.modelled.
 """
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from workbench.engines.kernel import UNROLL, Kernel, KernelArena, loop, rounds_ctx, time_engines
 from workbench.evidence import provenance
 from workbench.experiments import results, touch_costs
+from workbench.files import user_directory
 
 RECORDED = "fault_costs"
 SOURCES = {
@@ -53,16 +53,18 @@ def _stores(repeats: int) -> pd.DataFrame:
     return pd.DataFrame({"case": timed["name"], "value": timed["ns_per_operation"]})
 
 
-def kept() -> Path:
-    """Where `workbench calibrate` keeps this machine's costs."""
-    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return home / "bpf-arena-workbench" / "fault_costs.parquet"
+def kept() -> Path | None:
+    """Where `workbench calibrate` keeps this machine's costs; None for a user without a home."""
+    home = user_directory("XDG_DATA_HOME", ".local/share")
+    return home and home / "bpf-arena-workbench" / "fault_costs.parquet"
 
 
 def load(path: Path | None = None) -> pd.DataFrame:
     """The costs kept on this machine, else those recorded with the package; see `run`."""
     place = path or kept()
-    return provenance.load(place) if path or place.is_file() else results.load(RECORDED)
+    if place is not None and (path is not None or place.is_file()):
+        return provenance.load(place)
+    return results.load(RECORDED)
 
 
 def costs(frame: pd.DataFrame | None = None) -> dict[str, float]:

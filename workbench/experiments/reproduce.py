@@ -7,10 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import WorkbenchError
+from workbench.errors import SaveError, WorkbenchError
 from workbench.evidence import provenance
 from workbench.experiments import gallery
 from workbench.experiments.exhibit import Claim, Exhibit
+from workbench.experiments.sweep import kept_in
+from workbench.files import write_whole
 from workbench.plots import VENUES, style
 from workbench.widgets.progress import bar
 
@@ -87,10 +89,10 @@ def reproduce(
         forget(output / "kept")
     try:
         return _reproduce(output, quick, (venue, span))
-    except OSError as error:
+    except SaveError as error:
         raise WorkbenchError(
-            f"{error.filename or output} cannot be written: {error.strerror or error}; what was "
-            f"measured so far is safe in {output / 'kept'}; make room there and run again"
+            f"{error}; what was measured so far is safe in {output / 'kept'}, and used when you "
+            "run again"
         ) from None
 
 
@@ -122,7 +124,7 @@ def _reproduce(output: Path, quick: bool, place: tuple[str, int]) -> Report:
 
 def forget(kept: Path) -> None:
     """Delete kept measurements, and nothing else."""
-    for path in kept.glob("*.parquet"):
+    for path in kept_in(kept):
         path.unlink()
 
 
@@ -161,21 +163,21 @@ def _tabulate(
     below = f"{gallery.sources(one, frame)}\n{provenance.note(frame)}\n"
     for name, table in one.tables(frame, frames).items():
         text = table if isinstance(table, str) else table.to_string()
-        provenance.write_whole(output / f"{name}.txt", f"{text}\n\n{below}".encode())
+        write_whole(output / f"{name}.txt", f"{text}\n\n{below}")
         if not isinstance(table, str):
-            provenance.write_whole(output / f"{name}.csv", table.to_csv().encode())
+            write_whole(output / f"{name}.csv", table.to_csv())
 
 
 def _write_down(report: Report, output: Path) -> None:
     """Write the report as text and JSON, and the captions as LaTeX."""
-    provenance.write_whole(output / "report.txt", f"{report}\n".encode())
+    write_whole(output / "report.txt", f"{report}\n")
     _write_json(output / "report.json", report.to_json())
     captions = [f"% {name}\n\\caption{{{_tex(text)}}}\n" for name, text in report.captions.items()]
-    provenance.write_whole(output / "captions.tex", "\n".join(captions).encode())
+    write_whole(output / "captions.tex", "\n".join(captions))
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
-    provenance.write_whole(path, json.dumps(content, indent=1).encode())
+    write_whole(path, json.dumps(content, indent=1))
 
 
 def _tex(text: str) -> str:

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +24,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.errors import WorkbenchError
+from workbench.errors import SaveError, WorkbenchError
 from workbench.evidence import provenance
+from workbench.files import cache_root
 from workbench.widgets.progress import bar
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ BLAS_SETTERS = (
     "scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads",
     "openblas_set_num_threads64_", "openblas_set_num_threads",
 )  # fmt: skip
+_KEPT_NAME = re.compile(r".+-[0-9a-f]{24}\.parquet")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -141,12 +144,13 @@ class Sweep:
             return
         about = {"parameters": point.arguments, "seed": point.seed, "seconds": outcome.seconds}
         frame.attrs = {**frame.attrs, **about}
+        path = self._path(point)
         try:
-            provenance.save(frame, self._path(point))
-        except OSError as error:
+            provenance.save(frame, path)
+        except SaveError as error:
             raise WorkbenchError(
-                f"a result cannot be kept: {error.strerror or error}; earlier ones are safe in "
-                f"{self._path(point).parent}; make room there and run again"
+                f"a result cannot be kept: {error}; earlier ones are safe in {path.parent}, "
+                "and used when you run again"
             ) from None
 
     def _computed(
@@ -176,6 +180,22 @@ class Sweep:
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         frame.attrs = {provenance.KEY: provenance.provenance(), "seed": self.seed}
         return frame
+
+
+def kept_in(directory: Path) -> list[Path]:
+    """The results that sweeps have kept in a directory: files with such a name that say so."""
+    paths = directory.glob("*.parquet")
+    return [path for path in paths if _KEPT_NAME.fullmatch(path.name) and _by_a_sweep(path)]
+
+
+def _by_a_sweep(path: Path) -> bool:
+    from pyarrow.parquet import read_schema
+
+    try:
+        about = read_schema(path).pandas_metadata["attributes"]
+        return {provenance.KEY, "parameters", "seed", "seconds"} <= set(about)
+    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's own errors are ValueErrors
+        return False
 
 
 def _product(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -233,8 +253,12 @@ def _code(function: Callable[..., Any]) -> str:
 
 
 def _default_directory() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpf-arena-workbench"
-    return Path(os.environ.get("WORKBENCH_CACHE", base)) / "sweeps"
+    """Of a user's own: below $WORKBENCH_CACHE, or in our part of the user's cache directory."""
+    root = cache_root()
+    if root is None:
+        raise WorkbenchError("you have no home directory; give the sweep a `directory`")
+    named = os.environ.get("WORKBENCH_CACHE")
+    return root / "sweeps" if named else root / "bpf-arena-workbench" / "sweeps"
 
 
 def _outcomes(

@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.labs.source import FORMATS, Lab, Task
 
 IMPORTS = (
@@ -170,6 +171,5 @@ class _Quiet(ast.NodeTransformer):
 
 
 def _write(book: NotebookNode, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path)
+    write_whole(path, f"{nbformat.writes(book)}\n")
     return path

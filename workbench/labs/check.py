@@ -12,6 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.labs.source import Lab, Task, labs
 
 CELL_SECONDS = 60  # bounds a cell that never ends; not measured
@@ -101,8 +102,7 @@ def guard(path: str | Path, output: Path, seconds: int = CELL_SECONDS) -> dict[s
     found = culprits(answered(lab, answers, hidden=True), seconds)
     for task, message in found.items():
         cells[task].source = f"raise RuntimeError({message!r})"
-    output.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, output / Path(path).name)
+    write_whole(output / Path(path).name, f"{nbformat.writes(book)}\n")
     return found
 
 

@@ -38,9 +38,10 @@ points that stand here. Solutions for your own use: `workbench labs build --form
 
 A student's Python process took 120 to 340 MiB at its peak (measured: resident memory, each lab's
 solution with all checks); plan 512 MiB a student. Compiled code is kept below `WORKBENCH_CACHE`, or
-the user's cache directory. Fill it once in the image (`workbench demo` does) and every first cell
-answers in a second or two instead of some ten. JupyterLab is what the project's tests run; the labs
-use no widgets, so VS Code and Colab should show them, but neither was tried.
+the user's cache directory. Fill it once in the image (`workbench demo` as root does; students read
+it, nobody else may write it) and every first cell answers in a second or two, not some ten.
+JupyterLab is what the project's tests run; the labs use no widgets, so VS Code and Colab should
+show them, but neither was tried.
 """
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.errors import WorkbenchError
-from workbench.evidence.provenance import KEY, content_hash, note, provenance, write_whole
+from workbench.evidence.provenance import KEY, content_hash, note, provenance
+from workbench.files import write_whole
 from workbench.plots.pgf import write_pgf
 from workbench.plots.venues import Place, place
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_pgf import RendererPgf
 from matplotlib.figure import Figure
 
 from workbench.errors import WorkbenchError
-from workbench.evidence.provenance import write_whole
+from workbench.files import write_whole
 
 HEADER = r"""%% Include with \input{{{name}}}; needs \usepackage{{pgf}} (best with xelatex).
 %% {title}

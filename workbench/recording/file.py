@@ -17,6 +17,7 @@ from workbench.bpf.functions import KFUNCS
 from workbench.bpf.isa import Op
 from workbench.bpf.program import Program
 from workbench.errors import TraceError, WorkbenchError
+from workbench.files import write_whole
 from workbench.recording.columns import CHANGES, CPU_REGISTERS, STEP_COLUMNS
 from workbench.recording.format import compress, pack, unpack
 from workbench.recording.program import program_json, program_of
@@ -33,9 +34,9 @@ _COUNTS = ("ok", "pc", "reason", "processed", "instructions", "arena_accesses", 
 def save(trace: Trace, path: str | Path) -> None:
     """Write the recording to one compressed file, which `wb.load_trace` reads.
 
-    Raises Unsupported when no steps were recorded, OSError when the file cannot be written.
+    Raises Unsupported when no steps were recorded, SaveError when the file cannot be written.
     """
-    Path(path).write_bytes(compress(pack(meta(trace), columns(trace))))
+    write_whole(path, compress(pack(meta(trace), columns(trace))))
 
 
 @takes(path=path, limit=optional(whole()))

@@ -94,7 +94,6 @@ class FaultExplorer(ipywidgets.VBox):
     def save(self, directory: str | Path) -> list[Path]:
         """Write each view of what is shown as NAME.pdf and its table as NAME.parquet."""
         place, shown = Path(directory), self.shown
-        place.mkdir(parents=True, exist_ok=True)
         written = []
         for name, (draw, table) in fault_views.VIEWS.items():
             draw(shown, self.clock.value).savefig(place / f"{name}.pdf")
@@ -187,7 +186,6 @@ class FragmentationExplorer(ipywidgets.VBox):
     def save(self, directory: str | Path) -> list[Path]:
         """Write the figure, its samples, and the log of requests behind both."""
         place = Path(directory)
-        place.mkdir(parents=True, exist_ok=True)
         policies.overview(self.replay.samples).savefig(place / "fragmentation.pdf")
         return [
             place / "fragmentation.pdf",

@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 
 from workbench.errors import TraceError, WorkbenchError
+from workbench.files import write_whole
 from workbench.recording.format import compress, read_meta
 from workbench.recording.trace import Trace
 from workbench.widgets import bundle, what_if
@@ -115,12 +116,12 @@ class Stepper(RunView):
     def to_html(self, path: str | Path | None = None, title: str = "") -> str:
         """What is in view as one self-contained page: both runs, the step, stops and selection.
 
-        `path` is written too.
+        `path` is written too; raises SaveError where that fails.
         """
         shown = {name: getattr(self, name) for name in ("t", "breakpoints", "selection", "aligned")}
         text = to_html(self.data, title or f"{self._name}, step by step", shown, self.other)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_whole(path, text)
         return text
 
     @traitlets.observe("what_if")

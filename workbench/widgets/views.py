@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from workbench.files import write_whole
 from workbench.recording.trace import Trace
 from workbench.widgets import export
 from workbench.widgets.enriched import fits, shown
@@ -35,9 +36,9 @@ def to_html(
     """The run as one self-contained page with the stepper in it; `path` is written too.
 
     A page holds 1,000,000 steps, those from `first` on. Raises Unsupported when no steps were
-    recorded, OSError when the file cannot be written.
+    recorded, SaveError when the file cannot be written.
     """
     text = export.to_html(shown(trace, first), title or f"{trace.program.name}, step by step")
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return text

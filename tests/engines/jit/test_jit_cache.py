@@ -9,7 +9,7 @@ from workbench.engines.jit import cache, native
 
 
 def test_code_is_found_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_directory", lambda: tmp_path / "new" / "jit")
+    monkeypatch.setattr(cache.FOLDER, "path", tmp_path)
     program = wb.assemble("r0 = 6\nr0 *= 77\nexit")
     for expected in (False, True):
         native.forget()
@@ -23,7 +23,7 @@ def test_damaged_and_foreign_code_is_ignored(
     damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Empty, overwritten, or the code of another program under this one's name."""
-    monkeypatch.setattr(cache, "_directory", lambda: tmp_path)
+    monkeypatch.setattr(cache.FOLDER, "path", tmp_path)
     native.forget()
     wb.Jit(wb.assemble("r0 = 1\nexit"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -38,7 +38,7 @@ def test_damaged_and_foreign_code_is_ignored(
 
 
 def test_without_a_disk_code_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_directory", lambda: Path("/dev/null/nowhere"))
+    monkeypatch.setattr(cache.FOLDER, "path", None)
     for _ in range(2):
         native.forget()
         assert not wb.Jit(wb.assemble("r0 = 3\nexit"))._tiers.current.cached

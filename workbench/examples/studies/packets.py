@@ -13,6 +13,7 @@ import dpkt
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.files import replacing
 
 PORT = 11211  # memcached's
 PAYLOAD_BYTES = 100  # a reply's: 8 and 24 of header, 4 of flags, 64 of value
@@ -93,8 +94,8 @@ def read_pcap(path: str | Path) -> list[bytes]:
 
 
 def write_pcap(path: str | Path, frames: Iterable[bytes]) -> None:
-    """Write frames as a pcap file, one microsecond apart."""
-    with open(path, "wb") as file:
+    """Write frames as a pcap file, one microsecond apart; raises SaveError where that fails."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         writer = dpkt.pcap.Writer(file, nano=False)
         for number, frame in enumerate(frames):
             writer.writepkt(frame, ts=number / 1e6)
