@@ -9,6 +9,7 @@ import ctypes
 import mmap
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -106,8 +107,12 @@ def _in_a_copy(work: Callable[[], None]) -> int:
         except BaseException:
             os._exit(1)
         os._exit(0)
+    pause = 0.001
     try:
-        return os.waitpid(child, 0)[1]
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            time.sleep(pause)  # a signal that another thread gets does not end waitpid
+            pause = min(2 * pause, 0.05)
+        return ended[1]
     except BaseException:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
