@@ -1,6 +1,8 @@
 """Placement policies: each against the obvious search, and by hand; what is no policy."""
 
 import math
+import signal
+import threading
 
 import numpy as np
 import pandas as pd
@@ -157,6 +159,52 @@ def wants_text(extents, count):
 def test_what_is_no_policy_is_refused(rule, message):
     with pytest.raises(WorkbenchError, match=message):
         policy(rule)
+
+
+def past_the_end(extents, count):
+    extents[len(extents) + 1_000_000, 0] = 1
+    return 0
+
+
+def divides(extents, count):
+    return extents[0, 0] // (count - count)
+
+
+def refuses(extents, count):
+    if count:
+        raise ValueError("no pages for you")
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (lambda extents, count: 9223372036854775800, r"returned 9223372036854775800; .* 0 to 15"),
+        (lambda extents, count: 16, "it returned 16; a page is a number from 0 to 15, -1 refuses"),
+        (lambda extents, count: -2, "it returned -2"),
+        (past_the_end, "it raised IndexError"),
+        (divides, "it raised ZeroDivisionError"),
+        (refuses, "it raised ValueError: no pages for you"),
+    ],
+)
+def test_a_careless_policy_is_named_with_its_request(rule, says):
+    log = requests.frame([Kind.ALLOC] * 2, [3, 3], [0, 1])
+    with pytest.raises(WorkbenchError, match=rf"policy '.*', request 0 \(3 pages\): .*{says}"):
+        replay(log, rule, pages=16)
+
+
+def test_ctrl_c_ends_a_policy_that_does_not_come_back():
+    def for_ever(extents, count):
+        while count:
+            count += 2 * (count < 5) - 1
+        return 0
+
+    log = requests.frame([Kind.ALLOC], [3], [0])
+    timer = threading.Timer(3, signal.raise_signal, [signal.SIGINT])
+    rule = policy(for_ever)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        replay(log, rule, pages=16)
 
 
 def test_an_empty_log_is_an_empty_arena():

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import workbench as wb
 from workbench.arena.holes import extent_histogram, text_histogram
 from workbench.errors import WorkbenchError
+from workbench.models import faults
 from workbench.models.allocators import history
 from workbench.models.fragmentation import (
     JohnstoneWilson,
@@ -292,3 +294,15 @@ def test_replay_agrees_with_a_bitmap(steps):
     np.testing.assert_allclose(
         table["external_fragmentation"], [external_fragmentation(e) for e in expected]
     )
+
+
+def test_a_log_without_its_beginning_is_refused(monkeypatch):
+    monkeypatch.setattr("workbench.arena.state.EVENT_CAPACITY", 8)
+    arena = wb.Arena(16)
+    for _ in range(10):
+        arena.free(arena.alloc(1))
+    assert (len(arena.events), arena.events.attrs["lost"]) == (8, 12)
+    with pytest.raises(WorkbenchError, match=r"lost its 12 oldest events.*repair=True"):
+        history(arena.events, 16)
+    assert len(history(arena.events, 16, repair=True)) == 9
+    assert faults.fault_frame(arena.events).attrs["lost"] == 12

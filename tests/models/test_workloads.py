@@ -132,7 +132,7 @@ def test_times_columns_and_sizes():
         requests.check(pd.concat([log, log["page"]], axis=1))
     with pytest.raises(WorkbenchError, match="is a DataFrame, not a list"):
         requests.check([1, 2])
-    with pytest.raises(WorkbenchError, match="1 to 1,048,576 pages"):
+    with pytest.raises(WorkbenchError, match="from 1 to 1,048,576"):
         replay(log, pages=1 << 21)
     for rows, pages in ((-1, 64), (5, 0), (5, 1 << 21)):
         with pytest.raises(WorkbenchError, match="a workload has 0 or more rows"):

@@ -6,6 +6,7 @@ import resource
 import struct
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from typing import NamedTuple
 from unittest import mock
@@ -20,7 +21,7 @@ from support.paths import C_PROGRAMS, C_SOURCES
 import workbench as wb
 from workbench.bpf.disassembler import disassemble
 from workbench.bpf.program_types import of_section
-from workbench.errors import SegmentationFault, Unsupported, WorkbenchError
+from workbench.errors import ArenaError, SegmentationFault, Unsupported, WorkbenchError
 from workbench.examples import c_programs
 from workbench.objects import Object, read_object
 from workbench.objects.btf import Kind, Member, Type, read_btf
@@ -359,3 +360,20 @@ def test_flipped_bits(scale) -> None:  # type: ignore[no-untyped-def]
     assert 0 < sum(loaded) < count
     assert max(slowest) < 2000, summary  # of 300, the slowest takes some 70 usual times
     assert max(grown) < 500_000, f"{max(grown)} KiB more"
+
+
+def test_a_program_with_variables_wants_an_arena_that_holds_them():
+    obj = load("list")
+    program = obj.program("add")
+    for engine in (wb.Interpreter, wb.Jit):
+        with pytest.raises(WorkbenchError, match=r"has variables in the arena.*obj\.fill\(arena\)"):
+            engine(program, wb.Arena(64))
+        engine(program, obj.arena())
+
+
+def test_an_arena_is_declared_as_bpf_takes_it():
+    obj = load("list")
+    declared = {obj.arena_map.name: obj.arena_map._replace(map_flags=0)}
+    obj = replace(obj, declared=declared)
+    with pytest.raises(ArenaError, match="EINVAL: an arena needs the flag MMAPABLE"):
+        obj.arena()

@@ -17,6 +17,7 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 ORDER = (
     "moved",
     "errors",
+    "arguments",
     "files",
     "compiled",
     "evidence",

@@ -20,6 +20,7 @@ from workbench.arena.rules import (
 )
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
+from workbench.arguments import MOST, flags, optional, takes, whole
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.releases import release as find_release
 from workbench.errors import WorkbenchError
@@ -46,6 +47,7 @@ class Arena:
     <Arena 16 pages at 0x100010000000: 2 present, 14 free in 1 ranges>
     """
 
+    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole()))
     def __init__(
         self,
         pages: int = 1024,
@@ -147,8 +149,12 @@ class Arena:
 
     @property
     def events(self) -> "pd.DataFrame":
-        """The newest page events (up to 2**20), oldest first; see workbench.arena.events."""
-        return events.frame(events.columns(self.state.log))
+        """The newest page events (up to 2**20), oldest first; see workbench.arena.events.
+
+        Its `attrs["lost"]` says how many were before them.
+        """
+        log = self.state.log
+        return events.frame(events.columns(log), lost=events.lost(log))
 
     def snapshot(self) -> Snapshot:
         """Copy the present pages; nothing is faulted in."""
@@ -227,8 +233,18 @@ def _gaps(page_count: int, snapshot: Snapshot) -> list[tuple[int, int]]:
 
 
 def _u64(value: int) -> np.uint64:
-    return np.uint64(value & (1 << 64) - 1)
+    try:
+        return np.uint64(value & (1 << 64) - 1)
+    except TypeError:
+        raise _no_number(value) from None
 
 
 def _s32(value: int) -> int:
-    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    try:
+        return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    except TypeError:
+        raise _no_number(value) from None
+
+
+def _no_number(value: object) -> WorkbenchError:
+    return WorkbenchError(f"addresses, counts, nodes and flags are whole numbers, not {value!r}")

@@ -90,12 +90,21 @@ def columns(events: Ring, since: int = 0) -> dict[str, np.ndarray]:
     return {name: getattr(events, name)[order] for name in COLUMNS}
 
 
+def lost(events: Ring, since: int = 0) -> int:
+    """How many events from number `since` on were overwritten by newer ones."""
+    return max(int(events.written[0]) - len(events.time) - since, 0)
+
+
 def frame(
-    values: dict[str, np.ndarray], source: str = "emulated", ns: np.ndarray | None = None
+    values: dict[str, np.ndarray],
+    source: str = "emulated",
+    ns: np.ndarray | None = None,
+    lost: int = 0,
 ) -> "pd.DataFrame":
     """Event columns as a DataFrame: numeric columns are not copied, names become categories.
 
     `values` are columns as `columns` gives them, `ns` int64[n] nanoseconds for a measured source.
+    Its `attrs["lost"]` says how many older events were not kept.
     """
     import pandas as pd
 
@@ -106,5 +115,6 @@ def frame(
     if ns is not None:
         table["ns"] = ns
     result = pd.DataFrame(table, copy=False)
+    result.attrs["lost"] = lost
     result["source"] = pd.Categorical([source] * len(result), ["emulated", "kernel"])
     return result

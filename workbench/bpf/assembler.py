@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arguments import string, takes
 from workbench.bpf import isa
 from workbench.bpf.declarations import MapDefinition, read_map
 from workbench.bpf.functions import BY_NAME, KFUNCS
@@ -140,6 +141,7 @@ class _Section:
             self.records.append((int(Op.INVALID), 0, 0, 0, 0, 0))
 
 
+@takes(text=string, type=string, name=string)
 def assemble(text: str, type: str = "syscall", name: str = "main") -> Program:
     r"""Assemble one program; raises AssemblyError with the line and what to write instead.
 
@@ -155,6 +157,7 @@ def assemble(text: str, type: str = "syscall", name: str = "main") -> Program:
     return next(iter(programs.values()))
 
 
+@takes(text=string, type=string, name=string)
 def assemble_all(text: str, type: str = "syscall", name: str = "main") -> dict[str, Program]:
     """Assemble every `.program` of a text, by name; text before the first is called `name`.
 

@@ -1,10 +1,12 @@
 """Programs to text: the inverse of the assembler."""
 
+from workbench.arguments import takes
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.bpf.text import assembly, instruction_text
 
 
+@takes(program=a_program)
 def disassemble(program: Program, source: bool = False) -> str:
     r"""Write a program as assembly text; assembling it gives back the same bytes and references.
 

@@ -4,11 +4,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from workbench.arguments import optional, path, string, takes
 from workbench.bpf.assembler import assemble_all
 from workbench.bpf.program import Program
 from workbench.errors import DecodeError, WorkbenchError
 
 
+@takes(path=path, type=string)
 def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]:
     """Read every program of a file, by name and in file order.
 
@@ -27,6 +29,7 @@ def read_programs(path: str | Path, type: str = "syscall") -> dict[str, Program]
     return programs
 
 
+@takes(path=path, name=optional(string), type=string)
 def read_program(path: str | Path, name: str | None = None, type: str = "syscall") -> Program:
     """Read one program of a file: the one called `name`, or the first.
 

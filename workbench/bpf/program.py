@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.arguments import instance, string, want
 from workbench.bpf import isa
 from workbench.bpf.declarations import Field, Layout, MapDefinition, Subprogram
+from workbench.bpf.isa import Op
 from workbench.bpf.program_types import PROGRAM_TYPES, ProgramType
 from workbench.bpf.text import assembly
 from workbench.errors import DecodeError, WorkbenchError
@@ -23,6 +25,10 @@ class Reference(NamedTuple):
     pc: int
     kind: str
     name: str
+
+
+_MAP_LOADS = isa.WIDE - {Op.LD_FUNC, Op.LD_BTF_ID}
+_TAKES = {"arena": _MAP_LOADS, "map": _MAP_LOADS, "kfunc": frozenset({Op.CALL_KFUNC})}
 
 
 class SourceLine(NamedTuple):
@@ -73,13 +79,24 @@ class Program:
     variables: tuple[Field, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.type not in PROGRAM_TYPES:
+        want(self.name, "a program's name", string)
+        want(self.bytecode, "bytecode", instance(bytes))
+        if not isinstance(self.type, str) or self.type not in PROGRAM_TYPES:
             raise WorkbenchError(
                 f"unknown program type '{self.type}'; choose from {', '.join(PROGRAM_TYPES)}"
             )
         if not self.bytecode:
             raise DecodeError(0, "the program is empty; it needs at least 'exit'")
         _ = self.instructions
+        for reference in self.references:
+            self._check_reference(reference)
+
+    def _check_reference(self, reference: Reference) -> None:
+        """Raise DecodeError for a name at an instruction that takes none."""
+        pc, kind, name = reference
+        takes = _TAKES.get(kind, frozenset())
+        if not 0 <= pc < len(self) or self.instructions["op"][pc] not in takes:
+            raise DecodeError(pc, f"it cannot refer to '{name}' as {kind}")
 
     @cached_property
     def instructions(self) -> np.ndarray:
@@ -118,3 +135,12 @@ class Program:
 
     def _repr_html_(self) -> str:
         return f"<pre style='line-height:1.25'>{escape(str(self))}</pre>"
+
+
+def a_program(value: object) -> str:
+    """Check of `workbench.arguments`: a Program, with what to do about what is mistaken for one."""
+    if isinstance(value, Program):
+        return ""
+    if hasattr(value, "programs"):
+        return "one of the object's programs, as obj.program('name')"
+    return "a program; wb.assemble(text) makes one" if isinstance(value, str) else "a program"

@@ -121,7 +121,7 @@ def release(name: "str | Release") -> Release:
     """
     if isinstance(name, Release):
         return name
-    if name in RELEASES:
+    if isinstance(name, str) and name in RELEASES:
         return RELEASES[name]
     near = difflib.get_close_matches(str(name), RELEASES, 1)
     hint = f"did you mean {near[0]}? " if near else ""

@@ -83,3 +83,25 @@ def callback(signature: str, cached: bool = True) -> Callable[[Callable[..., Any
     of a notebook cannot be.
     """
     return lambda function: Callback(function, signature, cached)
+
+
+def guarded(signature: str, function: Callable[..., Any], failed: int) -> tuple[Any, Any]:
+    """Compile a user's function of two arguments with indexes checked, also in what it calls.
+
+    Returns it as Python calls it, which raises its errors, and as compiled code does, which gets
+    the number `failed` for any of them. May raise COMPILE_ERRORS.
+    """
+    config: Any = numba.config
+    before, config.BOUNDSCHECK = config.BOUNDSCHECK, 1
+    try:
+        checked: Any = numba.njit(signature, nogil=True)(function)
+
+        def careful(first, second):  # type: ignore[no-untyped-def]
+            try:
+                return checked(first, second)
+            except Exception:
+                return failed
+
+        return checked, numba.cfunc(signature)(careful)
+    finally:
+        config.BOUNDSCHECK = before

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from workbench.arena import Arena
 from workbench.arena.events import Actor, columns
+from workbench.arguments import function, instance, octets, takes, want, whole
 from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import REGISTERS
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.engines.interpreter.engine import interpret
 from workbench.engines.machine.joined import joined
 from workbench.engines.machine.prepared import Prepared
@@ -77,6 +78,7 @@ class Steps:
 Schedule = RoundRobin | Random | Steps
 
 
+@takes(programs=instance(list, tuple), arena=instance(Arena), fuel=whole(1))
 def record_cpus(
     programs: Sequence[Program],
     arena: Arena,
@@ -100,6 +102,9 @@ def record_cpus(
     return _joined(machines, order, stop, reason)
 
 
+@takes(
+    programs=instance(list, tuple), arena=function, broken=function, fuel=whole(1), longest=whole(1)
+)
 def find_schedule(
     programs: Sequence[Program],
     arena: Callable[[], Arena],
@@ -210,6 +215,9 @@ def _checked(programs: Sequence[Program], ctx: Sequence[bytes] | None) -> Sequen
     if ctx is not None and len(ctx) != len(programs):
         raise WorkbenchError(f"{len(ctx)} contexts for {len(programs)} programs")
     contexts = ctx if ctx is not None else [b""] * len(programs)
+    for program, content in zip(programs, contexts, strict=True):
+        want(program, "a program", a_program)
+        want(content, "a context", octets)
     longest = max(map(len, contexts))
     return [content.ljust(longest, b"\0") for content in contexts]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from workbench.arguments import instance, takes
 from workbench.bpf.disassembler import listing
 from workbench.errors import WorkbenchError
 from workbench.recording.columns import ABSENT, NO_REGISTER, WRITE
@@ -36,6 +37,7 @@ class Stretch(NamedTuple):
     together: bool
 
 
+@takes(trace=instance(Trace), other=instance(Trace))
 def align(trace: Trace, other: Trace) -> list[Stretch]:
     """Split two recorded runs of one program into stretches taken together and alone.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import mapping, optional, takes, whole
 from workbench.bpf.isa import REGISTERS
 from workbench.bpf.releases import DEFAULT
 from workbench.engines.interpreter.engine import interpret
@@ -22,6 +23,7 @@ from workbench.verifier import verify
 MASK = (1 << 64) - 1
 
 
+@takes(step=whole(), registers=optional(mapping), memory=optional(mapping), fuel=optional(whole()))
 def fork(
     trace: Trace,
     step: int,

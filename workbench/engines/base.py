@@ -46,10 +46,12 @@ class Result:
         return None if self.trace is None else self.trace.events
 
     def __str__(self) -> str:
+        lost = 0 if self.trace is None else self.trace.lost
         detail = f" ({self.reason})" if self.reason else ""
         return (
             f"{self.program} on {self.engine}: {self.stop}{detail}, r0 = {self.r0:#x}, "
             f"{self.steps:,} steps, {self.seconds * 1e3:.3g} ms"
+            + (f", the {lost:,} oldest events lost" if lost else "")
         )
 
 

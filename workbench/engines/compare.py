@@ -15,8 +15,9 @@ from workbench.arena.either import AnyArena
 from workbench.arena.events import Actor, Kind, columns
 from workbench.arena.rules import ArenaFlags
 from workbench.arena.snapshot import Snapshot
+from workbench.arguments import flags, octets, optional, takes, whole
 from workbench.bpf.declarations import MapDefinition
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.engines.base import Result
 from workbench.errors import KernelError, Unsupported, VerificationError, WorkbenchError
 from workbench.maps import Content, Map, create, drained
@@ -111,6 +112,7 @@ class Comparison:
         return f"<table><caption style='text-align:left'>{title}</caption>{rows}</table>"
 
 
+@takes(program=a_program, ctx=octets, pages=optional(whole()), flags=flags)
 def compare(
     program: Program,
     engines: Sequence[str] = ("interpreter", "kernel"),

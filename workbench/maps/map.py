@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy.typing as npt
 
+from workbench.arguments import instance, takes, want, whole
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.map_types import HOLDERS, KEYLESS, LRU, PER_CPU, QUEUES, MapFlag
 from workbench.errors import MapError, Refused, Unsupported, WorkbenchError
@@ -85,6 +86,7 @@ class Map(MutableMapping[Any, Any]):
         value: npt.DTypeLike | None = None,
         store: Store | None = None,
     ) -> None:
+        want(definition, "definition", instance(MapDefinition))
         self.store: Store = EmulatedMap(definition) if store is None else store
         self.definition = definition
         self._key = Codec(definition.key_size, key, "key")
@@ -189,6 +191,7 @@ class Map(MutableMapping[Any, Any]):
             found.append(record)
         return found
 
+    @takes(what=whole())
     def query(self, what: int) -> int:
         """A ring buffer's bytes to read (0), size (1), consumer (2) or producer position (3).
 

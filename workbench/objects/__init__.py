@@ -12,6 +12,8 @@ values                C values in memory, by type
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workbench.arguments import instance, want
+from workbench.arguments import path as is_path
 from workbench.bpf.declarations import MapDefinition
 from workbench.errors import WorkbenchError
 from workbench.objects.btf import Types, read_btf
@@ -46,7 +48,11 @@ def load_object(
     >>> wb.load_object(programs.directory() / "c" / "list.o")
     <Object list.o: programs add, walk, delete; an arena of 64 pages with seed, ..., pool>
     """
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    want(path, "path", instance(str, Path, list, tuple, instead="the path of a file, or several"))
+    given = [path] if isinstance(path, str | Path) else list(path)
+    for one in given:
+        want(one, "path", is_path)
+    paths = list(map(Path, given))
     if not paths:
         raise WorkbenchError("no object file is given")
     files = {one.name: _content(one) for one in paths}

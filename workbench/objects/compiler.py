@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from workbench.arguments import optional, path, string, takes
 from workbench.bpf.functions import BY_NAME
 from workbench.errors import CompilationError, Unsupported, WorkbenchError
 from workbench.objects import Object, read_object
@@ -78,6 +79,7 @@ class Translation(NamedTuple):
     warnings: tuple[str, ...]
 
 
+@takes(source=path, mcpu=string, name=optional(string))
 def compile_c(source: str | Path, mcpu: str = "v3", name: str | None = None) -> Object:
     r"""Compile C to an Object: a string is the source itself, a Path a file that holds it.
 

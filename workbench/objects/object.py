@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from workbench.arena.either import AnyArena
-from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags
+from workbench.arena.rules import PAGE_SIZE, WINDOW, ArenaFlags, check_creation
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.program import Program
 from workbench.errors import WorkbenchError
@@ -31,6 +31,13 @@ _FIRST = bytes(4)  # the key of an array's first value
 
 
 SomeArena = TypeVar("SomeArena", bound=AnyArena)
+
+
+class _Programs(dict[str, Program]):
+    """Programs by name; asked for another, it says which there are."""
+
+    def __missing__(self, name: object) -> Program:
+        raise WorkbenchError(f"no program {name!r}; there is {', '.join(self)}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +75,7 @@ class Object:
         for name, program in self.linked.items():
             if name not in self._finished:
                 self._finished[name] = replace(program, maps=_reached(program, maps))
-        return {name: self._finished[name] for name in self.linked}
+        return _Programs((name, self._finished[name]) for name in self.linked)
 
     @property
     def maps(self) -> dict[str, MapDefinition]:
@@ -113,8 +120,10 @@ class Object:
             make = Arena  # type: ignore[assignment]
         base = user_base if user_base is not None else declared.map_extra or None
         size = declared.max_entries if pages is None else pages
+        all_flags, sizes = declared.map_flags | flags, (declared.key_size, declared.value_size)
+        check_creation(size, all_flags, base or 0, *sizes)
         self._check_room(size)
-        arena = make(size, declared.map_flags | flags, base)  # type: ignore[misc]
+        arena = make(size, all_flags, base)  # type: ignore[misc]
         try:
             self.fill(arena)
         except WorkbenchError:

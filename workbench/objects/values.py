@@ -177,6 +177,11 @@ class Globals(Mapping[str, Value]):
         variable = self._find(name)
         self._write(variable, encode(self._types, variable.type, value, variable.size))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise WorkbenchError(f'a variable is set by its name: globals["{name}"] = {value!r}')
+        super().__setattr__(name, value)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
 

@@ -66,7 +66,9 @@ def timeline(events: pd.DataFrame, axis: str = "auto") -> Figure:
     rows = figure.subplots(2, sharex=True, squeeze=False, height_ratios=(9, 1)) if outside else None
     pages = rows[0, 0] if rows is not None else figure.subplots()
     _draw(pages, shown[shown["page"] >= 0])
-    pages.set(title="Page events", ylabel="page of the arena")
+    lost = events.attrs.get("lost", 0)
+    title = f"Page events, without the {lost:,} oldest" if lost else "Page events"
+    pages.set(title=title, ylabel="page of the arena")
     if rows is not None:
         _draw_outside(rows[1, 0], shown[shown["page"] < 0])
     bottom = pages if rows is None else rows[1, 0]

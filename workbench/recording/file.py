@@ -9,6 +9,7 @@ import numpy as np
 from workbench.arena import ArenaFlags, Snapshot
 from workbench.arena.events import COLUMNS, Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import optional, path, takes, whole
 from workbench.bpf import addresses, isa
 from workbench.bpf.disassembler import listing
 from workbench.bpf.effects import effects
@@ -21,6 +22,7 @@ from workbench.recording.columns import CHANGES, CPU_REGISTERS, STEP_COLUMNS
 from workbench.recording.format import compress, pack, unpack
 from workbench.recording.program import program_json, program_of
 from workbench.recording.trace import ArenaFacts, Part, Trace
+from workbench.recording.validate import check
 from workbench.verifier import verify
 from workbench.verifier.report import Asked, Record, Report
 
@@ -28,6 +30,7 @@ _SHOWN = ("name", "lines", "subprograms", "structures", "variables")  # of a pro
 _COUNTS = ("ok", "pc", "reason", "processed", "instructions", "arena_accesses", "casts")
 
 
+@takes(path=path)
 def save(trace: Trace, path: str | Path) -> None:
     """Write the recording to one compressed file, which `wb.load_trace` reads.
 
@@ -36,8 +39,12 @@ def save(trace: Trace, path: str | Path) -> None:
     write_whole(path, compress(pack(meta(trace), columns(trace))))
 
 
-def load_trace(path: str | Path) -> Trace:
-    r"""Read a recording that `Trace.save` wrote; raises TraceError for anything else.
+@takes(path=path, limit=optional(whole()))
+def load_trace(path: str | Path, limit: int | None = None) -> Trace:
+    r"""Read a recording that `Trace.save` wrote, checked in every part.
+
+    `limit` is how many bytes it may decompress to: 1 GiB, or 100 times the file if that is more,
+    unless given. Raises TraceError, saying what is wrong and where, for anything else.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -49,11 +56,12 @@ def load_trace(path: str | Path) -> Trace:
         content = Path(path).read_bytes()
     except OSError as error:
         raise TraceError(f"cannot read {path}: {error.strerror}") from None
-    parts = unpack(content)
     try:
-        return rebuilt(*parts)
-    except (LookupError, TypeError, ValueError, WorkbenchError) as error:
-        raise TraceError(f"{path} is not a whole trace: {error}") from None
+        return rebuilt(*unpack(content, limit))
+    except WorkbenchError as error:
+        raise TraceError(
+            f"{path} is not a whole recording: {error}; get the file again, or record the run again"
+        ) from None
 
 
 def meta(trace: Trace) -> dict[str, Any]:
@@ -89,6 +97,7 @@ def _value(trace: Trace) -> dict[str, Any]:
         "operations": [op.name for op in Op],
         "code": trace.code.tobytes().hex(),
         "clock": trace.clock,
+        "lost": trace.lost,
         "absent": _absent(trace),
         "report": trace.report and _report_json(trace.report, trace.program),
     }
@@ -193,7 +202,8 @@ def columns(trace: Trace) -> dict[str, np.ndarray]:
 
 
 def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
-    """Make the value from what `unpack` gives; raises LookupError, TypeError or ValueError."""
+    """Make the value from what `unpack` gives; raises WorkbenchError unless all of it is sound."""
+    check(meta, columns)
     program = program_of(meta["program"] | {name: meta[name] for name in _SHOWN})
     absent, report = meta["absent"], meta["report"]
     key_regs, key_depth = columns["key_regs"], columns["key_depth"]
@@ -215,6 +225,7 @@ def rebuilt(meta: dict[str, Any], columns: dict[str, np.ndarray]) -> Trace:
         keyframes=(key_regs.reshape(-1, cpus * CPU_REGISTERS), key_depth),
         page_events=_page_events(columns, meta["event_kinds"]),
         total_steps=meta["total_steps"],
+        lost=meta.get("lost", 0),
         stack=b"" if "stack" in absent else stack.tobytes(),
         part=meta["part"] and Part(**meta["part"]),
         report=report and _report_of(report, program, meta["operations"]),

@@ -8,7 +8,8 @@
 
 `header["columns"]` maps a name to [numpy type, offset in the body, number of elements].
 64-bit numbers in the header are decimal strings, because JavaScript would round them.
-The whole may be gzip-compressed: `unpack` and the browser recognise both.
+The whole may be gzip-compressed: `unpack` and the browser recognise both. What it says of its own
+sizes is held against what is there; `recording.validate` looks at the content.
 docs/recording-format.md says what each name means, and when the version is raised.
 """
 
@@ -26,11 +27,14 @@ from workbench.bpf.addresses import MAX_FRAMES
 from workbench.bpf.isa import REGISTERS, Op
 from workbench.errors import TraceError
 from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
+from workbench.recording.schema import maybe, one_of, record, refuse, text, tuple_of, whole
 from workbench.recording.version_1 import upgraded
 
 MAGIC = b"ARENATRC"
 VERSION = 2
 READABLE = (1, VERSION)
+LARGEST = 1 << 30  # bytes that any file may decompress to: some 25 million steps
+EXPANDS = 100  # times a larger file may grow: recordings do 5 to 40 times, gzip 1,032 at most
 
 COLUMNS: dict[str, str] = STEP_COLUMNS | {
     "key_regs": "<u8",
@@ -55,6 +59,24 @@ COLUMNS: dict[str, str] = STEP_COLUMNS | {
 }
 _MAY_LACK = ("event_time", "event_actor", "event_pc", "event_address")
 WIDE_FIELDS = frozenset({"imm", "address", "user_start", "user_end", "r0", "map_extra"})
+_natural = whole(0, 1 << 62)
+
+
+def _table(value: Any, where: str) -> None:
+    """Where each column is: one that is known, of its type, at a multiple of 8."""
+    if not isinstance(value, dict) or not STEP_COLUMNS.keys() <= value.keys() <= COLUMNS.keys():
+        refuse(where, "must name the columns of a recording")
+    for name, row in value.items():
+        tuple_of(type=one_of(COLUMNS[name]), offset=_natural, length=_natural)(row, name)
+        if row[1] % 8:
+            refuse(name, "does not start at a multiple of 8")
+
+
+_HEADER = record(
+    exact=False, meta=record(exact=False), columns=_table, body=_natural, crc32=_natural
+)
+_shown = record(exact=False, name=text)
+_part = maybe(record(first=_natural, of=_natural))
 
 Meta = dict[str, Any]
 Columns = dict[str, npt.NDArray[Any]]
@@ -88,13 +110,14 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> bytes
     return b"".join((MAGIC, sizes, text, bytes(body)))
 
 
-def unpack(payload: bytes) -> tuple[Meta, Columns]:
+def unpack(payload: bytes, limit: int | None = None) -> tuple[Meta, Columns]:
     """Split packed bytes, compressed or not, into meta and read-only columns.
 
-    Bytes of version 1 give what those of version 2 would. Raises TraceError, naming the cause, for
-    bytes that are cut short, edited or of a version that is not known.
+    Bytes of version 1 give what those of version 2 would. `limit` is how many bytes they may
+    decompress to: 1 GiB, or 100 times their number if that is more. Raises TraceError, naming the
+    cause, for bytes that are cut short, edited, larger than that or of an unknown version.
     """
-    raw = _inflated(bytes(payload))
+    raw = _inflated(bytes(payload), limit)
     version, header, start = _header(raw)
     body = raw[start:]
     if len(body) < header["body"]:
@@ -106,8 +129,12 @@ def unpack(payload: bytes) -> tuple[Meta, Columns]:
         name: np.frombuffer(body, dtype, count, offset)
         for name, (dtype, offset, count) in header["columns"].items()
     }
-    meta = _widen(header["meta"])
-    return upgraded(meta, columns) if version == 1 else (meta, columns)
+    if version != 1:
+        return header["meta"], columns
+    try:
+        return upgraded(header["meta"], columns)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise TraceError("the trace was changed after it was written: bad header") from None
 
 
 def read_meta(payload: bytes) -> tuple[Meta, int]:
@@ -118,7 +145,9 @@ def read_meta(payload: bytes) -> tuple[Meta, int]:
     version, header, _ = _header(_inflated(bytes(payload)))
     if version != VERSION:
         raise TraceError(f"a recording of format version {version}; open it with wb.load_trace")
-    return _widen(header["meta"]), int(header["columns"]["pc"][2])
+    _shown(header["meta"], "meta")
+    _part(header["meta"].get("part"), "meta.part")
+    return header["meta"], int(header["columns"]["pc"][2])
 
 
 def compress(payload: bytes, level: int = 1) -> bytes:
@@ -173,20 +202,34 @@ def _header(raw: bytes) -> tuple[int, dict[str, Any], int]:
         raise TraceError("the trace is cut short: its header is incomplete")
     try:
         header = json.loads(raw[16 : 16 + length])
-        found = {key: header[key] for key in ("meta", "columns", "body", "crc32")}
-        return version, found, 16 + length
-    except (ValueError, KeyError, TypeError):
+        _HEADER(header, "the header")
+        meta = _widen(header["meta"])
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise TraceError("the trace was changed after it was written: bad header") from None
+    for name, (_, offset, count) in header["columns"].items():
+        if offset + count * np.dtype(COLUMNS[name]).itemsize > header["body"]:
+            raise TraceError(f"the trace was changed after it was written: {name} ends beyond it")
+    return version, header | {"meta": meta}, 16 + length
 
 
-def _inflated(payload: bytes) -> bytes:
-    """Undo gzip if the bytes are compressed."""
+def _inflated(payload: bytes, limit: int | None = None) -> bytes:
+    """Undo gzip if the bytes are compressed, as far as the limit."""
     if payload[:2] != b"\x1f\x8b":
         return payload
+    most = max(LARGEST, EXPANDS * len(payload)) if limit is None else limit
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        return gzip.decompress(payload)
-    except (EOFError, OSError, zlib.error):
+        raw = stream.decompress(payload, most + 1)
+    except zlib.error:
         raise TraceError("the trace is cut short or damaged: it does not decompress") from None
+    if len(raw) > most:
+        raise TraceError(
+            f"the trace has {len(payload):,} bytes and decompresses to more than {most:,}; "
+            "if you trust it, load it with wb.load_trace(path, limit=...)"
+        )
+    if not stream.eof:
+        raise TraceError("the trace is cut short or damaged: it does not decompress")
+    return raw
 
 
 def _narrow(value: Any, field: str = "") -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from workbench.arena import Snapshot, events
 from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import want, whole
 from workbench.bpf import addresses
 from workbench.bpf.addresses import MAX_FRAMES, frame_pointer
 from workbench.bpf.disassembler import listing
@@ -82,7 +83,8 @@ class Trace(Notebook):
     log. counted: executions of each slot, or None. clock: the arena's
     clock before the run. stop, reason: how it ended. stack: content of the stacks before the
     first step, b"" for zeros. part: where in a longer recording this one lies (`window`).
-    report: the verifier's, None where the program ran without it.
+    report: the verifier's, None where the program ran without it. lost: how many of its oldest
+    events were not kept.
 
     >>> trace = wb.record(wb.assemble("r0 = 20\\nr0 += 22\\nexit", name="sum"))
     >>> trace
@@ -110,6 +112,7 @@ class Trace(Notebook):
     stack: bytes = field(default=b"", repr=False)
     part: Part | None = None
     report: "Report | None" = field(default=None, repr=False)
+    lost: int = 0
 
     def __len__(self) -> int:
         """How many steps were recorded."""
@@ -165,6 +168,7 @@ class Trace(Notebook):
         """Page events, and the accesses and casts that were recorded, in order of time.
 
         The columns are those of workbench.arena.events.
+        Of each the newest 2**20 are kept; `attrs["lost"]` says how many were before them.
         """
         parts = [self.page_events]
         if self.accesses is not None:
@@ -175,7 +179,7 @@ class Trace(Notebook):
         if len(parts) > 1:
             order = np.argsort(joined["time"], kind="stable")
             joined = {name: column[order] for name, column in joined.items()}
-        return events.frame(joined)
+        return events.frame(joined, lost=self.lost)
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -209,6 +213,7 @@ class Trace(Notebook):
 
         Raises TraceError for a step outside 0 to len(trace).
         """
+        want(step, "step", whole())
         if not 0 <= step <= len(self):
             raise TraceError(f"no step {step}; the trace has 0 to {len(self)}")
         key = min(step, len(self) - 1) // KEYFRAME
@@ -222,6 +227,8 @@ class Trace(Notebook):
 
         Raises Unsupported without recorded steps.
         """
+        want(step, "step", whole())
+        want(page, "page", whole())
         if self.arena is None:
             return None
         born, content = self._base_page(step, page)
@@ -244,7 +251,8 @@ class Trace(Notebook):
 
     def __repr__(self) -> str:
         kept = "" if self.complete or self.recorded is None else f" of {self.total_steps:,}"
-        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}>"
+        lost = f", its {self.lost:,} oldest events lost" if self.lost else ""
+        return f"<Trace {self.program.name}: {len(self):,}{kept} steps, {self.stop}{lost}>"
 
     def recorded_steps(self) -> dict[str, np.ndarray]:
         """The step columns; raises Unsupported when there are none."""

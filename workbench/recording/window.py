@@ -7,6 +7,7 @@ import numpy as np
 from workbench.arena import Snapshot
 from workbench.arena.events import Kind
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import optional, takes, whole
 from workbench.bpf import addresses
 from workbench.errors import TraceError
 from workbench.recording.columns import KEYFRAME, STEP_COLUMNS
@@ -16,6 +17,7 @@ from workbench.recording.trace import Part, Trace
 IN_BROWSER = 1_000_000  # steps that one view holds: 44 MB, open in 1.1 s (docs/decisions)
 
 
+@takes(first=whole(), count=optional(whole(1)))
 def window(trace: Trace, first: int, count: int | None = None) -> Trace:
     """The `count` steps from `first` on (rounded down to a keyframe), memory as it was then.
 

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
+from workbench.arena.rules import MAX_PAGES
+from workbench.arguments import flags, optional, takes, whole
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.releases import release as find_release
 from workbench.errors import VerificationError, WorkbenchError
@@ -65,6 +67,12 @@ def remembering() -> Iterator[None]:
         _remembered.reset(token)
 
 
+@takes(
+    program=a_program,
+    flags=flags,
+    arena_pages=optional(whole(0, MAX_PAGES)),
+    log_level=whole(),
+)
 def verify(
     program: Program,
     flags: int = 0,

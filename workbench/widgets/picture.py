@@ -59,7 +59,8 @@ def png(trace: Trace) -> bytes:
             va="center",
             fontsize=8,
         )
-    lanes.set(ylim=(len(_LANES) - 0.5, -0.5), yticks=[], title=repr(trace).strip("<>"))
+    lanes.set(ylim=(len(_LANES) - 0.5, -0.5), yticks=[])
+    lanes.set_title(repr(trace).strip("<>"), parse_math=False)  # a name may have dollars
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=100)
     return written.getvalue()

@@ -71,7 +71,9 @@ class RunView(anywidget.AnyWidget):
     @traitlets.validate("t")
     def _within_run(self, proposal: dict[str, Any]) -> int:
         """Keep t inside the run, so that Python and browser agree on it."""
-        return max(0, min(proposal["value"], self._steps - 1))
+        if not 0 <= proposal["value"] < max(self._steps, 1):
+            raise TraceError(f"no step {proposal['value']}; the view has 0 to {self._steps - 1}")
+        return int(proposal["value"])
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Add a picture, for readers of the notebook who have no kernel."""

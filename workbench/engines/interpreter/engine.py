@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from workbench.arena import Arena
+from workbench.arguments import optional, slots, want, whole
 from workbench.bpf.program import Program
 from workbench.engines.base import Result
 from workbench.engines.interpreter.loop import execute
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACES = (None, *COUNTED, "events", "steps")
+MOST_STEPS = (1 << 32) - 1  # that are recorded: columns number them in 4 bytes
 _SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms, which nobody notices
 _ENDLESS = 1 << 62  # steps: decades
 _STOPS = {core.EXIT: "exit", core.FUEL: "fuel", core.BREAKPOINT: "breakpoint", core.FAULT: "fault"}
@@ -132,8 +134,9 @@ class Interpreter:
         self, fuel: int | None, trace: str | None, breakpoints: tuple[int, ...], capacity: int
     ) -> Result:
         """Run, and describe what happened."""
-        if fuel is not None and fuel < 0:
-            raise WorkbenchError(f"fuel must not be negative: {fuel}")
+        want(fuel, "fuel", optional(whole()))
+        want(capacity, "capacity", whole(0, MOST_STEPS))
+        want(breakpoints, "breakpoints", slots)
         prepared = self._prepared
         _set_breakpoints(prepared, breakpoints)
         before = prepared.steps

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.arena import Arena
 from workbench.arena.state import CLOCK, GUARD_PAGES, HOST, START
+from workbench.arguments import optional, want, whole
 from workbench.bpf.program import Program
 from workbench.compiled.raw import LOW_32
 from workbench.engines.base import Result
@@ -33,7 +34,7 @@ from workbench.engines.machine import state as core
 from workbench.engines.machine.entries import advance, set_counts, step
 from workbench.engines.machine.prepared import Prepared
 from workbench.engines.machine.recorded import COUNTED, Recorded
-from workbench.errors import Unsupported, WorkbenchError
+from workbench.errors import Unsupported
 from workbench.maps import Map
 
 if TYPE_CHECKING:
@@ -95,12 +96,11 @@ class Jit:
         Unsupported for "events", "steps" and any other `trace`, and WorkbenchError for negative
         fuel or a packet that is too short or too long.
         """
-        if trace is not None and trace not in COUNTED:
+        if trace is not None and (not isinstance(trace, str) or trace not in COUNTED):
             raise Unsupported(f"the jit does not record '{trace}'; use the interpreter")
-        if fuel is not None and fuel < 0:
-            raise WorkbenchError(f"fuel must not be negative: {fuel}")
+        want(fuel, "fuel", optional(whole()))
         with self._prepared.running(ctx):
-            return self._run(_ENDLESS if fuel is None else fuel, trace)
+            return self._run(_ENDLESS if fuel is None else min(fuel, _ENDLESS), trace)
 
     def _run(self, fuel: int, trace: str | None) -> Result:
         """Go from where the machine was put, and describe what happened."""

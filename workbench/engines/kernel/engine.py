@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from workbench.arena import Arena
 from workbench.arena.either import AnyArena
 from workbench.arena.rules import ArenaFlags
+from workbench.arguments import instance, mapping, optional, want
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.isa import Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.engines.base import Result
 from workbench.engines.kernel import syscall
 from workbench.engines.kernel.arena import KernelArena
@@ -20,6 +22,7 @@ from workbench.engines.kernel.maps import kernel_map
 from workbench.engines.kernel.native import native
 from workbench.engines.kernel.prints import PRINTING, Printed
 from workbench.engines.kernel.stream import STDERR, STDOUT, read_stream
+from workbench.engines.machine.prepared import check_variables
 from workbench.errors import KernelError, Unsupported
 from workbench.maps import Map, create
 
@@ -52,6 +55,8 @@ class Kernel:
         log_level: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
+        want(program, "program", a_program)
+        want(maps, "maps", optional(mapping))
         self.program = program
         self.arena, self._owned = _real_arena(program, arena)
         self._kept = ExitStack()
@@ -207,6 +212,11 @@ def _real_arena(program: Program, arena: AnyArena | None) -> tuple[KernelArena |
     """Return the arena to use, and whether the engine owns it."""
     if isinstance(arena, KernelArena):
         return arena, False
+    want(arena, "arena", optional(instance(Arena, instead="an arena")))
+    if arena is None and program.variables:
+        arena = Arena()  # which does not hold them
+    if isinstance(arena, Arena):
+        check_variables(program, arena)
     if arena is not None:
         return _copy_of(arena), True
     return (KernelArena(), True) if program.uses_arena else (None, False)

@@ -7,6 +7,7 @@ from ctypes import addressof, c_uint32, c_uint64
 
 import numpy.typing as npt
 
+from workbench.arguments import instance, takes
 from workbench.bpf.declarations import MapDefinition
 from workbench.bpf.map_types import PER_CPU
 from workbench.engines.kernel import syscall
@@ -34,6 +35,7 @@ class Element(ctypes.Structure):
     ]
 
 
+@takes(definition=instance(MapDefinition))
 def kernel_map(
     definition: MapDefinition,
     key: npt.DTypeLike | None = None,

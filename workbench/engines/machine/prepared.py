@@ -14,10 +14,11 @@ import numpy as np
 
 from workbench.arena import Arena, ArenaFlags
 from workbench.arena.rules import PAGE_SIZE
+from workbench.arguments import mapping, octets, optional, want, whole
 from workbench.bpf import addresses, isa
 from workbench.bpf.functions import HELPERS, KFUNCS, missing
 from workbench.bpf.isa import REGISTERS, Op
-from workbench.bpf.program import Program
+from workbench.bpf.program import Program, a_program
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.text import instruction_text
 from workbench.engines.machine import state as core
@@ -67,6 +68,9 @@ class Prepared:
         seed: int = 1,
         maps: Mapping[str, Map] | None = None,
     ) -> None:
+        want(program, "program", a_program)
+        want(maps, "maps", optional(mapping))
+        want(seed, "seed", whole(-(1 << 63)))
         self._bound_maps = BoundMaps(program, maps)
         programs = self._bound_maps.programs
         if arena is None and any(one.uses_arena for one in programs):
@@ -77,6 +81,8 @@ class Prepared:
             )
         if arena is not None:
             _check_release(arena.release, programs)
+            for one in programs:
+                check_variables(one, arena)
         self.program, first = joined(programs)
         self.starts = tuple(first)
         self.arena, self.maps, self.seed = arena, self._bound_maps.by_name, seed
@@ -102,6 +108,7 @@ class Prepared:
         own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet that is too short
         or too long, and for maps that cannot be used on this CPU.
         """
+        want(ctx, "ctx", octets)
         machine, raw = self.machine, self.program.type_row.raw
         self.inputs = inputs(self.program.type, ctx)
         self.stack[:] = 0
@@ -219,6 +226,17 @@ class Prepared:
                 core.NO_TEXT: f"the text at {address:#x} has no end",
             }[reason]
         )
+
+
+def check_variables(program: Program, arena: Arena) -> None:
+    """Raise WorkbenchError where a program has variables in an arena that does not hold them."""
+    for variable in program.variables[:1]:
+        page = variable.offset // PAGE_SIZE
+        if page >= arena.page_count or not arena.page_bits[page]:
+            raise WorkbenchError(
+                f"'{program.name}' has variables in the arena, such as '{variable.name}', and this "
+                "arena does not hold them; make it with obj.arena(), or call obj.fill(arena)"
+            )
 
 
 def _check_release(release: Release, programs: Sequence[Program]) -> None:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.arena import Arena
-from workbench.arena.events import COLUMNS, Ring, columns, ring
+from workbench.arena.events import COLUMNS, Ring, columns, lost, ring
 from workbench.arena.rules import PAGE_SIZE
 from workbench.arena.state import CLOCK, GUARD_PAGES
 from workbench.bpf.isa import REGISTERS
 from workbench.engines.machine import state as core
 from workbench.engines.machine.prepared import Prepared
+from workbench.errors import WorkbenchError
 from workbench.maps.layout import NOTED
 from workbench.recording.columns import KEYFRAME, SPARSE, STEP_COLUMNS
 from workbench.recording.trace import NO_KEYFRAMES, ArenaFacts, Trace
@@ -44,7 +45,7 @@ class Recorded:
         counted = COUNTED.get(trace or "")
         self.counts = core.new_counts(len(prepared.program)) if counted else None
         self.accesses: Ring | None = ring(ACCESS_EVENTS) if trace == "events" else None
-        self.steps = core.new_recording(capacity) if trace == "steps" else None
+        self.steps = _room(capacity) if trace == "steps" else None
         self.capacity = capacity
         arena = prepared.arena
         self.initial = arena.snapshot() if arena and trace == "steps" else None
@@ -88,11 +89,19 @@ class Recorded:
             counted=None if counts is None else counts.executed[: len(code)],
             page_counts=pages,
             total_steps=steps,
+            lost=lost(log, self.logged) + (lost(self.accesses) if self.accesses else 0),
             report=prepared.report,
         )
         if self.kind == "blocks":
             return replace(trace, page_counts=None)
         return replace(trace, counted=None) if self.kind == "pages" else trace
+
+
+def _room(capacity: int) -> core.Recording:
+    try:
+        return core.new_recording(capacity)
+    except (MemoryError, ValueError):
+        raise WorkbenchError(f"no memory to record {capacity:,} steps; ask for fewer") from None
 
 
 def changes(machine: core.Machine, steps: core.Recording) -> dict[str, np.ndarray]:

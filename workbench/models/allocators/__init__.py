@@ -3,6 +3,7 @@
     policies   the kernel's two, the textbook's five, and yours
     book       free pages under a policy
     replay     a log of requests under a policy: placement, refusals, metrics
+    apart      under a function of the user's, in a process of its own
     history    an arena's own event log, replayed: the course of fragmentation
     lowest by_size buddy   the indexes that policies search
     heaps      objects inside pages: bump, slab, buddy

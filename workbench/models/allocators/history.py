@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from workbench.errors import WorkbenchError
+from workbench.arena.rules import MAX_PAGES
+from workbench.arguments import instance, takes, whole
 from workbench.models import requests
 from workbench.models.allocators.replay import replay
 
 
+@takes(events=instance(pd.DataFrame), page_count=whole(1, MAX_PAGES), k=whole(1))
 def history(
     events: pd.DataFrame, page_count: int, k: int = 8, repair: bool = False
 ) -> pd.DataFrame:
@@ -23,8 +25,6 @@ def history(
     the user. Raises WorkbenchError, with the row, for a log that contradicts itself; `repair`
     leaves such rows out.
     """
-    if page_count < 1:
-        raise WorkbenchError(f"an arena has at least 1 page, not {page_count}")
     log = requests.recorded(events, page_count, repair)
     samples = replay(log, pages=page_count, k=k, every=1, fixed=True).samples
     kinds, pages = log["kind"].astype(str).to_numpy(), log["count"].to_numpy(np.int64)

@@ -23,6 +23,7 @@ from workbench.compiled.njit import njit
 from workbench.models.allocators.book import BUDDY, Book, granted, occupy, place, release
 
 FREE, LIVE, RESERVED, PADDING = range(4)  # what a page is
+RAISED = -(1 << 63)  # what a function that chooses gives when it raised an error
 DONE, REFUSED, NOTHING = range(3)  # what became of a request; NOTHING: it changed no page
 
 AFTER, LIVE_PAGES, RESERVED_PAGES, FREE_NOW, LARGEST, EXTENTS, SPAN, REFUSALS = range(8)
@@ -113,7 +114,7 @@ def _free(book, pages, first, count):
 
 @njit(inline=True)
 def _fits(book, page, count):
-    return page + count <= book.pages[0] and is_free(book.ranges, page, count)
+    return 0 <= page <= book.pages[0] - count and is_free(book.ranges, page, count)
 
 
 @njit
@@ -218,12 +219,10 @@ def _policy_s(book, requests, row):
 
 @njit(allocates=True)
 def _user_s(book, requests, row, choose):
-    """Where the user's function would put it; -1 also for pages that are not free."""
+    """Where the user's function would put it; whatever it is that the function gives."""
     if requests.kind[row] != ALLOC or requests.page[row] >= 0:
         return np.int64(-1)
-    count = requests.count[row]
-    page = choose(extents(book.ranges), count)
-    return page if page >= 0 and _fits(book, page, count) else np.int64(-1)
+    return choose(extents(book.ranges), np.int64(requests.count[row]))
 
 
 @njit
@@ -251,16 +250,26 @@ def run(book, pages, requests, samples, every, placed, statuses):
 
 
 @njit(allocates=True)
-def run_chosen(book, pages, requests, samples, every, placed, statuses, choose):
-    """Replay all requests, each placed by `choose(extents, count)`; samples as `run` takes them."""
+def run_chosen(book, pages, requests, samples, every, placed, statuses, choose, ended):
+    """Replay all requests, a function choosing each place; ended[0] is the row it has come to.
+
+    It ends there when the function gives what is no page, and ended[1] is that.
+    """
     rows = requests.kind.shape[0]
     _measure(book, pages, samples, 0, -1, np.int64(0))
     taken = 1
     for row in range(rows):
+        ended[0] = row
         chosen = _user_s(book, requests, row, choose)
+        if chosen < -1 or chosen >= book.pages[0]:
+            ended[1] = chosen
+            return
+        if chosen >= 0 and not _fits(book, chosen, requests.count[row]):
+            chosen = np.int64(-1)
         statuses[row], placed[row] = _request(book, pages, requests, row, chosen)
         pages.totals[2] += statuses[row] == REFUSED
         taken = _follow(book, pages, samples, taken, row, rows, every)
+    ended[0] = rows
 
 
 __all__ = ["Book", "Pages", "Requests", "Samples", "run", "run_chosen"]

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.compiled.njit import COMPILE_ERRORS, callback
+from workbench.compiled.njit import COMPILE_ERRORS, guarded
 from workbench.errors import WorkbenchError
 from workbench.models.allocators import book
+from workbench.models.allocators.loop import RAISED
 
 SIGNATURE = "int64(int64[:, ::1], int64)"
 
@@ -16,13 +17,15 @@ SIGNATURE = "int64(int64[:, ::1], int64)"
 class Policy:
     """A rule for where the next pages come from.
 
-    `code` selects the compiled search; `choose` is the user's compiled function, if it is one.
+    `code` selects the compiled search. `choose` is the user's compiled function, if it is one,
+    which gives loop.RAISED where `function` raises.
     """
 
     name: str
     code: int
     rule: str
     choose: Any = None
+    function: Any = None
 
 
 POLICIES = {
@@ -46,9 +49,10 @@ def policy(choose: "str | Policy | Callable[..., Any]") -> Policy:
 
     `extents` is int64[n, 2] of (first page, pages) in address order, `count` the pages asked for.
     The function returns the first page of the place, or -1 to refuse; pages that are not free are
-    a refusal too. It is compiled by numba, and called once for each allocation, so that a replay
-    costs time proportional to the number of extents. Raises WorkbenchError for an unknown name,
-    and for a function of other parameters or that numba does not compile.
+    a refusal too. It is compiled by numba, with indexes checked, and called once for each
+    allocation, so that a replay costs time proportional to the number of extents. Raises
+    WorkbenchError for an unknown name, and for a function of other parameters or that numba does
+    not compile.
     """
     if isinstance(choose, Policy):
         return choose
@@ -61,10 +65,10 @@ def policy(choose: "str | Policy | Callable[..., Any]") -> Policy:
     if not callable(function) or len(inspect.signature(function).parameters) != 2:
         raise WorkbenchError(f"policy '{name}': expected a function choose(extents, count)")
     try:
-        compiled = callback(SIGNATURE, cached=False)(function).compiled
+        checked, compiled = guarded(SIGNATURE, function, RAISED)
     except COMPILE_ERRORS as error:
         reason = str(error).strip().splitlines()
         detail = next((line.strip() for line in reversed(reason) if line.strip()), "")
         raise WorkbenchError(f"policy '{name}' is not for numba to compile: {detail}") from None
     summary = (function.__doc__ or "a policy of the user's own").strip().splitlines()[0]
-    return Policy(name, book.CHOSEN, summary.rstrip("."), compiled)
+    return Policy(name, book.CHOSEN, summary.rstrip("."), compiled, checked)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from workbench.arena.ranges import extents
 from workbench.arena.rules import MAX_PAGES
-from workbench.errors import WorkbenchError
+from workbench.arguments import instance, optional, takes, whole
 from workbench.models import requests as logs
-from workbench.models.allocators import loop
+from workbench.models.allocators import apart, loop
 from workbench.models.allocators.book import open_book
 from workbench.models.allocators.policies import Policy, policy
 from workbench.models.fragmentation import JohnstoneWilson
@@ -79,6 +79,7 @@ class Replay:
         )
 
 
+@takes(log=instance(pd.DataFrame), pages=whole(1, MAX_PAGES), k=whole(1), every=optional(whole(1)))
 def replay(
     log: pd.DataFrame,
     rule: "Rule" = "range_tree",
@@ -95,12 +96,9 @@ def replay(
     `free_pages`, `largest_extent`, `extents`, `span_pages` (up to the last page in use), `refused`
     (so far), `external_fragmentation`, `unusable` (for k pages) and `entropy` (bits). With `fixed`,
     the rows lie at the pages where an arena recorded them. Raises WorkbenchError for a log that
-    does not hold together.
+    does not hold together, and, with the request, for a function that raises, crashes or returns
+    what is no page; Ctrl-C ends one that does not come back.
     """
-    if not 1 <= pages <= MAX_PAGES:
-        raise WorkbenchError(f"an arena has 1 to {MAX_PAGES:,} pages, not {pages:,}")
-    if k < 1:
-        raise ValueError(f"a request is for at least 1 page, not {k}")
     chosen = policy(rule)
     columns = logs.placed_columns(log) if fixed else logs.columns(log)
     rows = len(columns.kind)
@@ -115,7 +113,7 @@ def replay(
     if chosen.choose is None:
         loop.run(book, state, columns, samples, every, placed, status)
     else:
-        loop.run_chosen(book, state, columns, samples, every, placed, status, chosen.choose)
+        apart.run(chosen, book, state, columns, samples, every, placed, status)
     table, unusable = _table(samples, log, pages, k)
     left = extents(book.ranges)
     return Replay(chosen, pages, k, log, placed, status, table, unusable, left, samples.peaks)

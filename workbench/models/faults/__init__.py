@@ -27,6 +27,7 @@ import pandas as pd
 
 from workbench.arena.events import Actor, Kind
 from workbench.arena.rules import MAX_PAGES, PAGE_SIZE, WINDOW
+from workbench.arguments import instance, takes
 from workbench.errors import WorkbenchError
 from workbench.models.faults.annotate import look_back
 from workbench.models.requests.columns import TIME, check_names, codes, whole, why_not_whole
@@ -59,6 +60,7 @@ LIMITS = {"time": TIME, "page": (-1, MAX_PAGES - 1), "pc": (-1, (1 << 31) - 1),
           "count": (0, (1 << 32) - 1)}  # fmt: skip
 
 
+@takes(events=instance(pd.DataFrame, instead="a frame of events, as arena.events or result.events"))
 def fault_frame(
     events: pd.DataFrame, program: "Program | None" = None, repair: bool = False
 ) -> pd.DataFrame:
@@ -82,7 +84,7 @@ def fault_frame(
     repeat, after_free = look_back(kind, page, count, fault, MAX_PAGES)
     kept = np.flatnonzero(place[kind] >= 0)
     pc = events["pc"].to_numpy(np.int32)[kept]
-    return pd.DataFrame({
+    found = pd.DataFrame({
         "time": events["time"].to_numpy(np.uint64)[kept],
         "ns": _nanoseconds(events)[kept],
         "cause": pd.Categorical.from_codes(place[kind[kept]], NAMES),
@@ -95,6 +97,8 @@ def fault_frame(
         "after_free": after_free[kept],
         "source": _source(events).take(kept),
     }, copy=False)  # fmt: skip
+    found.attrs["lost"] = events.attrs.get("lost", 0)
+    return found
 
 
 REPORT = re.compile(

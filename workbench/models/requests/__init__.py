@@ -176,8 +176,14 @@ def recorded(log: pd.DataFrame, pages: int, repair: bool = False) -> pd.DataFram
     """The rows of recorded events that matter to free memory, none in contradiction to another.
 
     `pages` is the size of the arena. Raises WorkbenchError with row and reason; with `repair` the
-    rows are sorted by time and those that cannot have happened left out.
+    rows are sorted by time and those that cannot have happened left out. A log that lost its oldest
+    events is refused too, unless it is to be repaired.
     """
+    if isinstance(log, pd.DataFrame) and (lost := log.attrs.get("lost", 0)) and not repair:
+        raise WorkbenchError(
+            f"the log lost its {lost:,} oldest events, without which nobody knows which pages were "
+            "free; run fewer steps on a fresh arena, or pass repair=True for what can be known"
+        )
     kept = _known_events(log, repair)
     kept = kept[kept["kind"].isin(KINDS)]
     kind, count, page = _numbers(kept)

@@ -4,6 +4,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
+from workbench.arguments import string, takes
 from workbench.verifier.log.explain import Explanation, explain
 from workbench.verifier.log.known import Bounds
 from workbench.verifier.log.reader import read
@@ -134,6 +135,7 @@ class VerifierLog(Reading):
         return html(self)
 
 
+@takes(text=string)
 def read_verifier_log(text: str) -> VerifierLog:
     """Read a verifier log from any machine; never raises for text, however damaged.
 

@@ -78,16 +78,18 @@ function trimmed(objects) {
 
 function readObject(run, memory, t, address, layout) {
   const fields = layout.fields.map(([name, offset, size, kind, to]) => {
-    const start = address + BigInt(offset), bytes = memory.read(start, size, t);
-    return { name, start, size, to, ...shown(run, bytes, kind) };
+    const start = address + BigInt(offset), bytes = memory.read(start, Math.min(size, MOST_BYTES), t);
+    return { name, start, size, to, ...shown(run, bytes, kind, size) };
   });
   return { address, name: layout.name, size: layout.size, fields, absent: fields.length > 0 && fields.every(({ text }) => text === "absent") };
 }
 
+const MOST_BYTES = 4096; // of a field: a page, of which a reader sees the beginning
+
 /** Bytes of a kind as text, and where they point if they are a pointer. */
-function shown(run, bytes, kind) {
+function shown(run, bytes, kind, size) {
   if (!bytes) return { text: "absent", target: null };
-  if (kind === "bytes" || bytes.length > 8) return { text: textOf(bytes), target: null };
+  if (kind === "bytes" || bytes.length > 8) return { text: textOf(bytes, size), target: null };
   if (kind === "float") return { text: String(floatOf(bytes)), target: null };
   const value = bytes.reduceRight((sum, byte) => sum << 8n | BigInt(byte), 0n);
   const target = kind === "pointer" || kind === "word" ? pointee(run, value) : null;
@@ -102,9 +104,9 @@ function floatOf(bytes) {
 }
 
 /** Characters where they are text, else hexadecimal. */
-function textOf(bytes) {
+function textOf(bytes, size) {
   const text = String.fromCharCode(...bytes).replace(/\0+$/, "");
   if (/^[\x20-\x7e]+$/.test(text)) return JSON.stringify(text);
   const shownBytes = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return bytes.some(Boolean) ? `${shownBytes}${bytes.length > 16 ? " …" : ""}` : `${bytes.length} zero bytes`;
+  return bytes.some(Boolean) ? `${shownBytes}${bytes.length > 16 ? " …" : ""}` : `${bytes.length} zero bytes${bytes.length < size ? " …" : ""}`;
 }
