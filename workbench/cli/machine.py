@@ -58,6 +58,9 @@ def calibrate(output: Path | None, as_json: bool) -> None:
     """Measure what a step and a page fault cost here.
 
     The costs are kept for time axes of emulated runs.
+
+    \f
+    Raises WorkbenchError where there is no home directory to keep them in, and no --output.
     """
     from workbench.evidence import provenance
     from workbench.experiments import calibration
