@@ -279,3 +279,15 @@ def test_lines_that_linux_glued_together() -> None:
     assert [step.pc for step in log.steps] == [0, 1, 0, 1]
     assert [step.text for step in log.steps][1] == "if r1 != 0x0 goto pc-2"
     assert (log.ok, log.pc, log.reason) == (False, 0, "infinite loop detected at insn 0")
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_program_that_is_followed_a_second_time_begins_its_log_anew(level: int) -> None:
+    """That r0 is an arena pointer on one path only comes out at the second of them."""
+    program = assemble(
+        "r0 = *(u64 *)(r1 + 0)\nr3 = arena + 0 ll\nif r0 == 0 goto +1\n"
+        "r0 = cast_kern(r3)\nr0 += 8\nexit\n"
+    )
+    lines = wb.verify(program, log_level=level).log.splitlines()
+    assert lines[0] == "0: R1=ctx() R10=fp0"
+    assert sum(line.startswith("5: (07) r0 += 8") for line in lines) == level

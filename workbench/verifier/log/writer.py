@@ -29,6 +29,11 @@ class Log:
         """Where the log may be cut off again."""
         return len(self.lines)
 
+    def clear(self) -> None:
+        """Begin again, as when the program is verified anew."""
+        self.lines.clear()
+        self._open, self._source = False, None
+
     def cut(self, position: int) -> None:
         """Take back what was said since."""
         if self.level < 2:

@@ -47,7 +47,7 @@ class Recorder:
 
     def clear(self) -> None:
         """Begin again."""
-        self.log.lines.clear()
+        self.log.clear()
         self.states.clear()
         self.dropped = self._kept = 0
 
