@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from generate.mixed import mixed
 from support.agreement import emulated_arena
+from support.mutated_recordings import MAPS
 from support.paths import ROOT
 
 import workbench as wb
@@ -26,25 +27,6 @@ from workbench.widgets.stepper import Stepper
 
 VERSION_1, VERSION_2 = (Path(__file__).with_name(f"format_{n}.trace") for n in (1, 2))
 
-MAPS = """
-.map counts hash key=4 value=8 entries=16
-    r6 = arena ll
-    *(u32 *)(r10 - 4) = 7
-    *(u64 *)(r10 - 16) = 1
-    r1 = counts ll
-    r2 = r10
-    r2 += -4
-    r3 = r10
-    r3 += -16
-    r4 = 0
-    call bpf_map_update_elem
-    r1 = 5
-    call double
-    exit
-double: r0 = r1
-    r0 += r0
-    exit
-"""
 PACKET = """
     r2 = *(u32 *)(r1 + 4)
     r1 = *(u32 *)(r1 + 0)
