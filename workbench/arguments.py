@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST = (1 << 63) - 1  # of a number that compiled code gets
+LAST = (1 << 64) - 1  # of all addresses
 
 
 def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -154,7 +154,7 @@ def test_modelled_time_by_hand():
         (lambda e: e.assign(page=1 << 20), "row 0: page is 1048576, not .* to 1,048,575"),
         (lambda e: e.assign(count=-1), "row 0: count is -1, not a whole number from 0"),
         (lambda e: e.assign(time=np.nan), "row 0: time is nan, not a whole number"),
-        (lambda e: [e], "is a DataFrame, not a list"),
+        (lambda e: [e], "must be a frame of events"),
     ],
 )
 def test_what_is_no_event_frame(change, message):

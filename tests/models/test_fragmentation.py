@@ -259,7 +259,7 @@ def test_frames_that_are_no_log_are_refused():
         history(pd.DataFrame({"time": [1]}), 8)
     with pytest.raises(WorkbenchError, match="row 1: time runs backwards"):
         history(log(("alloc", 0, 1), ("alloc", 1, 1)).assign(time=[5, 4]), 8)
-    with pytest.raises(WorkbenchError, match="at least 1 page"):
+    with pytest.raises(WorkbenchError, match="page_count must be a whole number from 1"):
         history(log(), 0)
     with pytest.raises(WorkbenchError, match=r"unknown column\(s\) weight"):
         history(log(("alloc", 0, 1)).assign(weight=1), 8)

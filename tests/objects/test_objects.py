@@ -367,8 +367,11 @@ def test_a_program_with_variables_wants_an_arena_that_holds_them():
     program = obj.program("add")
     for engine in (wb.Interpreter, wb.Jit):
         with pytest.raises(WorkbenchError, match=r"has variables in the arena.*obj\.fill\(arena\)"):
-            engine(program, wb.Arena(64))
-        engine(program, obj.arena())
+            engine(program, wb.Arena(64)).run(bytes(16))
+        arena = wb.Arena(64)
+        machine = engine(program, arena)  # made first, as by who fills anew before each run
+        obj.fill(arena)
+        assert machine.run(bytes(16)).stop == "exit"
 
 
 def test_an_arena_is_declared_as_bpf_takes_it():

@@ -20,7 +20,7 @@ from workbench.arena.rules import (
 )
 from workbench.arena.snapshot import Snapshot
 from workbench.arena.user import UserView
-from workbench.arguments import MOST, flags, optional, takes, whole
+from workbench.arguments import LAST, MOST, flags, optional, takes, whole
 from workbench.bpf.releases import DEFAULT, Release
 from workbench.bpf.releases import release as find_release
 from workbench.errors import WorkbenchError
@@ -47,7 +47,7 @@ class Arena:
     <Arena 16 pages at 0x100010000000: 2 present, 14 free in 1 ranges>
     """
 
-    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole()))
+    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole(high=LAST)))
     def __init__(
         self,
         pages: int = 1024,

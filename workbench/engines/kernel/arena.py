@@ -19,7 +19,7 @@ from workbench.arena.rules import (
     default_user_base,
 )
 from workbench.arena.snapshot import Snapshot
-from workbench.arguments import MOST, flags, optional, takes, whole
+from workbench.arguments import LAST, MOST, flags, optional, takes, whole
 from workbench.bpf.map_types import MapType
 from workbench.engines.kernel import memory
 from workbench.engines.kernel.log import Log
@@ -57,7 +57,7 @@ class KernelArena:
         (1, 7)
     """
 
-    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole()))
+    @takes(pages=whole(-MOST), flags=flags, user_base=optional(whole(high=LAST)))
     def __init__(
         self, pages: int = 1024, flags: ArenaFlags | int = 0, user_base: int | None = None
     ) -> None:

@@ -81,8 +81,6 @@ class Prepared:
             )
         if arena is not None:
             _check_release(arena.release, programs)
-            for one in programs:
-                check_variables(one, arena)
         self.program, first = joined(programs)
         self.starts = tuple(first)
         self.arena, self.maps, self.seed = arena, self._bound_maps.by_name, seed
@@ -106,9 +104,13 @@ class Prepared:
 
         `ctx` is the packet of a packet program. Machines that share an arena have numbers of their
         own, `cpu`, and so their own addresses. Raises WorkbenchError for a packet that is too short
-        or too long, and for maps that cannot be used on this CPU.
+        or too long, for maps that cannot be used on this CPU, and for an arena that does not hold
+        the program's variables.
         """
         want(ctx, "ctx", octets)
+        if self.arena is not None:
+            for one in self._bound_maps.programs:
+                check_variables(one, self.arena)
         machine, raw = self.machine, self.program.type_row.raw
         self.inputs = inputs(self.program.type, ctx)
         self.stack[:] = 0
