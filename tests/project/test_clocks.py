@@ -11,7 +11,10 @@ PERMITTED = {
     "conftest.py": "tells how long the cache took to fill",
     "engines/kernel/test_kernel_engine.py": "the kernel's time of a run is part of the call's",
     "engines/kernel/test_kernel_faults.py": "the time of an event lies between two others",
+    "support/attack.py": "gives up on a process that hangs",
     "support/browser.py": "gives up waiting, so that nothing hangs",
+    "support/cold_cache.py": "kills at random moments of the time that the work takes",
+    "support/writers.py": "kills at random moments of the time that the work takes",
 }
 FILES = {str(path.relative_to(TESTS)): path for path in sorted(TESTS.rglob("*.py"))}
 
