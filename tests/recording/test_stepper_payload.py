@@ -140,13 +140,14 @@ def test_the_page_is_whole_and_asks_for_nothing() -> None:
     assert not re.search(r"<(?:link|img|iframe)|src=|url\(", page)
 
 
-def test_the_widget_clamps_t_and_names_itself() -> None:
+def test_the_widget_refuses_a_step_outside_and_names_itself() -> None:
     stepper = Stepper(list_sum()[0], t=5, breakpoints=[16])
     assert repr(stepper) == "Stepper(list_sum, 197 steps, t=5)"
-    stepper.t = 10**9
-    assert stepper.t == 196
-    stepper.t = -4
-    assert stepper.t == 0
+    stepper.t = 196
+    for outside in (197, 10**9, -4):
+        with pytest.raises(TraceError, match=f"no step {outside}; the view has 0 to 196"):
+            stepper.t = outside
+        assert stepper.t == 196
     assert stepper.breakpoints == [16]
 
 
