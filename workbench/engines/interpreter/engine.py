@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACES = (None, *COUNTED, "events", "steps")
-MOST_STEPS = (1 << 32) - 1  # that are recorded: columns number them in 4 bytes
+MOST_STEPS = int(np.iinfo(np.uint32).max)  # that are recorded: columns number them in 4 bytes
 _SLICE = 20_000_000  # steps between looks at Ctrl-C: some 40 ms, which nobody notices
 _ENDLESS = 1 << 62  # steps: decades
 _STOPS = {core.EXIT: "exit", core.FUEL: "fuel", core.BREAKPOINT: "breakpoint", core.FAULT: "fault"}

@@ -5,6 +5,7 @@ import { pointee } from "./origins.js";
 import { addressText } from "./places.js";
 import { place } from "./words.js";
 import { ABSENT, IN_ARENA, WRITE, registersAfter } from "./replay.js";
+import { PAGE } from "./sizes.js";
 
 const WORDS = 4; // shown of a block whose type is not known
 const MOST = 120; // objects: more than a graph shows legibly; bounds its layout, not measured
@@ -84,7 +85,7 @@ function readObject(run, memory, t, address, layout) {
   return { address, name: layout.name, size: layout.size, fields, absent: fields.length > 0 && fields.every(({ text }) => text === "absent") };
 }
 
-const MOST_BYTES = 4096; // of a field: a page, of which a reader sees the beginning
+const MOST_BYTES = PAGE; // of a field, of which a reader sees the beginning
 
 /** Bytes of a kind as text, and where they point if they are a pointer. */
 function shown(run, bytes, kind, size) {
